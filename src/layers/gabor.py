@@ -1,0 +1,189 @@
+"""Convolutions whose kernels are Gabor functions with trained parameters."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from src.kernels import (
+    GENERAL_PARAMETERS,
+    PARAMETERS,
+    Part,
+    gabor_kernel,
+    general_gabor_kernel,
+    initial_gabor,
+    initial_general_gabor,
+)
+
+
+def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
+    """'Same' zero-padded convolution, (B, I, D, H, W) with (O, I, K, K, K) -> (B, O, D, H, W).
+
+    Taps as far from the centre as the volume is long only ever meet padding: they are cut off.
+    """
+    half = kernel.shape[-1] // 2
+    for axis, size in enumerate(x.shape[-3:], start=2):
+        reach = min(half, size - 1)
+        kernel = kernel.narrow(axis, half - reach, 2 * reach + 1)
+    return F.conv3d(x, kernel.to(x.dtype), bias, padding="same")
+
+
+class ParametricConv3d(nn.Module):
+    """'Same' convolution with one computed kernel for each pair of channels.
+
+    Subclasses name the parameters and turn them into kernels (`synthesise`).
+
+    Args:
+        gabor: Initial parameters, (P, I, O), in the order of `names`.
+        kernel_size: Side K in voxels, odd.
+        bias: Add a trained offset to each output channel.
+        trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
+    """
+
+    names: ClassVar[Sequence[str]]
+
+    def __init__(self, gabor: Tensor, kernel_size: int, *, bias: bool, trainable: bool) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.gabor: Tensor
+        if trainable:
+            self.gabor = nn.Parameter(gabor)
+        else:
+            self.register_buffer("gabor", gabor)
+        self.bias = nn.Parameter(torch.zeros(self.out_channels)) if bias else None
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input, I."""
+        return self.gabor.shape[1]
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output, O."""
+        return self.gabor.shape[2]
+
+    def synthesise(self, parameters: Tensor) -> Tensor:
+        """Kernels (O, I, K, K, K) of parameters (P, I, O)."""
+        raise NotImplementedError
+
+    def kernel(self) -> Tensor:
+        """The kernel that a plain `conv3d` would use, (O, I, K, K, K), in float32 or wider."""
+        wide = torch.promote_types(self.gabor.dtype, torch.float32)
+        with torch.autocast(self.gabor.device.type, enabled=False):
+            return self.synthesise(self.gabor.to(wide))
+
+    def gabor_parameters(self) -> dict[str, Tensor]:
+        """Parameters by name, (I, O) each, in the units of the equation."""
+        return dict(zip(self.names, self.gabor, strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
+        return convolve(x, self.kernel(), self.bias)
+
+    @torch.no_grad()
+    def to_conv3d(self) -> nn.Conv3d:
+        """An ordinary convolution with the same output and a weight of its own."""
+        conv = nn.Conv3d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            padding=self.kernel_size // 2,
+            bias=self.bias is not None,
+            device=self.gabor.device,
+            dtype=self.gabor.dtype,
+        )
+        conv.weight.copy_(self.kernel())
+        if self.bias is not None and conv.bias is not None:
+            conv.bias.copy_(self.bias)
+        return conv
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"bias={self.bias is not None}, trainable={isinstance(self.gabor, nn.Parameter)}"
+        )
+
+
+class GaborConv3d(ParametricConv3d):
+    """'Same' convolution with the paper's Gabor kernels, eq. (2): eight parameters for each pair.
+
+    The parameters are one tensor, `gabor`, of shape (8, I, O): `src.kernels.gabor` names its rows
+    and gives their units.
+
+    Args:
+        in_channels: I, at least 1.
+        out_channels: O, at least 1.
+        kernel_size: Side K in voxels, odd; it does not change the number of parameters.
+        bias: Add a trained offset to each output channel.
+        trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
+
+    Raises:
+        TypeError: `kernel_size` is not an integer.
+        ValueError: A channel count is below 1, or `kernel_size` is even or below 1.
+    """
+
+    names = PARAMETERS
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 7,
+        *,
+        bias: bool = False,
+        trainable: bool = True,
+    ) -> None:
+        gabor = initial_gabor(in_channels, out_channels, kernel_size)
+        super().__init__(gabor, kernel_size, bias=bias, trainable=trainable)
+
+    def synthesise(self, parameters: Tensor) -> Tensor:
+        """Kernels of eq. (2)."""
+        return gabor_kernel(parameters, self.kernel_size)
+
+
+class GeneralGaborConv3d(ParametricConv3d):
+    """'Same' convolution with general Gabor kernels, eq. (1): nine parameters for each pair.
+
+    The parameters are one tensor, `gabor`, of shape (9, I, O): `src.kernels.general` names its rows
+    and gives their units.
+
+    Args:
+        in_channels: I, at least 1.
+        out_channels: O, at least 1.
+        kernel_size: Side K in voxels, odd; it does not change the number of parameters.
+        part: The real part, the imaginary part, or the sum of both.
+        bias: Add a trained offset to each output channel.
+        trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
+
+    Raises:
+        TypeError: `kernel_size` is not an integer.
+        ValueError: A channel count is below 1, `kernel_size` is even or below 1, or `part` is none
+            of the three.
+    """
+
+    names = GENERAL_PARAMETERS
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 7,
+        *,
+        part: Part = "both",
+        bias: bool = False,
+        trainable: bool = True,
+    ) -> None:
+        gabor = initial_general_gabor(in_channels, out_channels, kernel_size, part)
+        super().__init__(gabor, kernel_size, bias=bias, trainable=trainable)
+        self.part = part
+
+    def synthesise(self, parameters: Tensor) -> Tensor:
+        """Kernels of eq. (1)."""
+        return general_gabor_kernel(parameters, self.kernel_size, self.part)
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return f"{super().extra_repr()}, part={self.part!r}"
