@@ -1,0 +1,139 @@
+"""Prepared volumes on disk: arrays that are written whole or not at all, and memory-mapped.
+
+A case is read, checked and z-scored once. What comes out is kept under a key made of the files'
+identity (path, size, time of change) and of the way they are prepared, so a changed file is
+prepared anew and an unchanged one is never opened again.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from src.data.cases import Case, DataError
+
+log = logging.getLogger(__name__)
+
+PREPARATION = 1
+"""Version of the preparation: raise it when the prepared arrays change."""
+
+
+def cache_folder(folder: str | Path | None = None) -> Path:
+    """The given folder, else ``$GABORSEG_CACHE``, else ``~/.cache/gaborseg``."""
+    chosen = folder or os.environ.get("GABORSEG_CACHE") or Path("~/.cache/gaborseg")
+    return Path(chosen).expanduser().absolute()
+
+
+@contextmanager
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock called ``name`` while something is written into ``folder``.
+
+    The folder is made if need be; a lock that another process holds is waited for.
+
+    Raises:
+        DataError: The folder cannot be written to, now or inside the block.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for another process that is preparing %s", name)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+    except OSError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DataError(f"the cache {folder} cannot be written to: {reason}") from error
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill that takes the place of ``target`` at once, when the block succeeds.
+
+    If ``target`` exists by then, it stays: whoever wrote it wrote the same.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)
+        try:
+            partial.replace(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_whole(target: Path, text: str) -> None:
+    """Write a text file that is never seen half-written."""
+    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(target)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what writers that were killed have left; nobody may be writing now."""
+    for leftover in folder.glob(".partial-*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """The cached arrays of a case; opening one maps it into memory.
+
+    image (C, *S) float32, each channel of mean 0 and standard deviation 1 over all voxels;
+    label (*S) uint8; affine (4, 4) float64, voxel index to world millimetres (RAS+).
+    """
+
+    folder: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether the case has been prepared: its files passed every check."""
+        return self.folder.is_dir()
+
+    def read(self, name: str) -> NDArray:
+        """Map one of ``image``, ``label`` and ``affine``, read-only."""
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+
+    def write(self, **arrays: NDArray) -> None:
+        """Store all arrays of the case at once."""
+        with whole_folder(self.folder) as folder:
+            for name, array in arrays.items():
+                np.save(folder / f"{name}.npy", array)
+
+
+def prepared_case(cache: Path, case: Case, num_structures: int) -> PreparedCase:
+    """Where the prepared arrays of a case are kept, whether or not they exist yet."""
+    states = [(path, path.stat()) for path in case.files]
+    identity = [(str(path), state.st_size, state.st_mtime_ns) for path, state in states]
+    key = repr((PREPARATION, num_structures, identity)).encode()
+    return PreparedCase(cache / "prepared" / hashlib.blake2b(key, digest_size=16).hexdigest())
+
+
+def zscore(image: NDArray) -> NDArray[np.float32]:
+    """Shift and scale to mean 0 and standard deviation 1 over all voxels, background included.
+
+    All voxels, not the foreground only: it needs no mask, so it treats skull-stripped and whole
+    heads alike, and the background stays the minimum that augmentation pads with.
+    """
+    wide = image.astype(np.float64)
+    return ((wide - wide.mean()) / wide.std()).astype(np.float32)

@@ -1,0 +1,76 @@
+"""The same work on many items: in parallel, with a progress bar, and nobody left behind."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class _Work(TorchDataset, Generic[Item, Result]):
+    def __init__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> None:
+        self.function, self.items = function, items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Result:
+        return self.function(self.items[index])
+
+
+def as_is(result: Any) -> Any:
+    """The result itself: nothing is to be collated."""
+    return result
+
+
+def available_processes() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_processes(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    title: str,
+    processes: int | None = None,
+) -> list[Result]:
+    """``function`` of every item, in the items' order, under a progress bar called ``title``.
+
+    A data loader is the pool of processes: each computes with one thread, so that no sum depends
+    on the machine; a worker that dies is noticed; and workers leave on their own, and let go of
+    inherited locks, when their parent is killed.
+    """
+    if not items:
+        return []
+    workers = min(len(items), processes or available_processes())
+    loader: DataLoader = DataLoader(
+        _Work(function, items),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=as_is,
+        generator=torch.Generator(),
+    )
+    results = iter(loader)  # the workers start here, before the progress bar has a thread
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    ) as progress:
+        return list(progress.track(results, total=len(items), description=title))

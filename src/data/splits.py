@@ -1,0 +1,93 @@
+"""Which subjects are trained on, which choose the epoch, and which are tested."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from src.data.cases import DataError
+
+SPLIT_SEED = 0
+"""Splits do not follow the seed of a run: all runs with one index share their subjects."""
+NUM_SPLITS = 5
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint groups of subject ids, in the data set's order."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def part(self, name: str) -> tuple[str, ...]:
+        """The subjects of ``train``, ``validation`` or ``test``.
+
+        Raises:
+            ValueError: There is no such part.
+        """
+        if name not in PARTS:
+            raise ValueError(f"part must be one of {', '.join(PARTS)}, got {name!r}")
+        return asdict(self)[name]
+
+
+def shuffled_split(
+    subjects: Sequence[str],
+    index: int,
+    seed: int = SPLIT_SEED,
+    fractions: tuple[float, float, float] = (0.6, 0.1, 0.3),
+) -> Split:
+    """Shuffle the subjects and cut them: 43 give 26 for training, 4 for validation, 13 for test.
+
+    Args:
+        subjects: Ids, all different.
+        index: Which of the shuffles, 0..4; each is a shuffle of its own, test sets may overlap.
+        seed: Seed of all five shuffles.
+        fractions: Share of each part; what rounding leaves over goes to the test subjects.
+
+    Raises:
+        DataError: There is no such index, or too few subjects for one in each part.
+
+    >>> shuffled_split(["a", "b", "c", "d"], index=0)
+    Split(train=('a', 'c'), validation=('b',), test=('d',))
+    """
+    if index not in range(NUM_SPLITS):
+        raise DataError(f"split must be 0..{NUM_SPLITS - 1}, got {index}")
+    total = len(subjects)
+    num_train, num_validation = (max(1, int(share * total + 0.5)) for share in fractions[:2])
+    if total - num_train - num_validation < 1:
+        raise DataError(f"a split needs a subject in each of its three parts, got {total} in all")
+    order = np.random.default_rng((seed, index)).permutation(total).tolist()
+    cuts = (0, num_train, num_train + num_validation, total)
+    groups = (sorted(order[start:stop]) for start, stop in pairwise(cuts))
+    return Split(*(tuple(subjects[position] for position in group) for group in groups))
+
+
+def read_split(path: str | Path, subjects: Sequence[str]) -> Split:
+    """A split of the user's own: a JSON file with the subject ids of train, validation and test.
+
+    Raises:
+        DataError: The file cannot be read, a part is missing or empty, or a subject is unknown or
+            listed twice.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        groups = {part: [str(subject) for subject in content[part]] for part in PARTS}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{path} must be JSON with a list of subjects for each of {', '.join(PARTS)}: {error!r}"
+        ) from error
+    listed = [subject for group in groups.values() for subject in group]
+    for subject in listed:
+        if subject not in subjects:
+            raise DataError(f"{path}: subject {subject!r} is not in the data set")
+        if listed.count(subject) > 1:
+            raise DataError(f"{path}: subject {subject!r} must be listed once")
+    for part, group in groups.items():
+        if not group:
+            raise DataError(f"{path}: {part} must hold at least one subject, got none")
+    return Split(**{part: tuple(s for s in subjects if s in groups[part]) for part in PARTS})

@@ -1,0 +1,22 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from src.data import Folder, SegmentationData
+from tiny_cohort import write_cohort
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    return write_cohort(tmp_path / "cohort")
+
+
+@pytest.fixture
+def tiny_data(cohort: Path, tmp_path: Path) -> Callable[..., SegmentationData]:
+    def build(**options: object) -> SegmentationData:
+        data = SegmentationData(Folder(cohort, tmp_path / "cache"), **options)
+        data.prepare()
+        return data
+
+    return build

@@ -1,0 +1,90 @@
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.data import DataError, SegmentationData
+from src.data.cache import PreparedCase, cache_folder, locked, remove_partials, whole_folder, zscore
+
+
+def test_the_environment_chooses_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GABORSEG_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    assert cache_folder(tmp_path / "other") == tmp_path / "other"
+    monkeypatch.delenv("GABORSEG_CACHE")
+    assert cache_folder() == Path.home() / ".cache" / "gaborseg"
+
+
+def test_zscore_has_mean_zero_and_deviation_one() -> None:
+    image = np.random.default_rng(0).integers(0, 2000, (12, 10, 8)).astype(np.int16)
+    scored = zscore(image)
+    assert scored.dtype == np.float32
+    assert scored.mean() == pytest.approx(0, abs=1e-6)
+    assert scored.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_folder_that_fails_halfway_leaves_nothing(tmp_path: Path) -> None:
+    with suppress(RuntimeError), whole_folder(tmp_path / "target") as folder:
+        (folder / "half").touch()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_of_two_writers_stays(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "target") as late:
+        with whole_folder(tmp_path / "target") as early:
+            (early / "early").touch()
+        (late / "late").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["target", "early"]
+
+
+def test_prepared_arrays_are_mapped_read_only(tmp_path: Path) -> None:
+    case = PreparedCase(tmp_path / "case")
+    assert not case.exists
+    case.write(label=np.ones((2, 2), np.uint8))
+    assert case.exists
+    assert isinstance(case.read("label"), np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        case.read("label")[0, 0] = 0
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".partial-dir" / "sub").mkdir(parents=True)
+    (tmp_path / ".partial-7-file").touch()
+    (tmp_path / "whole").touch()
+    remove_partials(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written to"), locked(tmp_path / "file", "x"):
+        pass
+
+
+PREPARE = """
+import sys
+from src.data import SegmentationData
+data = SegmentationData.from_folder(*sys.argv[1:])
+data.prepare()
+print(sum(len(list(data.loader(part))) for part in ("train", "validation", "test")))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_prepare_at_once(cohort: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PREPARE, str(cohort), str(tmp_path / "cache")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        assert process.communicate()[0].splitlines()[-1] == "6"
+    assert len(list((tmp_path / "cache" / "prepared").glob("[!.]*/image.npy"))) == 6
+
+
+def test_a_prepared_set_needs_no_lock(cohort: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    SegmentationData.from_folder(cohort, cache).prepare()
+    with locked(cache / "prepared", "preparation"):
+        SegmentationData.from_folder(cohort, cache).prepare()

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from src.data import DataError, Folder, SegmentationData
+from tiny_cohort import write_cohort
+
+
+def test_cases_are_listed_with_their_files(cohort: Path) -> None:
+    dataset = Folder(cohort).dataset()
+    case = dataset.cases[1]
+    assert case.subject == "sub-02"
+    assert case.images == (cohort / "sub-02" / "anat" / "sub-02_T1w.nii.gz",)
+    assert case.label == cohort / "sub-02" / "anat" / "sub-02_dseg.nii.gz"
+    assert dataset.structures == ("inner", "outer")
+
+
+def test_participants_choose_subjects_and_order(cohort: Path) -> None:
+    (cohort / "participants.tsv").write_text("participant_id\tage\nsub-05\t40\nsub-01\t31\n")
+    assert Folder(cohort).dataset().subjects == ("sub-05", "sub-01")
+
+
+@pytest.mark.parametrize("rows", ["sub-01\nsub-01\n", "../elsewhere\n", "\t3\n"])
+def test_unfit_participants_are_refused(cohort: Path, rows: str) -> None:
+    (cohort / "participants.tsv").write_text("participant_id\tage\n" + rows)
+    with pytest.raises(DataError, match="participant_id must be a folder's name, once"):
+        Folder(cohort).dataset()
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        Folder(tmp_path / "nowhere").dataset()
+
+
+def test_an_empty_folder_is_told_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"dataset\.json is missing: it must hold name, structures"):
+        Folder(tmp_path).dataset()
+
+
+def test_a_folder_without_subjects_is_refused(tmp_path: Path) -> None:
+    write_cohort(tmp_path, num_subjects=0)
+    with pytest.raises(DataError, match="holds no subject"):
+        Folder(tmp_path).dataset()
+
+
+def test_missing_labels_are_named(cohort: Path) -> None:
+    for number in (2, 4):
+        (cohort / f"sub-0{number}" / "anat" / f"sub-0{number}_dseg.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"sub-02_dseg.nii.gz is missing \(and 1 more\)"):
+        Folder(cohort).dataset()
+
+
+def test_too_few_subjects_for_a_split_are_refused(tmp_path: Path) -> None:
+    root = write_cohort(tmp_path / "few", num_subjects=3)
+    with pytest.raises(DataError, match="a subject in each of its three parts, got 3"):
+        SegmentationData.from_folder(root, tmp_path / "cache").prepare()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": None}, "name must be text, got None"),
+        ({"structures": []}, r"structures must be a list of names, got \[\]"),
+        ({"structures": "inner"}, "structures must be a list of names, got 'inner'"),
+        ({"structures": ["inner", "inner"]}, "structures must differ from one another"),
+        ({"structures": [f"s{k}" for k in range(256)]}, "structures must be at most 255, got 256"),
+        ({"channels": ["../T1w"]}, "channels must be a list of names"),
+    ],
+)
+def test_an_unfit_description_is_refused(cohort: Path, change: dict, message: str) -> None:
+    path = cohort / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=message):
+        Folder(cohort).dataset()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\x00"])
+def test_a_description_that_is_no_object_is_refused(cohort: Path, text: str) -> None:
+    (cohort / "dataset.json").write_text(text)
+    with pytest.raises(DataError, match=r"dataset\.json"):
+        Folder(cohort).dataset()
