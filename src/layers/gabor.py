@@ -11,11 +11,11 @@ from src.kernels import (
     GENERAL_PARAMETERS,
     PARAMETERS,
     Part,
-    gabor_kernel,
     general_gabor_kernel,
     initial_gabor,
     initial_general_gabor,
 )
+from src.layers.spectral import runs_natively, spectral_conv3d, synthesise
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -141,7 +141,14 @@ class GaborConv3d(ParametricConv3d):
 
     def synthesise(self, parameters: Tensor) -> Tensor:
         """Kernels of eq. (2)."""
-        return gabor_kernel(parameters, self.kernel_size)
+        return synthesise(parameters, self.kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
+        if not runs_natively(x, self.kernel_size):
+            return super().forward(x)
+        y = spectral_conv3d(x, self.gabor, self.kernel_size)
+        return y if self.bias is None else y + self.bias.view(-1, 1, 1, 1)
 
 
 class GeneralGaborConv3d(ParametricConv3d):

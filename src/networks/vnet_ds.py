@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from src.layers.upsample import INTERPOLATIONS, sum_of_upsampled, upsample
 from src.networks.blocks import Activation, Convolution, ResidualBlock
 
+INITIAL_SCORE_STD = 0.01
+
 
 class VNetDS(nn.Module):
     """Logits of every voxel, (B, I, D, H, W) to (B, C, D, H, W), for any volume size.
@@ -105,7 +107,8 @@ class VNetDS(nn.Module):
 class RightLeg(nn.Module):
     """Class scores summed over the levels: features, finest first, to logits (B, C, D, H, W).
 
-    The weights start at zero: all classes are equally likely and no class starts out dead.
+    The weights start near zero: all classes are about equally likely and no class starts out dead.
+    Not at zero, where the scores are constant and Pearson's correlation has no gradient.
 
     Args:
         channels: Feature channels of each level, finest first.
@@ -121,7 +124,7 @@ class RightLeg(nn.Module):
             for level, width in enumerate(channels)
         )
         for parameter in self.parameters():
-            nn.init.zeros_(parameter)
+            nn.init.normal_(parameter, std=INITIAL_SCORE_STD)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the sum over levels of the upsampled 1x1x1 class scores."""

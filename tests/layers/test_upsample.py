@@ -27,7 +27,7 @@ def test_gradients_are_exact() -> None:
 def test_every_row_of_a_matrix_sums_to_one() -> None:
     for mode in ("trilinear", "nearest"):
         matrix = interpolation_matrix(3, 48, mode)
-        torch.testing.assert_close(matrix.sum(dim=1), torch.ones(48))
+        torch.testing.assert_close(matrix.sum(dim=1), torch.ones(48).double())
 
 
 def test_a_matrix_made_in_inference_mode_can_train() -> None:

@@ -1,0 +1,188 @@
+"""What happens around the epochs: seeding, one line of log an epoch, a picture after the test."""
+
+import hashlib
+import logging
+import math
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch.utils.data import DataLoader
+
+from src.training.csv_logger import CsvLogger
+from src.training.decision import Calibrated
+from src.training.module import Batch, SegmentationModule
+from src.training.picture import Example, draw_example, example_slices
+from src.training.results import score_rows, subject_means, write_scores
+from src.training.run_folder import Run
+
+log = logging.getLogger(__name__)
+
+MONITOR = "val/dice"
+
+
+def checkpoints(run: Run) -> list[ModelCheckpoint]:
+    """Return the callbacks that keep ``best.ckpt`` (by validation Dice) and the true last epoch."""
+    return [
+        ModelCheckpoint(
+            run.folder,
+            filename="best",
+            monitor=MONITOR,
+            mode="max",
+            enable_version_counter=False,
+        ),
+        ModelCheckpoint(
+            run.folder,
+            filename="last",
+            every_n_epochs=1,
+            enable_version_counter=False,
+        ),
+    ]
+
+
+class SeedEpochs(Callback):
+    """Seeds torch at the start of every epoch, so that a resumed run draws what it would have.
+
+    Args:
+        seed: The run's seed; epoch and process are mixed in.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed the global generator from (seed, epoch, process)."""
+        text = f"{self.seed} {trainer.current_epoch} {trainer.global_rank}"
+        digest = hashlib.sha256(text.encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+class ProgressBar(RichProgressBar):
+    """Rich progress bars of the epoch and of validation and test, without the run's version."""
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Return what is shown beside the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+class FitDecision(Callback):
+    """Fits a calibrated decision on the validation subjects, each time before they are scored.
+
+    Args:
+        loader: Batches of the validation subjects; a loader of its own, for Lightning is already
+            reading the other one when a validation starts.
+    """
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fit, if the decision has something to fit and the network is being trained."""
+        if trainer.state.fn != TrainerFn.FITTING or not isinstance(pl_module, SegmentationModule):
+            return
+        if isinstance(pl_module.decision, Calibrated):
+            self._fit(trainer, pl_module, pl_module.decision)
+
+    def _fit(
+        self, trainer: pl.Trainer, pl_module: SegmentationModule, decision: Calibrated
+    ) -> None:
+        for batch in self.loader:
+            batch = trainer.strategy.batch_to_device(batch, pl_module.device)
+            with trainer.precision_plugin.val_step_context():
+                decision.observe(pl_module.network(batch["image"]), batch["label"])
+        decision.fit()
+
+
+class EpochLine(Callback):
+    """Logs one line an epoch: losses, Dice, time, and the structures that nobody finds yet."""
+
+    def __init__(self) -> None:
+        self.best = -math.inf
+        self.started = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the csv forget the epochs that are trained again."""
+        for logger in trainer.loggers:
+            if isinstance(logger, CsvLogger):
+                logger.forget_from(trainer.current_epoch)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the line."""
+        values = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        seconds = time.perf_counter() - self.started
+        pl_module.log("seconds", seconds, rank_zero_only=True)
+        if trainer.is_global_zero and MONITOR in values:
+            self.best = max(self.best, values[MONITOR])
+            log.info(self._line(trainer, values, seconds))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best Dice so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best Dice so far."""
+        self.best = state_dict["best"]
+
+    def _line(self, trainer: pl.Trainer, values: dict[str, float], seconds: float) -> str:
+        prefix = f"{MONITOR}/"
+        zero = [key for key, value in values.items() if key.startswith(prefix) and value == 0]
+        line = (
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
+            f"train loss {values['train/loss']:.4f}, val loss {values['val/loss']:.4f}, "
+            f"val Dice {values[MONITOR]:.4f} (best {self.best:.4f}), {seconds:.0f} s"
+        )
+        names = ", ".join(key.removeprefix(prefix) for key in zero)
+        return f"{line}; Dice 0: {names}" if zero else line
+
+
+class TestReport(Callback):
+    """Writes ``subjects.csv`` and ``example.png`` (the median test subject) after the test.
+
+    Args:
+        run: The run whose folder gets the files.
+        subjects: Ids of all subjects of the data set, as ``batch["index"]`` counts them.
+    """
+
+    def __init__(self, run: Run, subjects: tuple[str, ...]) -> None:
+        self.run = run
+        self.subjects = subjects
+        self.examples: dict[str, Example] = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep three central slices of each subject that this process segments."""
+        parts = zip(batch["index"].tolist(), batch["image"], batch["label"], outputs, strict=True)
+        for index, image, label, prediction in parts:
+            self.examples[self.subjects[index]] = example_slices(image, label, prediction)
+
+    @rank_zero_only
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the scores and draw the subject in the middle of those of this process."""
+        if not isinstance(pl_module, SegmentationModule):
+            return
+        rows = score_rows(pl_module.test_scores, self.subjects, pl_module.structures)
+        write_scores(self.run.path("subjects.csv"), rows)
+        means = dict(zip(dict.fromkeys(row[0] for row in rows), subject_means(rows), strict=True))
+        here = sorted(self.examples, key=lambda subject: means[subject])
+        median = here[len(here) // 2]
+        title = f"{median}: Dice {100 * means[median]:.0f} %"
+        draw_example(self.run.path("example.png"), self.examples[median], title)

@@ -1,0 +1,145 @@
+"""The folder of a run: what it holds is enough to rebuild the run and to report on it.
+
+``config.yaml`` (resolved), ``run.json`` (name, choices, versions, data), ``metrics.csv`` (a row an
+epoch), ``best.ckpt``, ``last.ckpt``, ``subjects.csv`` (Dice of every test subject and structure),
+``example.png``, ``train.log`` and, written last, ``done.json``.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+# Settings that change where or how fast a run works, never its result.
+TECHNICAL = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
+PACKAGES = ("gaborseg", "torch", "pytorch-lightning", "hydra-core", "torchio", "torchmetrics")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is called and where it lives.
+
+    Attributes:
+        folder: Where everything about the run is written.
+        config: The resolved configuration, plain dicts and lists.
+        name: Readable, from kernel, loss, learning rate and split.
+        tags: The same, one by one.
+        group: The set of runs that it belongs to, for comparisons.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    name: str
+    tags: tuple[str, ...]
+    group: str
+
+    @property
+    def identity(self) -> str:
+        """Return twelve hexadecimal digits that depend on folder name and configuration alone."""
+        text = json.dumps([self.group, self.name, self.config], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file of the run."""
+        return self.folder / name
+
+    @property
+    def done(self) -> bool:
+        """Return whether the run has ended and was tested."""
+        return self.path("done.json").exists()
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """Return the checkpoint to resume from, if there is one."""
+        path = self.path("last.ckpt")
+        return path if path.exists() else None
+
+    def claim(self) -> None:
+        """Write the configuration, or check that the folder holds a run of the same one.
+
+        Raises:
+            FileExistsError: If the folder holds a run of another configuration.
+        """
+        path = self.path("config.yaml")
+        if path.exists():
+            changed = differences(yaml.safe_load(path.read_text()), self.config)
+            if changed:
+                raise FileExistsError(
+                    f"{self.folder} holds a run with other settings ({'; '.join(changed)}); "
+                    "choose another folder with hydra.run.dir=..."
+                )
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path) as file:
+            yaml.safe_dump(self.config, file, sort_keys=False)
+
+    def write_json(self, name: str, record: dict[str, Any]) -> None:
+        """Write a record as JSON, whole or not at all."""
+        with write_atomically(self.path(name)) as file:
+            json.dump(record, file, indent=2)
+            file.write("\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return a record that ``write_json`` wrote."""
+        return json.loads(self.path(name).read_text())
+
+
+def differences(old: Any, new: Any, key: str = "") -> list[str]:
+    """Return one ``key: old -> new`` for every result-deciding value that differs."""
+    if key not in TECHNICAL and isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        return [
+            line
+            for name in keys
+            for line in differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+        ]
+    return [] if old == new or key in TECHNICAL else [f"{key}: {old} -> {new}"]
+
+
+@contextlib.contextmanager
+def write_atomically(path: Path) -> Iterator[TextIO]:
+    """Yield a text file that takes the place of ``path`` once it is whole and on disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of Python, of the packages that decide results, and of this code."""
+    packages = {}
+    for package in PACKAGES:
+        with contextlib.suppress(ModuleNotFoundError):
+            packages[package] = version(package)
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **packages,
+        "git_commit": git_commit(),
+    }
+
+
+def git_commit() -> str:
+    """Return the commit of this code, with ``-dirty`` if files differ, or ``unknown``."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -1,0 +1,288 @@
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from omegaconf import DictConfig
+
+from config import compose_config
+from src import train as entry
+from src.command import UserError
+from src.training import SegmentationModule, read_scores
+from src.training.results import write_scores
+from tiny_cohort import write_cohort
+
+CHOICES = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("data") / "cohort")
+
+
+@pytest.fixture
+def overrides(cohort: Path, tmp_path: Path) -> list[str]:
+    return [
+        "experiment=smoke",
+        "kernel=conventional",
+        "trainer=cpu",
+        "trainer.max_epochs=3",
+        "+trainer.enable_progress_bar=false",
+        "~callbacks.progress",
+        "logger=csv",
+        "data=folder",
+        f"data.root={cohort}",
+        f"data.cache={cohort.parent / 'cache'}",
+        "data.num_workers=0",
+        "augmentation=paper",
+        "network.dropout=0.2",
+        "optimizer.lr=1e-2",
+    ]
+
+
+@pytest.fixture
+def run(overrides: list[str], tmp_path: Path) -> Callable[..., Path]:
+    def start(*more: str, folder: str = "run") -> Path:
+        entry.train(compose_config([*overrides, *more]), tmp_path / folder, CHOICES)
+        return tmp_path / folder
+
+    return start
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    """All that is reproducible in metrics.csv: everything but the seconds."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_a_run_leaves_everything_in_its_folder(run: Callable[..., Path]) -> None:
+    folder = run()
+    assert {path.name for path in folder.iterdir()} == {
+        "best.ckpt",
+        "config.yaml",
+        "done.json",
+        "example.png",
+        "last.ckpt",
+        "metrics.csv",
+        "run.json",
+        "subjects.csv",
+    }
+
+
+def test_metrics_have_a_row_an_epoch_and_a_column_a_structure(run: Callable[..., Path]) -> None:
+    rows = metrics(run())
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    wanted = {"train/loss", "val/loss", "val/dice", "val/dice/inner", "val/dice/outer", "lr"}
+    assert wanted <= set(rows[0])
+    assert all(value for row in rows for value in row.values())
+
+
+def test_done_holds_the_mean_of_the_subjects(run: Callable[..., Path]) -> None:
+    folder = run()
+    rows = read_scores(folder / "subjects.csv")
+    record = json.loads((folder / "done.json").read_text())
+    assert record["test_dice"] == pytest.approx(sum(dice for _, _, dice in rows) / len(rows))
+    assert len(rows) == 2 * record["test_subjects"]
+
+
+def test_the_record_says_what_was_run(run: Callable[..., Path]) -> None:
+    folder = run()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["name"] == "conventional-ccc-lr0.01-split0"
+    assert record["data"]["structures"] == ["inner", "outer"]
+    assert sum(len(part) for part in record["data"]["split"].values()) == 6
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["parameters"]["total"] == sum(
+        count for kind, count in record["parameters"].items() if kind != "total"
+    )
+    assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["lr"] == 0.01
+
+
+def test_checkpoints_are_plain_and_of_the_right_epochs(run: Callable[..., Path]) -> None:
+    folder = run()
+    dice = [float(row["val/dice"]) for row in metrics(folder)]
+    best = torch.load(folder / "best.ckpt", weights_only=True)
+    last = torch.load(folder / "last.ckpt", weights_only=True)
+    assert best["epoch"] == dice.index(max(dice))
+    assert last["epoch"] == 2
+
+
+def test_the_same_seed_gives_the_same_numbers(run: Callable[..., Path]) -> None:
+    first, second = run(folder="first"), run(folder="second")
+    assert metrics(first) == metrics(second)
+    assert read_scores(first / "subjects.csv") == read_scores(second / "subjects.csv")
+
+
+def test_another_seed_gives_other_numbers(run: Callable[..., Path]) -> None:
+    assert metrics(run(folder="first")) != metrics(run("seed=1", folder="second"))
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(run: Callable[..., Path]) -> None:
+    first, second = run(folder="first"), run("data.num_workers=2", folder="second")
+    assert metrics(first) == metrics(second)
+
+
+def test_a_run_that_broke_off_ends_as_if_it_had_not(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(folder="whole")
+    step, calls = SegmentationModule.training_step, iter(range(100))
+
+    def break_off(self: SegmentationModule, *arguments: object) -> object:
+        if next(calls) == 5:  # three subjects are trained with: the middle of the second epoch
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationModule, "training_step", break_off)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run(folder="broken")
+    assert not (whole.parent / "broken" / "done.json").exists()
+    broken = run(folder="broken")
+    assert metrics(broken) == metrics(whole)
+    assert read_scores(broken / "subjects.csv") == read_scores(whole / "subjects.csv")
+
+
+def test_a_finished_run_is_shown_not_trained_again(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run()
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    monkeypatch.setattr(entry, "build_trainer", None)
+    run()
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_folder_of_other_settings_is_left_alone(run: Callable[..., Path]) -> None:
+    folder = run()
+    before = (folder / "metrics.csv").read_bytes()
+    with pytest.raises(UserError, match=r"other settings \(optimizer.lr: 0.01 -> 0.02\)"):
+        run("optimizer.lr=2e-2")
+    assert (folder / "metrics.csv").read_bytes() == before
+
+
+def test_the_number_of_workers_may_change_between_sessions(run: Callable[..., Path]) -> None:
+    run()
+    run("data.num_workers=1")
+
+
+def test_a_run_that_diverges_is_still_tested(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = SegmentationModule.training_step
+
+    def diverge(self: SegmentationModule, *arguments: object) -> torch.Tensor:
+        return step(self, *arguments) * (math.nan if self.current_epoch == 1 else 1)
+
+    monkeypatch.setattr(SegmentationModule, "training_step", diverge)
+    monkeypatch.setattr(
+        SegmentationModule, "_log_mean", lambda self, name, value, batch: self.log(name, value)
+    )
+    folder = run("trainer.max_epochs=5")
+    assert (folder / "done.json").exists()
+    assert len(metrics(folder)) == 2
+
+
+def test_the_calibrated_decision_travels_in_the_checkpoint(run: Callable[..., Path]) -> None:
+    folder = run("decision=calibrated", "loss=pcc", "data.num_workers=1")
+    state = torch.load(folder / "best.ckpt", weights_only=True)["state_dict"]
+    assert state["decision.scale"].shape == (3,)
+    assert not torch.equal(state["decision.scale"], torch.ones(3))
+
+
+def test_counts_that_contradict_the_data_are_refused(run: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match=r"network.num_classes must be 3, as in the data, got 5"):
+        run("network.num_classes=5")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr=-1", "optimizer.lr must be positive, got -1"),
+        ("kernel.conventional.kernel_size=4", "kernel_size must be odd and positive, got 4"),
+        ("network.groups=3", "channels must be divisible by groups=3, got .4, 4, 4, 4, 8."),
+        ("trainer=gpu", "trainer.accelerator=gpu cannot be used"),
+        ("data.root=/nowhere", "/nowhere"),
+        ("scheduler.warmup=2", r"warmup must be in \(0, 1\), got 2"),
+        ("data.batch_size=0", "batch_size must be at least 1, got 0"),
+        ("+loss.weight=3", "unexpected keyword argument 'weight'"),
+        ("split=9", "split"),
+    ],
+)
+def test_mistakes_are_one_line_before_training(
+    run: Callable[..., Path], override: str, message: str
+) -> None:
+    if override == "trainer=gpu" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match=message) as error:
+        run(override)
+    assert "\n" not in str(error.value)
+
+
+def command(overrides: list[str], folder: Path) -> list[str]:
+    return [sys.executable, "-m", "src.train", *overrides, f"hydra.run.dir={folder}"]
+
+
+@pytest.mark.slow
+def test_sigkill_in_the_middle_of_an_epoch_loses_nothing(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    overrides = [*overrides, "trainer.max_epochs=30"]
+    subprocess.run(command(overrides, tmp_path / "whole"), cwd=PROJECT, check=True)
+    killed = subprocess.Popen(command(overrides, tmp_path / "killed"), cwd=PROJECT)
+    wait_for_rows(tmp_path / "killed" / "metrics.csv", 5)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "done.json").exists()
+    subprocess.run(command(overrides, tmp_path / "killed"), cwd=PROJECT, check=True)
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+
+
+def wait_for_rows(path: Path, rows: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if path.exists() and len(path.read_text().splitlines()) > rows:
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"{path} did not get {rows} rows")
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one_does(overrides: list[str], tmp_path: Path) -> None:
+    two = [*overrides, "trainer=ddp_cpu", "trainer.max_epochs=2"]
+    subprocess.run(command(two, tmp_path / "two"), cwd=PROJECT, check=True, timeout=180)
+    one = compose_config([*overrides, "trainer.max_epochs=2"])
+    scores = score_again(one, tmp_path / "two", tmp_path / "one")
+    assert scores == read_scores(tmp_path / "two" / "subjects.csv")
+    assert len(metrics(tmp_path / "two")) == 2
+
+
+def score_again(config: DictConfig, trained: Path, folder: Path) -> list[tuple[str, str, float]]:
+    """Test the best checkpoint of a run in one process."""
+    run = entry.describe_run(config, folder, CHOICES)
+    run.claim()
+    data = entry.build_data(config)
+    module = entry.build_module(config, data)
+    trainer = entry.build_trainer(config, run)
+    trainer.callbacks.insert(0, entry.TestReport(run, data.subjects))
+    trainer.test(module, data.loader("test"), ckpt_path=str(trained / "best.ckpt"))
+    return read_scores(folder / "subjects.csv")
+
+
+def test_scores_survive_the_file(tmp_path: Path) -> None:
+    rows = [("a", "inner", 0.1), ("a", "outer", math.nan)]
+    write_scores(tmp_path / "subjects.csv", rows)
+    first, second = read_scores(tmp_path / "subjects.csv")
+    assert first == rows[0]
+    assert math.isnan(second[2])
