@@ -22,6 +22,7 @@ KNOWN_WARNINGS = (
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     r"Checkpoint directory .* exists and is not empty",  # the run folder: intended
     r".*does not have many workers",  # data.num_workers is the user's to choose
+    r"It is recommended to use `self.log\(",  # those values are the same on all processes
     r"Using `DistributedSampler` with the dataloaders",  # the data's samplers repeat no subject
 )
 USAGE_ERROR = 2
@@ -93,7 +94,7 @@ def exit_on_user_error() -> Iterator[None]:
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Run a Hydra main function; end with one line and exit code 2 on a user's mistake.
+    """Run a main function; end with one line and exit code 2 on a user's mistake.
 
     ``HYDRA_FULL_ERROR=1`` in the environment shows the traceback instead.
     """
@@ -108,7 +109,7 @@ def run_command(main: Callable[[], object]) -> None:
         main()
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from the last epoch")
-    except (HydraException, OmegaConfBaseException, OSError) as error:
+    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
 

@@ -50,7 +50,8 @@ def main(config: DictConfig) -> float:
     """Train and test as configured; return the mean test Dice."""
     runtime = HydraConfig.get().runtime
     with exit_on_user_error():
-        return train(config, Path(runtime.output_dir), runtime.choices)
+        choices = {k: v for k, v in runtime.choices.items() if not k.startswith("hydra/")}
+        return train(config, Path(runtime.output_dir), choices)
 
 
 def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:

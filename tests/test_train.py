@@ -18,7 +18,6 @@ from config import compose_config
 from src import train as entry
 from src.command import UserError
 from src.training import SegmentationModule, read_scores
-from src.training.results import write_scores
 from tiny_cohort import write_cohort
 
 CHOICES = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
@@ -278,11 +277,3 @@ def score_again(config: DictConfig, trained: Path, folder: Path) -> list[tuple[s
     trainer.callbacks.insert(0, entry.TestReport(run, data.subjects))
     trainer.test(module, data.loader("test"), ckpt_path=str(trained / "best.ckpt"))
     return read_scores(folder / "subjects.csv")
-
-
-def test_scores_survive_the_file(tmp_path: Path) -> None:
-    rows = [("a", "inner", 0.1), ("a", "outer", math.nan)]
-    write_scores(tmp_path / "subjects.csv", rows)
-    first, second = read_scores(tmp_path / "subjects.csv")
-    assert first == rows[0]
-    assert math.isnan(second[2])

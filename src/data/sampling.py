@@ -26,7 +26,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """Pairs (epoch, position): the epoch travels with the position to persistent workers.
 
     In training, positions are shuffled by (seed, epoch), and the first are repeated until every
-    process has equally many. Otherwise each position comes once, in order, in one of the processes.
+    process has equally many. Otherwise each position comes once, in order, in one of the processes;
+    only a process that would get none repeats the first, for it may not stay without a batch.
 
     Args:
         positions: Positions in the data set.
@@ -62,4 +63,4 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if self.training:
             steps = -(-len(order) // world_size)
             order = tuple(islice(cycle(order), steps * world_size))
-        return order[rank::world_size]
+        return order[rank::world_size] or order[:1]

@@ -39,7 +39,7 @@ def test_training_gives_each_process_equally_many(
     assert {position for share in taken for position in share} == set(range(5))
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 def test_scoring_takes_each_position_exactly_once(
     monkeypatch: pytest.MonkeyPatch, world_size: int
 ) -> None:
@@ -49,3 +49,10 @@ def test_scoring_takes_each_position_exactly_once(
 
 def test_a_seed_is_the_same_on_every_machine() -> None:
     assert sampling.sample_seed(0, 1, "sub-01") == 1800690360721442805
+
+
+def test_a_process_without_a_case_of_its_own_repeats_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("src.data.sampling.process_rank", lambda: (2, 3))
+    assert list(EpochSampler([7, 8], training=False, seed=0)) == [(0, 7)]

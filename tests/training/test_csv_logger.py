@@ -1,0 +1,46 @@
+from pathlib import Path
+
+from src.training import CsvLogger, Run
+
+
+def logger_in(folder: Path) -> CsvLogger:
+    return CsvLogger(Run(folder, {}, "name", (), "group"))
+
+
+def lines(folder: Path) -> list[str]:
+    return (folder / "metrics.csv").read_text().splitlines()
+
+
+def test_parts_of_an_epoch_become_one_row(tmp_path: Path) -> None:
+    logger = logger_in(tmp_path)
+    logger.log_metrics({"val/dice": 0.5, "epoch": 0}, step=3)
+    logger.log_metrics({"train/loss": 0.25, "epoch": 0}, step=3)
+    logger.save()
+    assert lines(tmp_path) == ["epoch,val/dice,train/loss", "0,0.5,0.25"]
+
+
+def test_a_new_column_leaves_old_rows_empty(tmp_path: Path) -> None:
+    logger = logger_in(tmp_path)
+    logger.log_metrics({"a": 1.0, "epoch": 0})
+    logger.log_metrics({"b": 2.0, "epoch": 1})
+    logger.save()
+    assert lines(tmp_path) == ["epoch,a,b", "0,1.0,", "1,,2.0"]
+
+
+def test_a_resumed_run_keeps_the_past_and_replaces_the_rest(tmp_path: Path) -> None:
+    first = logger_in(tmp_path)
+    for epoch in range(3):
+        first.log_metrics({"a": float(epoch), "epoch": epoch})
+    first.save()
+    second = logger_in(tmp_path)
+    second.forget_from(1)
+    second.log_metrics({"a": 9.0, "epoch": 1})
+    second.save()
+    assert lines(tmp_path) == ["epoch,a", "0,0.0", "1,9.0"]
+
+
+def test_test_metrics_are_left_to_the_table_of_subjects(tmp_path: Path) -> None:
+    logger = logger_in(tmp_path)
+    logger.log_metrics({"test/dice": 0.5, "epoch": 7})
+    logger.save()
+    assert lines(tmp_path) == ["epoch"]

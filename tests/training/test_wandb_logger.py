@@ -1,0 +1,74 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import wandb
+
+from src.training import Run, finish, use_epoch_as_axis, wandb_logger
+from src.training.wandb_logger import has_key
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield
+    finish()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run", {"seed": 0}, "mixed-pcc-lr0.001-split0", ("mixed", "pcc"), "paper")
+
+
+def options(run: Run, mode: str = "auto") -> dict[str, object]:
+    return {"run": run, "project": "gaborseg", "entity": None, "mode": mode}
+
+
+def test_without_a_key_the_run_is_offline_and_says_how_to_upload(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        logger = wandb_logger(**options(run))
+    assert logger._offline
+    assert f"wandb sync {run.folder}" in caplog.text
+
+
+def test_a_key_in_the_environment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not has_key()
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    assert has_key()
+
+
+def test_a_stored_key_is_found(tmp_path: Path) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text(f"machine api.wandb.ai login user password {'x' * 40}\n")
+    netrc.chmod(0o600)
+    assert has_key()
+
+
+def test_an_unknown_mode_is_refused(run: Run) -> None:
+    with pytest.raises(ValueError, match="must be one of auto, online, offline, got 'on'"):
+        wandb_logger(**options(run, mode="on"))
+
+
+@pytest.mark.slow
+def test_the_offline_run_holds_name_group_tags_config_and_metrics(run: Run) -> None:
+    run.folder.mkdir()
+    logger = wandb_logger(**options(run))
+    use_epoch_as_axis(logger)
+    logger.log_hyperparams({"seed": 0})
+    logger.log_metrics({"val/dice": 0.5, "epoch": 0})
+    assert wandb.run.id == run.identity
+    finish()
+    assert wandb.run is None
+    (folder,) = run.folder.glob("wandb/offline-run-*")
+    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert all(json.loads(line) for line in shown.splitlines())
+    for word in (run.name, run.group, run.identity, *run.tags, "val/dice", "seed"):
+        assert word in shown
