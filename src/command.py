@@ -8,14 +8,18 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import rich
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+log = logging.getLogger(__name__)
 
 MAX_FOLDER_NAME = 180
 KNOWN_WARNINGS = (
@@ -26,6 +30,7 @@ KNOWN_WARNINGS = (
     r"Using `DistributedSampler` with the dataloaders",  # the data's samplers repeat no subject
 )
 USAGE_ERROR = 2
+ONE_LINE = "GABORSEG_ONE_LINE"  # set for the processes that we start: HYDRA_FULL_ERROR is then ours
 
 
 class UserError(Exception):
@@ -66,7 +71,7 @@ def build(node: DictConfig, **extra: Any) -> Any:
 
 
 @contextlib.contextmanager
-def at_the_door() -> Iterator[None]:
+def mistakes_as_user_errors() -> Iterator[None]:
     """Turn the errors of checking and building, before any training, into a ``UserError``."""
     try:
         yield
@@ -84,13 +89,24 @@ def at_the_door() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exit_on_user_error() -> Iterator[None]:
-    """End the process with one line on a ``UserError``, before Hydra reports it at length."""
+def errors_in_log() -> Iterator[None]:
+    """End a job on an error: one line for a user's mistake, else a traceback, both in its log.
+
+    In a sweep the error goes on to Hydra, which notes it and starts the next job.
+    """
     try:
         yield
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+    except Exception as error:
+        mistake = isinstance(error, UserError) and not shows_tracebacks()
+        log.error(f"error: {error}", exc_info=not mistake)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        sys.exit(USAGE_ERROR if isinstance(error, UserError) else 1)
+
+
+def shows_tracebacks() -> bool:
+    """Return whether the user asked for tracebacks: ``HYDRA_FULL_ERROR=1`` in the environment."""
+    return os.environ.get("HYDRA_FULL_ERROR") == "1" and ONE_LINE not in os.environ
 
 
 def run_command(main: Callable[[], object]) -> None:
@@ -101,17 +117,18 @@ def run_command(main: Callable[[], object]) -> None:
     for message in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-    if os.environ.get("HYDRA_FULL_ERROR") == "1" and not os.environ.get("GABORSEG_ONE_LINE"):
+    if shows_tracebacks():
         main()
         return
-    os.environ.update(HYDRA_FULL_ERROR="1", GABORSEG_ONE_LINE="1")
+    os.environ.update({"HYDRA_FULL_ERROR": "1", ONE_LINE: "1"})
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from the last epoch")
-    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+        sys.exit("interrupted: the same command goes on after the last whole epoch")
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        _end(_one_line(error))
+    except OSError as error:
+        _end(f"hydra.run.dir must be a folder that can be written to: {_one_line(error)}")
 
 
 def show(renderable: object) -> None:
@@ -122,8 +139,17 @@ def show(renderable: object) -> None:
     console.print(renderable)
 
 
+def _end(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(USAGE_ERROR)
+
+
 def _one_line(error: BaseException) -> str:
+    """Return an error's message as one line; of several problems of the data, the first."""
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."
-    text = " ".join(str(error).split()).partition(" Config search path:")[0]
+    if unknown := re.match(r"Could not override '(.*)'", str(error)):
+        return f"there is no setting {unknown[1]}; --cfg job shows all settings"
+    lines = str(error).splitlines()[: 1 if isinstance(error, ValueError) else None]
+    text = " ".join(" ".join(lines).split()).partition(" Config search path:")[0]
     return text or type(error).__name__

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.table import Table
 
-from src.command import at_the_door, build, folder_name, run_command, show
+from src.command import build, folder_name, mistakes_as_user_errors, run_command, show
 from src.networks import KINDS, parameter_counts
 
 CONFIGURATIONS = Path(__file__).parents[1] / "conf"
@@ -44,7 +44,7 @@ def count(overrides: Sequence[str]) -> dict[str, int]:
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     with initialize_config_dir(str(CONFIGURATIONS), version_base="1.3"):
         network = compose("config", list(overrides)).network
-    with at_the_door():
+    with mistakes_as_user_errors():
         return parameter_counts(build(network, in_channels=1, num_classes=20))
 
 

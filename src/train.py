@@ -5,15 +5,19 @@
 The same command on the same run folder resumes after the last whole epoch, or shows the result.
 """
 
+import contextlib
 import logging
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import hydra
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers.logger import Logger
@@ -23,15 +27,26 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.table import Table
 from torch import nn
 
-from src.command import at_the_door, build, exit_on_user_error, run_command, show
-from src.data import SegmentationData
+from src.allocator import keep_freed_memory
+from src.command import (
+    UserError,
+    build,
+    errors_in_log,
+    mistakes_as_user_errors,
+    run_command,
+    show,
+)
+from src.data import DataError, SegmentationData
+from src.metrics import mean_dice
 from src.networks import parameter_counts
 from src.training import (
+    AtomicCheckpointIO,
     EpochLine,
     FitDecision,
     Run,
     SeedEpochs,
     SegmentationModule,
+    StopAtNaN,
     TestReport,
     checkpoints,
     finish,
@@ -44,13 +59,21 @@ from src.training import (
 
 log = logging.getLogger(__name__)
 
+TIME = "%Y-%m-%dT%H:%M:%S%z"
+
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def main(config: DictConfig) -> float:
     """Train and test as configured; return the mean test Dice."""
-    runtime = HydraConfig.get().runtime
-    with exit_on_user_error():
-        choices = {k: v for k, v in runtime.choices.items() if not k.startswith("hydra/")}
+    hydra_config = HydraConfig.get()
+    runtime = hydra_config.runtime
+    choices = {k: v for k, v in runtime.choices.items() if not k.startswith("hydra/")}
+    with errors_in_log():
+        if hydra_config.mode == RunMode.MULTIRUN and config.trainer.devices not in (1, "1"):
+            raise UserError(
+                "-m must be used with trainer.devices=1: "
+                f"start runs of {config.trainer.devices} processes one by one"
+            )
         return train(config, Path(runtime.output_dir), choices)
 
 
@@ -65,77 +88,103 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
     Raises:
         UserError: If anything that the user chose or brought cannot work.
     """
-    with at_the_door():
+    with mistakes_as_user_errors():
+        check_settings(config)
         run = describe_run(config, folder, choices)
-        run.claim()
+        run.check_folder()
     if run.done:
-        log.info("This run is done; delete its folder, or name another, to train it again.")
+        log.info("This run is done; name another folder with hydra.run.dir=... to train again.")
         return report(run)
     try:
-        return _train(config, run, choices)
-    finally:
-        finish()
+        mean = _train(config, run, choices)
+    except BaseException:
+        finish(exit_code=1)
+        raise
+    finish(exit_code=0)
+    return mean
 
 
 def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
     started = time.time()
+    keep_freed_memory()
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    with at_the_door():
-        trainer = build_trainer(config, run)
-        data = build_data(config)
+    with mistakes_as_user_errors():
+        data: SegmentationData = build(config.data)
+        trainer = build_trainer(config, run, data)
+        prepare(data)
         module = build_module(config, data)
-        trainer.callbacks[:0] = [  # type: ignore[attr-defined]
-            TestReport(run, data.subjects),
-            FitDecision(data.loader("validation")),
-        ]
     counts = parameter_counts(module.network)
+    run.claim()
     _record(run, trainer, data, counts, choices)
     show_summary(counts, data, run)
-    _fit(trainer, module, data, run)
-    trainer.test(module, data.loader("test"), ckpt_path=str(run.path("best.ckpt")), verbose=False)
+    with keyboard_interrupts():
+        _fit(trainer, module, data, run)
+        best = str(run.path("best.ckpt"))
+        trainer.test(module, data.loader("test"), ckpt_path=best, verbose=False)
     _finish(run, trainer, time.time() - started)
-    return report(run)
+    return float(mean_dice(module.test_scores.dice))
+
+
+def check_settings(config: DictConfig) -> None:
+    """Check the numbers that nothing else checks before the training starts.
+
+    Raises:
+        ValueError: If one is out of its range; the message names it.
+    """
+    seed, epochs, rate = config.seed, config.trainer.max_epochs, config.optimizer.lr
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2^32 - 1, got {seed}")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"trainer.max_epochs must be a positive integer, got {epochs}")
+    if not isinstance(rate, float | int) or not 0 < rate < math.inf:
+        raise ValueError(f"optimizer.lr must be a positive number, got {rate}")
 
 
 def describe_run(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Run:
-    """Return the run's name, tags and group, from kernel, loss, learning rate and split.
-
-    Raises:
-        ValueError: If the learning rate is not positive.
-    """
+    """Return the run, named by kernel, loss, learning rate and split."""
     tags = (
         str(choices["kernel"]),
         str(choices["loss"]),
         f"lr{config.optimizer.lr:.3g}",
         f"split{config.split}",
     )
-    if config.optimizer.lr <= 0:
-        raise ValueError(f"optimizer.lr must be positive, got {config.optimizer.lr}")
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    if not isinstance(resolved, dict):
-        raise TypeError(f"the configuration must be a mapping, got {type(resolved).__name__}")
     group = str(choices.get("experiment") or "train")
-    return Run(folder, {str(k): v for k, v in resolved.items()}, "-".join(tags), tags, group)
+    return Run(folder, cast(dict[str, Any], resolved), "-".join(tags), tags, group)
 
 
-def build_trainer(config: DictConfig, run: Run) -> pl.Trainer:
-    """Return the Trainer with the loggers and callbacks of the configuration and of the run."""
+def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Trainer:
+    """Return the Trainer with the loggers and callbacks of the configuration and of the run.
+
+    Raises:
+        ValueError: If this machine has no such accelerator.
+    """
     loggers: list[Logger] = [build(node)(run) for node in config.logger.values()]
-    chosen: list[Callback] = [build(node) for node in config.callbacks.values()]
-    own = [SeedEpochs(config.seed), EpochLine()]
+    callbacks: list[Callback] = [
+        TestReport(run, lambda: data.subjects),
+        FitDecision(lambda: data.loader("validation")),
+        *(build(node) for node in config.callbacks.values()),
+        SeedEpochs(config.seed),
+        StopAtNaN(),
+        EpochLine(),
+        *checkpoints(run),
+    ]
     trainer = build(config.trainer, _partial_=True, default_root_dir=str(run.folder))
     try:
-        return trainer(logger=loggers or False, callbacks=[*chosen, *own, *checkpoints(run)])
+        return trainer(logger=loggers or False, callbacks=callbacks, plugins=[AtomicCheckpointIO()])
     except (MisconfigurationException, RuntimeError) as error:
         accelerator = config.trainer.accelerator
         raise ValueError(f"trainer.accelerator={accelerator} cannot be used: {error}") from error
 
 
-def build_data(config: DictConfig) -> SegmentationData:
-    """Return the data, checked and prepared."""
-    data: SegmentationData = build(config.data)
-    data.prepare()
-    return data
+def prepare(data: SegmentationData) -> None:
+    """Check and prepare the data; of several problems, log all but the one that is raised."""
+    try:
+        data.prepare()
+    except DataError as error:
+        for line in str(error).splitlines()[1:]:
+            log.error(line)
+        raise
 
 
 def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModule:
@@ -180,13 +229,14 @@ def _record(
 ) -> None:
     """Write ``run.json`` and hand configuration and parameter counts to the trackers."""
     parameters = dict(counts) | {"total": sum(counts.values())}
+    session = {"started": time.strftime(TIME), **software_versions()}
     record = {
         "name": run.name,
         "group": run.group,
         "choices": dict(choices),
         "parameters": parameters,
-        "versions": software_versions(),
         "data": data.describe(),
+        "sessions": [*run.sessions(), session],
     }
     run.write_json("run.json", record)
     for logger in trainer.loggers:
@@ -207,35 +257,39 @@ def _fit(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData
     )
 
 
+@contextlib.contextmanager
+def keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM, which Lightning turns into an exit, interrupt as usual."""
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+
+
 @rank_zero_only
 def _finish(run: Run, trainer: pl.Trainer, seconds: float) -> None:
-    """Write ``done.json``, the last file of a run."""
+    """Write ``done.json``, the last file of a run, and show the result."""
     dice = subject_means(read_scores(run.path("subjects.csv")))
     run.write_json(
         "done.json",
         {
-            "test_dice": sum(dice) / len(dice),
+            "test_dice": fmean(dice),
             "test_subjects": len(dice),
             "epochs": trainer.current_epoch,
             "seconds_of_this_session": round(seconds, 1),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "finished": time.strftime(TIME),
         },
     )
+    report(run)
 
 
 def report(run: Run) -> float:
     """Show the table of test scores and where everything is; return the mean test Dice."""
     rows = read_scores(run.path("subjects.csv"))
-    dice = subject_means(rows)
-    mean = sum(dice) / len(dice)
-    _show_report(scores_table(rows, f"Test Dice of {run.name}"), run, mean)
-    return mean
-
-
-@rank_zero_only
-def _show_report(table: Table, run: Run, mean: float) -> None:
-    show(table)
+    mean = fmean(subject_means(rows))
+    show(scores_table(rows, f"Test Dice of {run.name}"))
     log.info(f"Mean test Dice {mean:.4f}. Everything was written to {run.folder}")
+    return mean
 
 
 @rank_zero_only

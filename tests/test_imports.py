@@ -17,6 +17,7 @@ OURS = {
     "data": set(),
     "training": {"metrics"},
 }
+OURS["benchmarks"] = set(OURS)
 ONLY = {
     "hydra": {"entry"},
     "omegaconf": {"entry"},

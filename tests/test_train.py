@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 
 from config import compose_config
 from src import train as entry
-from src.command import UserError
+from src.command import UserError, build
+from src.losses import CCCLoss
 from src.training import SegmentationModule, read_scores
 from tiny_cohort import write_cohort
 
@@ -100,7 +101,7 @@ def test_the_record_says_what_was_run(run: Callable[..., Path]) -> None:
     assert record["name"] == "conventional-ccc-lr0.01-split0"
     assert record["data"]["structures"] == ["inner", "outer"]
     assert sum(len(part) for part in record["data"]["split"].values()) == 6
-    assert record["versions"]["torch"] == torch.__version__
+    assert [session["torch"] for session in record["sessions"]] == [torch.__version__]
     assert record["parameters"]["total"] == sum(
         count for kind, count in record["parameters"].items() if kind != "total"
     )
@@ -145,7 +146,7 @@ def test_a_run_that_broke_off_ends_as_if_it_had_not(
 
     with monkeypatch.context() as patch:
         patch.setattr(SegmentationModule, "training_step", break_off)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
+        with pytest.raises(KeyboardInterrupt):
             run(folder="broken")
     assert not (whole.parent / "broken" / "done.json").exists()
     broken = run(folder="broken")
@@ -171,6 +172,40 @@ def test_a_folder_of_other_settings_is_left_alone(run: Callable[..., Path]) -> N
     assert (folder / "metrics.csv").read_bytes() == before
 
 
+def test_a_wrong_command_does_not_spoil_the_folder_for_the_right_one(
+    run: Callable[..., Path],
+) -> None:
+    with pytest.raises(UserError, match="groups=3"):
+        run("network.groups=3")
+    assert (run() / "done.json").exists()
+
+
+def test_a_damaged_checkpoint_is_named(run: Callable[..., Path]) -> None:
+    folder = run()
+    (folder / "done.json").unlink()
+    whole = (folder / "last.ckpt").read_bytes()
+    (folder / "last.ckpt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"last.ckpt is damaged; delete it to train from the first"):
+        run()
+
+
+def test_a_moved_folder_remembers_its_best_epoch(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run(folder="here")
+    moved = folder.rename(folder.with_name("there"))
+    (moved / "done.json").unlink()
+    best = (moved / "best.ckpt").read_bytes()
+    state = torch.load(moved / "last.ckpt", weights_only=True)["callbacks"]
+    scores = [s["best_model_score"] for k, s in state.items() if "val/dice" in k]
+    checkpoint = entry.checkpoints(entry.describe_run(compose_config(), moved, CHOICES))[0]
+    checkpoint.load_state_dict(next(s for k, s in state.items() if "val/dice" in k))
+    assert checkpoint.best_model_score == scores[0]
+    assert checkpoint.best_model_path == str(moved / "best.ckpt")
+    run(folder="there")
+    assert (moved / "best.ckpt").read_bytes() == best
+
+
 def test_the_number_of_workers_may_change_between_sessions(run: Callable[..., Path]) -> None:
     run()
     run("data.num_workers=1")
@@ -179,15 +214,12 @@ def test_the_number_of_workers_may_change_between_sessions(run: Callable[..., Pa
 def test_a_run_that_diverges_is_still_tested(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = SegmentationModule.training_step
+    forward, calls = CCCLoss.forward, iter(range(100))
 
-    def diverge(self: SegmentationModule, *arguments: object) -> torch.Tensor:
-        return step(self, *arguments) * (math.nan if self.current_epoch == 1 else 1)
+    def diverge(self: CCCLoss, *arguments: torch.Tensor) -> torch.Tensor:
+        return forward(self, *arguments) * (math.nan if next(calls) > 5 else 1)
 
-    monkeypatch.setattr(SegmentationModule, "training_step", diverge)
-    monkeypatch.setattr(
-        SegmentationModule, "_log_mean", lambda self, name, value, batch: self.log(name, value)
-    )
+    monkeypatch.setattr(CCCLoss, "forward", diverge)
     folder = run("trainer.max_epochs=5")
     assert (folder / "done.json").exists()
     assert len(metrics(folder)) == 2
@@ -208,7 +240,11 @@ def test_counts_that_contradict_the_data_are_refused(run: Callable[..., Path]) -
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.lr=-1", "optimizer.lr must be positive, got -1"),
+        ("optimizer.lr=-1", "optimizer.lr must be a positive number, got -1"),
+        ("optimizer.lr=nan", "optimizer.lr must be a positive number, got nan"),
+        ("optimizer.lr=fast", "optimizer.lr must be a positive number, got fast"),
+        ("seed=-1", "seed must be an integer from 0"),
+        ("trainer.max_epochs=0", "trainer.max_epochs must be a positive integer, got 0"),
         ("kernel.conventional.kernel_size=4", "kernel_size must be odd and positive, got 4"),
         ("network.groups=3", "channels must be divisible by groups=3, got .4, 4, 4, 4, 8."),
         ("trainer=gpu", "trainer.accelerator=gpu cannot be used"),
@@ -248,6 +284,48 @@ def test_sigkill_in_the_middle_of_an_epoch_loses_nothing(
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_word_and_an_error_code(
+    overrides: list[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    words = command([*overrides, "trainer.max_epochs=10000"], tmp_path / "run")
+    process = subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "interrupted: the same command goes on after the last whole epoch" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("kernel=foo", "Could not find 'kernel/foo'"),
+        ("optimizer.rate=1", "there is no setting optimizer.rate; --cfg job shows all settings"),
+        ("data.root=/nowhere", "/nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(
+    overrides: list[str], tmp_path: Path, override: str, message: str
+) -> None:
+    words = command([*overrides, override], tmp_path / "run")
+    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_after_a_mistake(overrides: list[str], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "src.train", "-m", *overrides, f"hydra.sweep.dir={tmp_path}"]
+    subprocess.run([*words, "network.groups=3,4"], cwd=PROJECT, check=False)
+    assert len(list(tmp_path.glob("*groups=4*/done.json"))) == 1
+    assert not list(tmp_path.glob("*groups=3*/done.json"))
+
+
 def wait_for_rows(path: Path, rows: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -271,9 +349,9 @@ def score_again(config: DictConfig, trained: Path, folder: Path) -> list[tuple[s
     """Test the best checkpoint of a run in one process."""
     run = entry.describe_run(config, folder, CHOICES)
     run.claim()
-    data = entry.build_data(config)
+    data = build(config.data)
+    data.prepare()
+    trainer = entry.build_trainer(config, run, data)
     module = entry.build_module(config, data)
-    trainer = entry.build_trainer(config, run)
-    trainer.callbacks.insert(0, entry.TestReport(run, data.subjects))
     trainer.test(module, data.loader("test"), ckpt_path=str(trained / "best.ckpt"))
     return read_scores(folder / "subjects.csv")

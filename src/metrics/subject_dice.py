@@ -83,8 +83,8 @@ class SubjectDice(Metric):
         self.rows.append(torch.cat([index, *sizes], dim=1))
 
     def compute(self) -> SubjectTable:
-        """The table of all subjects seen by all processes, in ascending order."""
-        rows = dim_zero_cat(self.rows).unique(dim=0)
+        """The table of all subjects seen by all processes, in ascending order, on the CPU."""
+        rows = dim_zero_cat(self.rows).cpu().unique(dim=0)
         index = rows[:, 0]
         rows = rows[index.diff(prepend=index[:1] - 1) != 0]
         intersection, predicted, actual = rows[:, 1:].view(-1, 3, self.num_classes).unbind(1)

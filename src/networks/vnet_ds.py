@@ -171,4 +171,7 @@ def _check_levels(
         ("depths_up", up, levels - 1),
     ):
         if len(given) != wanted:
-            raise ValueError(f"{name} must have {wanted} entries, got {len(given)}")
+            raise ValueError(
+                f"{name} must have {wanted} entries for {levels} levels of channels, "
+                f"got {len(given)}"
+            )

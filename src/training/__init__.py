@@ -3,9 +3,10 @@ from src.training.callbacks import (
     FitDecision,
     ProgressBar,
     SeedEpochs,
+    StopAtNaN,
     TestReport,
-    checkpoints,
 )
+from src.training.checkpoints import AtomicCheckpointIO, checkpoints
 from src.training.csv_logger import CsvLogger
 from src.training.decision import Argmax, Calibrated
 from src.training.module import SegmentationModule
@@ -16,6 +17,7 @@ from src.training.wandb_logger import finish, use_epoch_as_axis, wandb_logger
 
 __all__ = [
     "Argmax",
+    "AtomicCheckpointIO",
     "Calibrated",
     "CsvLogger",
     "EpochLine",
@@ -24,6 +26,7 @@ __all__ = [
     "Run",
     "SeedEpochs",
     "SegmentationModule",
+    "StopAtNaN",
     "TestReport",
     "checkpoints",
     "constant",

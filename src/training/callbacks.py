@@ -4,16 +4,18 @@ import hashlib
 import logging
 import math
 import time
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
-from src.training.csv_logger import CsvLogger
+from src.training.checkpoints import MONITOR
 from src.training.decision import Calibrated
 from src.training.module import Batch, SegmentationModule
 from src.training.picture import Example, draw_example, example_slices
@@ -21,27 +23,6 @@ from src.training.results import score_rows, subject_means, write_scores
 from src.training.run_folder import Run
 
 log = logging.getLogger(__name__)
-
-MONITOR = "val/dice"
-
-
-def checkpoints(run: Run) -> list[ModelCheckpoint]:
-    """Return the callbacks that keep ``best.ckpt`` (by validation Dice) and the true last epoch."""
-    return [
-        ModelCheckpoint(
-            run.folder,
-            filename="best",
-            monitor=MONITOR,
-            mode="max",
-            enable_version_counter=False,
-        ),
-        ModelCheckpoint(
-            run.folder,
-            filename="last",
-            every_n_epochs=1,
-            enable_version_counter=False,
-        ),
-    ]
 
 
 class SeedEpochs(Callback):
@@ -77,12 +58,17 @@ class FitDecision(Callback):
     """Fits a calibrated decision on the validation subjects, each time before they are scored.
 
     Args:
-        loader: Batches of the validation subjects; a loader of its own, for Lightning is already
-            reading the other one when a validation starts.
+        make_loader: Gives batches of the validation subjects, as a loader of its own: Lightning is
+            already reading the other one when a validation starts.
     """
 
-    def __init__(self, loader: DataLoader) -> None:
-        self.loader = loader
+    def __init__(self, make_loader: Callable[[], DataLoader]) -> None:
+        self.make_loader = make_loader
+
+    @cached_property
+    def loader(self) -> DataLoader:
+        """The batches, made when they are first needed."""
+        return self.make_loader()
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fit, if the decision has something to fit and the network is being trained."""
@@ -101,18 +87,26 @@ class FitDecision(Callback):
         decision.fit()
 
 
+class StopAtNaN(Callback):
+    """Ends a training whose loss is no longer a number; its best epoch is tested all the same."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop all processes if the mean loss of the epoch is NaN or infinite."""
+        loss = float(trainer.callback_metrics["train/loss"])
+        if not math.isfinite(loss):
+            trainer.should_stop = True
+            rank_zero_only(log.warning)(
+                f"training stops: the loss of epoch {trainer.current_epoch + 1} is {loss}; "
+                "a lower optimizer.lr may help"
+            )
+
+
 class EpochLine(Callback):
     """Logs one line an epoch: losses, Dice, time, and the structures that nobody finds yet."""
 
     def __init__(self) -> None:
         self.best = -math.inf
         self.started = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let the csv forget the epochs that are trained again."""
-        for logger in trainer.loggers:
-            if isinstance(logger, CsvLogger):
-                logger.forget_from(trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -152,12 +146,13 @@ class TestReport(Callback):
 
     Args:
         run: The run whose folder gets the files.
-        subjects: Ids of all subjects of the data set, as ``batch["index"]`` counts them.
+        list_subjects: Gives the ids of all subjects of the data set, as ``batch["index"]`` counts
+            them; called at the test.
     """
 
-    def __init__(self, run: Run, subjects: tuple[str, ...]) -> None:
+    def __init__(self, run: Run, list_subjects: Callable[[], tuple[str, ...]]) -> None:
         self.run = run
-        self.subjects = subjects
+        self.list_subjects = list_subjects
         self.examples: dict[str, Example] = {}
 
     def on_test_batch_end(
@@ -171,15 +166,16 @@ class TestReport(Callback):
     ) -> None:
         """Keep three central slices of each subject that this process segments."""
         parts = zip(batch["index"].tolist(), batch["image"], batch["label"], outputs, strict=True)
+        subjects = self.list_subjects()
         for index, image, label, prediction in parts:
-            self.examples[self.subjects[index]] = example_slices(image, label, prediction)
+            self.examples[subjects[index]] = example_slices(image, label, prediction)
 
     @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the scores and draw the subject in the middle of those of this process."""
         if not isinstance(pl_module, SegmentationModule):
             return
-        rows = score_rows(pl_module.test_scores, self.subjects, pl_module.structures)
+        rows = score_rows(pl_module.test_scores, self.list_subjects(), pl_module.structures)
         write_scores(self.run.path("subjects.csv"), rows)
         means = dict(zip(dict.fromkeys(row[0] for row in rows), subject_means(rows), strict=True))
         here = sorted(self.examples, key=lambda subject: means[subject])

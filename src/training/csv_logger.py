@@ -14,7 +14,7 @@ from src.training.run_folder import Run, write_atomically
 class CsvLogger(Logger):
     """Writes ``metrics.csv``: one row an epoch, one column a metric, rewritten atomically.
 
-    A resumed run keeps the rows of the epochs before the checkpoint and replaces the later ones.
+    A resumed run keeps the rows of earlier epochs and replaces that of an epoch trained again.
     Test metrics are left out: ``subjects.csv`` holds them, subject by subject.
 
     Args:
@@ -53,15 +53,12 @@ class CsvLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Merge the metrics into the row of their epoch."""
+        """Merge the metrics of an epoch into its row."""
+        if "epoch" not in metrics:
+            return
         kept = {k: v for k, v in metrics.items() if not k.startswith("test/")}
         if set(kept) - {"epoch"}:
             self.rows.setdefault(int(metrics["epoch"]), {}).update(kept)
-
-    @rank_zero_only
-    def forget_from(self, epoch: int) -> None:
-        """Drop the rows of ``epoch`` and later: they are about to be trained again."""
-        self.rows = {old: row for old, row in self.rows.items() if old < epoch}
 
     @rank_zero_only
     def save(self) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -44,8 +45,9 @@ class Run:
 
     @property
     def identity(self) -> str:
-        """Return twelve hexadecimal digits that depend on folder name and configuration alone."""
-        text = json.dumps([self.group, self.name, self.config], sort_keys=True, default=str)
+        """Return twelve hexadecimal digits of the folder's name and the settings that count."""
+        settings = without_technical(self.config)
+        text = json.dumps([self.folder.name, self.name, settings], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def path(self, name: str) -> Path:
@@ -55,7 +57,7 @@ class Run:
     @property
     def done(self) -> bool:
         """Return whether the run has ended and was tested."""
-        return self.path("done.json").exists()
+        return self.path("done.json").exists() and self.path("subjects.csv").exists()
 
     @property
     def last_checkpoint(self) -> Path | None:
@@ -63,24 +65,30 @@ class Run:
         path = self.path("last.ckpt")
         return path if path.exists() else None
 
-    def claim(self) -> None:
-        """Write the configuration, or check that the folder holds a run of the same one.
+    def check_folder(self) -> None:
+        """Check that the folder is free, or holds a run of the same configuration.
 
         Raises:
             FileExistsError: If the folder holds a run of another configuration.
+            ValueError: If its last checkpoint cannot be read.
         """
         path = self.path("config.yaml")
-        if path.exists():
-            changed = differences(yaml.safe_load(path.read_text()), self.config)
-            if changed:
-                raise FileExistsError(
-                    f"{self.folder} holds a run with other settings ({'; '.join(changed)}); "
-                    "choose another folder with hydra.run.dir=..."
-                )
-            return
+        old = yaml.safe_load(path.read_text()) if path.exists() else self.config
+        if changed := differences(old, self.config):
+            raise FileExistsError(
+                f"{self.folder} holds a run with other settings ({'; '.join(changed)}); "
+                "choose another folder with hydra.run.dir=..."
+            )
+        last = self.last_checkpoint
+        if last is not None and not zipfile.is_zipfile(last):
+            raise ValueError(f"{last} is damaged; delete it to train from the first epoch again")
+
+    def claim(self) -> None:
+        """Write the configuration, unless it is there: from now on the folder is this run's."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as file:
-            yaml.safe_dump(self.config, file, sort_keys=False)
+        if not self.path("config.yaml").exists():
+            with write_atomically(self.path("config.yaml")) as file:
+                yaml.safe_dump(self.config, file, sort_keys=False)
 
     def write_json(self, name: str, record: dict[str, Any]) -> None:
         """Write a record as JSON, whole or not at all."""
@@ -88,9 +96,10 @@ class Run:
             json.dump(record, file, indent=2)
             file.write("\n")
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Return a record that ``write_json`` wrote."""
-        return json.loads(self.path(name).read_text())
+    def sessions(self) -> list[dict[str, str]]:
+        """Return when and with which software the run was worked on before, oldest first."""
+        path = self.path("run.json")
+        return json.loads(path.read_text())["sessions"] if path.exists() else []
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:
@@ -103,6 +112,18 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
             for line in differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
         ]
     return [] if old == new or key in TECHNICAL else [f"{key}: {old} -> {new}"]
+
+
+def without_technical(config: Any, key: str = "") -> Any:
+    """Return a configuration without the settings that never decide a result."""
+    if not isinstance(config, dict):
+        return config
+    keys = {name: f"{key}.{name}".lstrip(".") for name in config}
+    return {
+        name: without_technical(value, keys[name])
+        for name, value in config.items()
+        if keys[name] not in TECHNICAL
+    }
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:
 
 def cosine(optimizer: Optimizer, total_steps: int) -> LambdaLR:
     """Fall from the optimiser's learning rate to 0 along half a cosine."""
-    return _scaled(optimizer, lambda progress: _cosine(progress), total_steps)
+    return _scaled(optimizer, _cosine, total_steps)
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int, warmup: float = 0.3) -> LambdaLR:

@@ -3,9 +3,9 @@
 import logging
 import netrc
 import os
+import sys
 from typing import Any
 
-import wandb
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -32,6 +32,8 @@ def wandb_logger(run: Run, *, project: str, entity: str | None, mode: str) -> Wa
     """
     if mode not in MODES:
         raise ValueError(f"logger.wandb.mode must be one of {', '.join(MODES)}, got {mode!r}")
+    import wandb  # slow to import, and not needed without this logger
+
     wandb.setup(wandb.Settings(silent=True))
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
@@ -77,7 +79,8 @@ def use_epoch_as_axis(logger: WandbLogger) -> None:
     run.define_metric("*", step_metric="epoch")
 
 
-def finish() -> None:
-    """Close the W&B run of this process, if one is open."""
-    if wandb.run is not None:
-        wandb.finish()
+def finish(exit_code: int) -> None:
+    """Close the W&B run of this process, if one is open, as a success (0) or a failure."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=exit_code)

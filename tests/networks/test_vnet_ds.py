@@ -122,8 +122,11 @@ def test_variance_neither_grows_nor_dies_through_the_levels(kernel: str) -> None
         ({"channels": (4, 4, 4, 4, 6)}, "channels must be divisible by groups=4"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"interpolation": "cubic"}, "interpolation must be trilinear or nearest, got 'cubic'"),
-        ({"depths_up": (1, 1)}, "depths_up must have 4 entries, got 2"),
-        ({"depths_down": (1, 1)}, "depths_down must have 5 entries, got 2"),
+        ({"depths_up": (1, 1)}, "depths_up must have 4 entries for 5 levels of channels, got 2"),
+        (
+            {"depths_down": (1, 1)},
+            "depths_down must have 5 entries for 5 levels of channels, got 2",
+        ),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], message: str) -> None:
@@ -138,5 +141,7 @@ def test_counts_must_make_sense(channels: int, classes: int) -> None:
 
 
 def test_the_number_of_convolutions_is_the_number_of_levels() -> None:
-    with pytest.raises(ValueError, match="convolutions must have 5 entries, got 4"):
+    with pytest.raises(
+        ValueError, match="convolutions must have 5 entries for 5 levels of channels, got 4"
+    ):
         VNetDS(1, 3, [conventional] * 4, **SMALL)

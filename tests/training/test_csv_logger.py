@@ -27,20 +27,26 @@ def test_a_new_column_leaves_old_rows_empty(tmp_path: Path) -> None:
     assert lines(tmp_path) == ["epoch,a,b", "0,1.0,", "1,,2.0"]
 
 
-def test_a_resumed_run_keeps_the_past_and_replaces_the_rest(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_the_past_and_replaces_what_is_trained_again(tmp_path: Path) -> None:
     first = logger_in(tmp_path)
     for epoch in range(3):
         first.log_metrics({"a": float(epoch), "epoch": epoch})
     first.save()
     second = logger_in(tmp_path)
-    second.forget_from(1)
-    second.log_metrics({"a": 9.0, "epoch": 1})
+    second.log_metrics({"a": 9.0, "epoch": 2})
     second.save()
-    assert lines(tmp_path) == ["epoch,a", "0,0.0", "1,9.0"]
+    assert lines(tmp_path) == ["epoch,a", "0,0.0", "1,1.0", "2,9.0"]
 
 
 def test_test_metrics_are_left_to_the_table_of_subjects(tmp_path: Path) -> None:
     logger = logger_in(tmp_path)
     logger.log_metrics({"test/dice": 0.5, "epoch": 7})
+    logger.save()
+    assert lines(tmp_path) == ["epoch"]
+
+
+def test_what_belongs_to_no_epoch_is_left_out(tmp_path: Path) -> None:
+    logger = logger_in(tmp_path)
+    logger.log_metrics({"lr-SGD": 0.1}, step=0)
     logger.save()
     assert lines(tmp_path) == ["epoch"]

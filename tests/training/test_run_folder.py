@@ -14,6 +14,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_folder_is_claimed_once_and_recognised_again(run: Run) -> None:
     run.claim()
+    run.check_folder()
     run.claim()
     assert (run.folder / "config.yaml").read_text() == "seed: 0\nlogger:\n  a: 1\n"
 
@@ -21,12 +22,12 @@ def test_a_folder_is_claimed_once_and_recognised_again(run: Run) -> None:
 def test_other_settings_are_refused_by_name(run: Run) -> None:
     run.claim()
     with pytest.raises(FileExistsError, match="seed: 0 -> 1"):
-        replace(run, config={"seed": 1}).claim()
+        replace(run, config={"seed": 1}).check_folder()
 
 
 def test_settings_that_decide_nothing_may_change(run: Run) -> None:
     run.claim()
-    replace(run, config={"seed": 0, "logger": {}}).claim()
+    replace(run, config={"seed": 0, "logger": {}}).check_folder()
 
 
 def test_differences_name_nested_keys() -> None:
@@ -34,9 +35,9 @@ def test_differences_name_nested_keys() -> None:
     assert differences(old, new) == ["a.b: 1 -> 2"]
 
 
-def test_the_identity_depends_on_the_choices_alone(run: Run, tmp_path: Path) -> None:
-    elsewhere = replace(run, folder=tmp_path / "elsewhere")
-    assert run.identity == elsewhere.identity
+def test_the_identity_depends_on_choices_and_folder_name(run: Run, tmp_path: Path) -> None:
+    assert run.identity == replace(run, folder=tmp_path / "elsewhere" / "run").identity
+    assert run.identity != replace(run, folder=tmp_path / "other").identity
     assert run.identity != replace(run, config={"seed": 1}).identity
 
 
@@ -55,9 +56,13 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_done_is_a_file(run: Run) -> None:
+def test_a_run_is_done_when_its_scores_and_its_last_file_are_there(run: Run) -> None:
     run.claim()
-    assert not run.done
     run.write_json("done.json", {"test_dice": 0.5})
+    assert not run.done
+    run.path("subjects.csv").touch()
     assert run.done
-    assert run.read_json("done.json") == {"test_dice": 0.5}
+
+
+def test_the_identity_ignores_settings_that_decide_nothing(run: Run) -> None:
+    assert run.identity == replace(run, config={"seed": 0, "logger": {}}).identity

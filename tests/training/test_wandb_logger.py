@@ -17,7 +17,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     yield
-    finish()
+    finish(0)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_offline_run_holds_name_group_tags_config_and_metrics(run: Run) -> N
     logger.log_hyperparams({"seed": 0})
     logger.log_metrics({"val/dice": 0.5, "epoch": 0})
     assert wandb.run.id == run.identity
-    finish()
+    finish(0)
     assert wandb.run is None
     (folder,) = run.folder.glob("wandb/offline-run-*")
     command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
