@@ -320,10 +320,13 @@ def test_a_mistake_is_one_line_and_an_exit_code(
 
 @pytest.mark.slow
 def test_a_sweep_goes_on_after_a_mistake(overrides: list[str], tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "src.train", "-m", *overrides, f"hydra.sweep.dir={tmp_path}"]
-    subprocess.run([*words, "network.groups=3,4"], cwd=PROJECT, check=False)
-    assert len(list(tmp_path.glob("*groups=4*/done.json"))) == 1
-    assert not list(tmp_path.glob("*groups=3*/done.json"))
+    words = [sys.executable, "-m", "src.train", "-m", *overrides, "network.groups=3,4"]
+    words += [f"hydra.sweep.dir={tmp_path}", "hydra.sweep.subdir=groups_${network.groups}"]
+    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "error: channels must be divisible by groups=3" in done.stderr
+    assert (tmp_path / "groups_4" / "done.json").exists()
+    assert not (tmp_path / "groups_3" / "done.json").exists()
 
 
 def wait_for_rows(path: Path, rows: int) -> None:
