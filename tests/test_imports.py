@@ -17,7 +17,7 @@ OURS = {
     "data": set(),
     "training": {"metrics"},
 }
-OURS["benchmarks"] = set(OURS)
+OURS["benchmarks"] = {*OURS, "allocator"}
 ONLY = {
     "hydra": {"entry"},
     "omegaconf": {"entry"},
