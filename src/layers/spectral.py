@@ -64,7 +64,7 @@ def synthesise(parameters: Tensor, kernel_size: int) -> Tensor:
     """
     check(parameters, kernel_size)
     values = parameters.to(working_dtype(parameters))
-    if runs_natively(parameters, kernel_size):
+    if runs_natively(parameters, kernel_size) or runs_fused(values, kernel_size):
         return synthesise_op(values, kernel_size).to(parameters.dtype)
     with torch.autocast(parameters.device.type, enabled=False):
         return gabor_kernel(values, kernel_size).to(parameters.dtype)
@@ -79,6 +79,20 @@ def native_available() -> bool:
 def runs_natively(x: Tensor, kernel_size: int) -> bool:
     """Tell whether the native operators serve this tensor."""
     return x.device.type == "cpu" and kernel_size <= LARGEST_NATIVE_KERNEL and native_available()
+
+
+def runs_fused(parameters: Tensor, kernel_size: int) -> bool:
+    """Tell whether the fused Triton kernels serve these parameters: float32 on a CUDA device."""
+    fits = parameters.is_cuda and parameters.dtype == torch.float32
+    return fits and triton_serves(kernel_size, parameters.device)
+
+
+@torch.compiler.assume_constant_result
+def triton_serves(kernel_size: int, device: torch.device) -> bool:
+    """Tell whether Triton can serve a device, on which it is tried once."""
+    from src.layers import triton_synthesis  # slow to import, and of use on GPUs alone
+
+    return triton_synthesis.triton_serves(kernel_size, device)
 
 
 def check(parameters: Tensor, kernel_size: int) -> None:
@@ -134,6 +148,20 @@ def synthesise_backward_op(grad: Tensor, parameters: Tensor, kernel_size: int) -
     shape = (*parameters.shape[1:], kernel_size)
     run("synthesis_backward", parameters, shape, parameters, grad, parameters_grad)
     return parameters_grad
+
+
+@synthesise_op.register_kernel("cuda")
+def _(parameters: Tensor, kernel_size: int) -> Tensor:
+    from src.layers import triton_synthesis
+
+    return triton_synthesis.synthesise_forward(parameters, kernel_size)
+
+
+@synthesise_backward_op.register_kernel("cuda")
+def _(grad: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
+    from src.layers import triton_synthesis
+
+    return triton_synthesis.synthesise_backward(grad, parameters, kernel_size)
 
 
 def layer_shape(x: Tensor, parameters: Tensor, kernel_size: int) -> tuple[int, ...]:

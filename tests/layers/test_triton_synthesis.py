@@ -1,0 +1,156 @@
+"""The Triton kernels against the definition, in Triton's interpreter where there is no GPU.
+
+Triton decides when it is imported whether to interpret, for the whole process: without a GPU, one
+test runs this file again in a process of its own.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from gabor_reference import hard_parameters, naive_gabor_kernel
+from src.layers import triton_synthesis
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+MISSING = triton_synthesis.triton is None
+PARAMETERS = ("sigma", "theta_y", "theta_z", "A_re", "A_im", "f_re", "f_im", "phase")
+
+needs_triton = pytest.mark.skipif(
+    MISSING or not (INTERPRETED or DEVICE.type == "cuda"),
+    reason="needs Triton, and a GPU or its interpreter",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(MISSING, reason="needs Triton")
+@pytest.mark.skipif(INTERPRETED or DEVICE.type == "cuda", reason="the tests below run here")
+def test_the_tests_below_pass_in_the_interpreter() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def forward(parameters: Tensor, kernel_size: int) -> Tensor:
+    return triton_synthesis.synthesise_forward(parameters.float().to(DEVICE), kernel_size).cpu()
+
+
+def backward(grad: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
+    moved = grad.float().to(DEVICE), parameters.float().to(DEVICE)
+    return triton_synthesis.synthesise_backward(*moved, kernel_size).cpu()
+
+
+def cotangent(parameters: Tensor, kernel_size: int) -> Tensor:
+    draw = torch.Generator().manual_seed(1)
+    _, inputs, outputs = parameters.shape
+    return torch.randn(outputs, inputs, *[kernel_size] * 3, generator=draw)
+
+
+def naive_gradient(grad: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
+    leaf = parameters.clone().requires_grad_()
+    (result,) = torch.autograd.grad(naive_gabor_kernel(leaf, kernel_size), leaf, grad.double())
+    return result
+
+
+def error(value: Tensor, reference: Tensor) -> float:
+    """Largest difference over the largest reference value (absolute where that is 0)."""
+    scale = reference.abs().max()
+    return float((value - reference).abs().max() / torch.where(scale > 0, scale, 1))
+
+
+@needs_triton
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 9])
+def test_kernels_are_exact(kernel_size: int) -> None:
+    parameters = hard_parameters(5, 7)
+    want = naive_gabor_kernel(parameters, kernel_size)
+    assert error(forward(parameters, kernel_size), want) < 1e-6
+
+
+@needs_triton
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 9])
+def test_all_eight_gradients_are_exact(kernel_size: int) -> None:
+    parameters = hard_parameters(5, 7)
+    grad = cotangent(parameters, kernel_size)
+    got = backward(grad, parameters, kernel_size)
+    want = naive_gradient(grad, parameters, kernel_size)
+    errors = dict(zip(PARAMETERS, map(error, got, want), strict=True))
+    assert max(errors.values()) < 3e-6, errors
+
+
+@needs_triton
+@pytest.mark.parametrize("channels", [(1, 1), (1, 17), (13, 3)])
+def test_any_number_of_channels_fills_its_blocks(channels: tuple[int, int]) -> None:
+    parameters = hard_parameters(*channels)
+    grad = cotangent(parameters, 7)
+    assert error(forward(parameters, 7), naive_gabor_kernel(parameters, 7)) < 1e-6
+    assert error(backward(grad, parameters, 7), naive_gradient(grad, parameters, 7)) < 3e-6
+
+
+@needs_triton
+def test_no_channels_give_no_kernels() -> None:
+    assert forward(torch.empty(8, 0, 3), 3).shape == (3, 0, 3, 3, 3)
+    assert backward(torch.empty(3, 0, 3, 3, 3), torch.empty(8, 0, 3), 3).shape == (8, 0, 3)
+
+
+@needs_triton
+def test_layout_of_the_tensors_does_not_matter() -> None:
+    parameters = hard_parameters(3, 2)
+    grad = cotangent(parameters, 3)
+    turned_parameters = parameters.mT.contiguous().mT
+    turned_grad = grad.transpose(0, 4).contiguous().transpose(0, 4)
+    assert torch.equal(forward(turned_parameters, 3), forward(parameters, 3))
+    assert torch.equal(backward(turned_grad, turned_parameters, 3), backward(grad, parameters, 3))
+
+
+@needs_triton
+def test_sigma_of_zero_is_a_delta_with_no_gradient_of_sigma() -> None:
+    parameters = hard_parameters(1, 1)
+    parameters[0], parameters[3], parameters[4], parameters[7] = 0, 2, 3, 0
+    want = torch.zeros(1, 1, 5, 5, 5)
+    want[0, 0, 2, 2, 2] = 2
+    torch.testing.assert_close(forward(parameters, 5), want)
+    assert backward(cotangent(parameters, 5), parameters, 5)[0].item() == 0
+
+
+@needs_triton
+@pytest.mark.parametrize("extreme", [0.0, 1e-30, 1e6, -1e30])
+def test_extreme_parameters_stay_finite(extreme: float) -> None:
+    parameters = hard_parameters(6, 2)
+    for pair, row in enumerate((0, 1, 2, 5, 6, 7)):
+        parameters[row, pair] = extreme
+    assert forward(parameters, 5).isfinite().all()
+    assert backward(cotangent(parameters, 5), parameters, 5).isfinite().all()
+
+
+@needs_triton
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+@pytest.mark.parametrize("row", range(8), ids=PARAMETERS)
+def test_not_a_number_is_not_hidden(row: int) -> None:
+    parameters = hard_parameters(1, 2)
+    parameters[0], parameters[row, 0, 0] = 1, torch.nan
+    broken, sound = forward(parameters, 3)
+    assert broken.isnan().all()
+    assert sound.isfinite().all()
+
+
+@needs_triton
+def test_a_device_is_served_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    assert triton_synthesis.triton_serves(3, DEVICE)
+    assert not caplog.records
+
+
+def test_without_triton_there_is_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(triton_synthesis, "triton", None)
+    triton_synthesis.triton_serves.cache_clear()
+    assert not triton_synthesis.triton_serves(3, DEVICE)
+    assert not triton_synthesis.triton_serves(3, DEVICE)
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "triton is not installed" in warning.getMessage()
