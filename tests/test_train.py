@@ -220,7 +220,7 @@ def test_a_run_that_diverges_is_still_tested(
         return forward(self, *arguments) * (math.nan if next(calls) > 5 else 1)
 
     monkeypatch.setattr(CCCLoss, "forward", diverge)
-    folder = run("trainer.max_epochs=5")
+    folder = run("loss=ccc", "trainer.max_epochs=5")
     assert (folder / "done.json").exists()
     assert len(metrics(folder)) == 2
 
@@ -290,7 +290,13 @@ def test_a_signal_ends_a_run_with_a_word_and_an_error_code(
     overrides: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
     words = command([*overrides, "trainer.max_epochs=10000"], tmp_path / "run")
-    process = subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words,
+        cwd=PROJECT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a shell's & ignores SIGINT
+    )
     wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
