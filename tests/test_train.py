@@ -297,9 +297,12 @@ def test_a_signal_ends_a_run_with_a_word_and_an_error_code(
         text=True,
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a shell's & ignores SIGINT
     )
-    wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 1
     assert "interrupted: the same command goes on after the last whole epoch" in errors
 
