@@ -186,15 +186,18 @@ class SegmentationData:
             DataError: The data set, one of its cases, or the split cannot be used.
         """
         dataset = self.source.dataset()
-        split = self._choose_split(dataset.subjects)
+        split = self._choose_split(dataset)
         cases = fill_cache(self.source.cache, dataset)
         check_common_shape(dataset, cases)
         self._prepared = Prepared(dataset, split, cases)
 
-    def _choose_split(self, subjects: tuple[str, ...]) -> Split:
+    def _choose_split(self, dataset: Dataset) -> Split:
         if self.split_file is not None:
-            return read_split(self.split_file, subjects)
-        return shuffled_split(subjects, self.split_index)
+            return read_split(self.split_file, dataset.subjects)
+        try:
+            return shuffled_split(dataset.subjects, self.split_index)
+        except DataError as error:
+            raise DataError(f"{dataset.root}: {error}") from error
 
     @property
     def prepared(self) -> Prepared:
