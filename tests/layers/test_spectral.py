@@ -62,6 +62,20 @@ def test_convolution_and_gradients_are_exact(shape: tuple[int, ...], kernel_size
     assert max(map(error, single[2:], want[2:])) < 3e-6
 
 
+def test_where_a_gradient_cancels_it_is_about_as_good_as_by_direct_convolution() -> None:
+    """Two input channels on a large volume: theta_z misses the 3e-6 that the shapes above hold."""
+    x, parameters = volumes(1, 2, 20, 18, 17), hard_parameters(2, 9)
+
+    def direct_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
+        return F.conv3d(x, synthesise(parameters, kernel_size), padding="same")
+
+    want = gradients(naive_conv3d, x.double(), parameters, 7)
+    ours = gradients(spectral_conv3d, x, parameters.float(), 7)
+    direct = gradients(direct_conv3d, x, parameters.float(), 7)
+    errors = [max(map(error, found[2:], want[2:])) for found in (ours, direct)]
+    assert errors[0] < 1.5 * errors[1]  # 5.4e-6 and 6.3e-6 where this was written
+
+
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 9, 11])
 def test_synthesis_and_gradients_are_exact(kernel_size: int) -> None:
     parameters = hard_parameters(5, 9)
