@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from config import compose_config
 from src import benchmark
+from src.allocator import keep_freed_memory
 from src.benchmarks import SUBJECTS, Table, plain
 from src.benchmarks.data import loading_rows, opened_files, opening_rows
 from src.benchmarks.layer import (
@@ -84,10 +85,25 @@ def test_a_table_is_markdown_and_json() -> None:
     assert table.as_json() == {"title": "title", "rows": [row]}
 
 
+def two_moments() -> Tensor:
+    """Needs 32 MiB, and after that 16 MiB."""
+    return torch.ones(2**23).sum() + torch.ones(2**22).sum()
+
+
 def test_extra_memory_is_that_of_the_largest_moment() -> None:
-    megabytes = extra_peak_memory(lambda: torch.ones(2**23).sum() + torch.ones(2**22).sum())
+    megabytes = extra_peak_memory(two_moments)
     if megabytes is None:
         pytest.skip("the system does not tell")
+    assert 31 < megabytes < 40
+
+
+def test_extra_memory_does_not_depend_on_what_ran_before() -> None:
+    if not keep_freed_memory():
+        pytest.skip("not glibc")
+    blocks = [torch.ones(2**size + 2**10) for size in (22, 15, 23, 15) * 4]
+    del blocks[::2]  # gaps of 16 and of 32 MiB, which would hold one moment each
+    megabytes = extra_peak_memory(two_moments)
+    assert megabytes is not None
     assert 31 < megabytes < 40
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,7 +84,7 @@ def monai_losses() -> dict[str, Loss]:
     def with_channel(loss: Loss) -> Loss:
         return lambda logits, target: loss(logits, target.unsqueeze(1))
 
-    options = {"softmax": True, "to_onehot_y": True}
+    options: dict[str, Any] = {"softmax": True, "to_onehot_y": True}
     return {
         "Dice, MONAI": with_channel(monai.DiceLoss(**options)),
         "Dice + cross-entropy, MONAI": with_channel(monai.DiceCELoss(**options)),

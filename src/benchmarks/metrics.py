@@ -90,4 +90,4 @@ def monai_dice(prediction: Tensor, target: Tensor) -> Tensor:
     from monai.metrics import DiceMetric
 
     metric = DiceMetric(reduction="none", num_classes=NUM_CLASSES)
-    return metric(prediction.unsqueeze(1), target.unsqueeze(1))
+    return torch.as_tensor(metric(prediction.unsqueeze(1), target.unsqueeze(1)))

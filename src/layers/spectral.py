@@ -9,7 +9,8 @@ Reduced precision (bfloat16, float16, autocast) is computed in float32; the resu
 the input.
 """
 
-import ctypes
+import functools
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +18,13 @@ from torch import Tensor
 
 from src.kernels.gabor import gabor_kernel
 from src.kernels.grid import check_kernel_size
-from src.layers.native import native
+from src.native import call, native_library
 
 __all__ = ["native_available", "runs_natively", "spectral_conv3d", "synthesise"]
 
 LARGEST_NATIVE_KERNEL = 11
-SUFFIX = {torch.float32: "float", torch.float64: "double"}
+
+native = functools.partial(native_library, "layers", Path(__file__).parent / "csrc")
 
 
 def spectral_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
@@ -175,15 +177,8 @@ def strided(tensor: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def run(name: str, kind: Tensor, *arguments: Tensor | tuple[int, ...]) -> None:
-    """Call a native function in the precision of kind, with pointers and arrays of int64."""
-    pointers = [
-        ctypes.c_void_p(argument.data_ptr())
-        if isinstance(argument, Tensor)
-        else (ctypes.c_int64 * len(argument))(*argument)
-        for argument in arguments
-    ]
-    if getattr(native(), f"{name}_{SUFFIX[kind.dtype]}")(*pointers) != 0:
-        raise MemoryError(f"gaborseg::{name} ran out of memory")
+    """Call a native function in the precision of kind."""
+    call(native(), name, kind.dtype, *arguments)
 
 
 @spectral_conv3d_op.register_fake

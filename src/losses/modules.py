@@ -2,9 +2,9 @@
 
 The logits are (B, C, *S) and floating, the target is an integer label map (B, *S) with values
 0 ... C - 1, background first. The data package checks the values once; here, where a check would
-stall a GPU in every step, only shapes and types are checked, and a value out of range ends in the
-index error of `torch.gather`. Every loss is a mean over samples, so that one batch of two equals
-two batches of one.
+stall a GPU in every step, only shapes and types are checked, and a value out of range is a
+RuntimeError on a CPU, a failed assertion on a GPU. Every loss is a mean over samples, so that one
+batch of two equals two batches of one.
 """
 
 from __future__ import annotations
@@ -67,33 +67,29 @@ class SegmentationLoss(nn.Module, ABC):
         """The columns of a (B, C) table that count."""
         return per_label if self.include_background else per_label[:, 1:]
 
-    def voxel_mean(self, values: Tensor, target: Tensor) -> Tensor:
-        """Mean of a (B, *S) map over the voxels that count, then over samples."""
-        values = values.flatten(1)
-        if self.include_background:
-            return values.mean()
-        counts = target.flatten(1) > 0
-        return ((values * counts).sum(1) / counts.sum(1).clamp_min(1)).mean()
 
-
-class OverlapLoss(SegmentationLoss):
-    """A loss that is the mean, over samples and labels, of a function of the label statistics."""
+class StatisticsLoss(SegmentationLoss):
+    """A loss that knows a volume through its label statistics alone."""
 
     @abstractmethod
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
         """The loss of each sample and label, (B, C)."""
 
+    def mean(self, statistics: LabelStatistics) -> Tensor:
+        """The loss of the whole batch, a scalar: the mean over samples and labels that count."""
+        return self.counted(self.from_statistics(statistics)).mean()
+
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean of `per_label`, a scalar in at least float32."""
-        return self.per_label(logits, target).mean()
+        """The loss of logits (B, C, *S) against a label map (B, *S), a scalar, at least float32."""
+        return self.mean(label_statistics(logits, target)).to(_result_dtype(logits))
 
     def per_label(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of each sample and label, (B, C), or (B, C - 1) without the background."""
         values = self.from_statistics(label_statistics(logits, target))
-        return self.counted(values).to(torch.promote_types(logits.dtype, torch.float32))
+        return self.counted(values).to(_result_dtype(logits))
 
 
-class PCCLoss(OverlapLoss):
+class PCCLoss(StatisticsLoss):
     """(1 - r) / 2 with Pearson's r of score and label: 0 perfect, 1/2 unrelated, 1 inverted.
 
     An absent label and a constant score have 1/2 and no gradient.
@@ -104,7 +100,7 @@ class PCCLoss(OverlapLoss):
         return (1 - pearson_correlation(statistics)) / 2
 
 
-class CCCLoss(OverlapLoss):
+class CCCLoss(StatisticsLoss):
     """(1 - c) / 2 with Lin's concordance c of score and label; an absent label has 1/2."""
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
@@ -112,7 +108,7 @@ class CCCLoss(OverlapLoss):
         return (1 - concordance_correlation(statistics)) / 2
 
 
-class DiceLoss(OverlapLoss):
+class DiceLoss(StatisticsLoss):
     """1 - soft Dice; an absent label has nearly 1 as soon as anything is predicted."""
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
@@ -120,7 +116,7 @@ class DiceLoss(OverlapLoss):
         return 1 - dice(statistics)
 
 
-class JaccardLoss(OverlapLoss):
+class JaccardLoss(StatisticsLoss):
     """1 - soft intersection over union."""
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
@@ -128,7 +124,7 @@ class JaccardLoss(OverlapLoss):
         return 1 - jaccard(statistics)
 
 
-class TverskyLoss(OverlapLoss):
+class TverskyLoss(StatisticsLoss):
     """1 - soft Tversky index.
 
     Args:
@@ -152,25 +148,25 @@ class TverskyLoss(OverlapLoss):
         return 1 - tversky(statistics, self.alpha, self.beta)
 
 
-class CrossEntropyLoss(SegmentationLoss):
+class CrossEntropyLoss(StatisticsLoss):
     """Categorical cross-entropy, -ln p of each voxel's own label, averaged over the voxels.
 
-    Without the background, voxels of label 0 are left out; a sample that has no other has 0.
+    Without the background, voxels of label 0 are left out; a sample that has no other has 0. Label
+    by label it is the mean over the label's own voxels, and NaN where there are none.
     """
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean over voxels, then over samples: a scalar in at least float32."""
-        return self.voxel_mean(-log_likelihood(logits, target), target)
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """Mean over the voxels of each label, (B, C); NaN where it is absent."""
+        return -statistics.sum_log / statistics.sum_y
 
-    def per_label(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Mean over the voxels of each label, (B, C) or (B, C - 1); NaN where it is absent."""
-        surprise = -log_likelihood(logits, target)
-        means = label_means(surprise, target, num_classes=logits.shape[1])
-        return self.counted(means).to(surprise.dtype)
+    def mean(self, statistics: LabelStatistics) -> Tensor:
+        """Mean over the voxels that count, then over samples: a scalar."""
+        voxels = self.counted(statistics.sum_y).sum(1).clamp_min(1)
+        return (-self.counted(statistics.sum_log).sum(1) / voxels).mean()
 
 
-class DiceCELoss(SegmentationLoss):
-    """Dice loss plus cross-entropy.
+class DiceCELoss(StatisticsLoss):
+    """Dice loss plus cross-entropy; label by label NaN where a label is absent.
 
     Args:
         dice_weight: Weight of the Dice loss, positive.
@@ -194,14 +190,14 @@ class DiceCELoss(SegmentationLoss):
         self.dice = DiceLoss(include_background=include_background)
         self.cross = CrossEntropyLoss(include_background=include_background)
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Weighted sum of both losses, a scalar in at least float32."""
-        overlap, cross = self.dice(logits, target), self.cross(logits, target)
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """Weighted sum of both losses of each label, (B, C); NaN where it is absent."""
+        overlap, cross = (part.from_statistics(statistics) for part in (self.dice, self.cross))
         return self.dice_weight * overlap + self.cross_weight * cross
 
-    def per_label(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Weighted sum of both losses of each label, (B, C) or (B, C - 1); NaN where absent."""
-        overlap, cross = self.dice.per_label(logits, target), self.cross.per_label(logits, target)
+    def mean(self, statistics: LabelStatistics) -> Tensor:
+        """Weighted sum of the means of both losses, a scalar."""
+        overlap, cross = (part.mean(statistics) for part in (self.dice, self.cross))
         return self.dice_weight * overlap + self.cross_weight * cross
 
 
@@ -261,8 +257,21 @@ class ExpLogLoss(SegmentationLoss):
         weights = label_weights.gather(1, target.flatten(1).long()).view_as(surprise)
         return overlap, weights * exponential_logarithm(surprise, self.gamma)
 
+    def voxel_mean(self, values: Tensor, target: Tensor) -> Tensor:
+        """Mean of a (B, *S) map over the voxels that count, then over samples."""
+        values = values.flatten(1)
+        if self.include_background:
+            return values.mean()
+        counts = target.flatten(1) > 0
+        return ((values * counts).sum(1) / counts.sum(1).clamp_min(1)).mean()
+
 
 def _positive(name: str, value: float) -> float:
     if value > 0:
         return value
     raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _result_dtype(logits: Tensor) -> torch.dtype:
+    """The dtype of a loss: that of the logits, but at least float32."""
+    return torch.promote_types(logits.dtype, torch.float32)

@@ -10,7 +10,6 @@ from src.losses import (
     LabelStatistics,
     concordance_correlation,
     dice,
-    functional,
     jaccard,
     label_means,
     label_statistics,
@@ -34,7 +33,8 @@ def example(num_classes: int = 4, batch: int = 2, seed: int = 0) -> tuple[Tensor
 def statistics_of(p: Tensor, y: Tensor) -> LabelStatistics:
     """Statistics of any scores and 0/1 labels of shape (B, C, N), straight from the definition."""
     p, y = p.double(), y.double()
-    return LabelStatistics(p.shape[-1], p.sum(-1), (p * p).sum(-1), (p * y).sum(-1), y.sum(-1))
+    sums = [map.sum(-1) for map in (p, p * p, p * y, y, torch.xlogy(y, p))]
+    return LabelStatistics(p.shape[-1], *sums)
 
 
 def flat_pair(logits: Tensor, target: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +50,7 @@ def test_statistics_are_the_sums_of_their_definition() -> None:
     p, y = flat_pair(logits, target)
     got = label_statistics(logits, target)
     assert got.voxels == math.prod(SPACE)
-    for sums, want in zip(got[1:], (p, p**2, p * y, y), strict=True):
+    for sums, want in zip(got[1:], (p, p**2, p * y, y, y * np.log(p)), strict=True):
         np.testing.assert_allclose(sums.numpy(), want.sum(-1), rtol=1e-13)
 
 
@@ -174,27 +174,6 @@ def test_label_means_average_each_labels_own_voxels() -> None:
     target = torch.tensor([[0, 2, 2, 0]], dtype=torch.uint8)
     want = torch.tensor([[3, float("nan"), 4]], dtype=torch.float64)
     torch.testing.assert_close(label_means(values, target, 3), want, equal_nan=True)
-
-
-@pytest.mark.parametrize("slab_voxels", [1, 50, 10**6])
-def test_slabs_change_nothing(monkeypatch: pytest.MonkeyPatch, slab_voxels: int) -> None:
-    logits, target = example()
-    results = []
-    for voxels in (functional.SLAB_VOXELS, slab_voxels):
-        monkeypatch.setattr(functional, "SLAB_VOXELS", voxels)
-        leaf = logits.clone().requires_grad_()
-        value = pearson_correlation(label_statistics(leaf, target)).sum()
-        value = value + log_likelihood(leaf, target).sum()
-        results.append((value, *torch.autograd.grad(value, leaf)))
-    torch.testing.assert_close(results[0], results[1], rtol=1e-12, atol=1e-14)
-
-
-def test_masked_sums_for_the_gpu_equal_scattered_ones() -> None:
-    values, index = torch.rand(2, 50, dtype=torch.float64), torch.randint(4, (2, 50))
-    torch.testing.assert_close(
-        functional._masked_sum_by_label(values, index, 5),
-        functional._sum_by_label(values, index, 5),
-    )
 
 
 @pytest.mark.parametrize("function", [label_statistics, log_likelihood])

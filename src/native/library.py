@@ -1,9 +1,9 @@
-"""The native Gabor layer: C++ compiled at first use, cached for the user, absent without complaint.
+"""Native libraries: C++ compiled at first use, cached for the user, absent without complaint.
 
-`native()` is the loaded library, or None where there is no compiler (or GABORSEG_NATIVE=0): callers
-then take the pure-torch path, which gives the same numbers. Libraries live under
-~/.cache/gaborseg/native (GABORSEG_CACHE moves ~/.cache/gaborseg), one folder for each combination
-of sources, flags, torch and CPU.
+`native_library` returns a loaded library, or None where there is no compiler (or
+GABORSEG_NATIVE=0): callers then take the pure-torch path, which gives the same numbers. Libraries
+live under ~/.cache/gaborseg/native (GABORSEG_CACHE moves ~/.cache/gaborseg), one folder for each
+combination of sources, flags, torch and CPU.
 """
 
 import ctypes
@@ -22,12 +22,10 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-__all__ = ["cache_folder", "native"]
+__all__ = ["cache_folder", "native_library"]
 
 logger = logging.getLogger(__name__)
 
-SOURCES = Path(__file__).parent / "csrc"
-NAME = "gaborseg_native"
 FLAGS = (
     "-std=c++20",
     "-O3",
@@ -41,31 +39,41 @@ OPTIONAL_FLAGS = (("-march=native", "-fopenmp"), ("-fopenmp",), ())
 
 
 @functools.cache
-def native() -> ctypes.CDLL | None:
-    """Return the compiled library, building it if need be, or None after one warning."""
+def native_library(name: str, sources: Path) -> ctypes.CDLL | None:
+    """Return a library, compiled if need be, or None after one warning.
+
+    Args:
+        name: What it is the code of, a plural such as "layers".
+        sources: Folder of the C++ sources: every *.cpp is compiled, headers stand beside them.
+    """
     if os.environ.get("GABORSEG_NATIVE") == "0":
-        logger.warning("GABORSEG_NATIVE=0: Gabor layers use the slower pure-torch path")
+        warn("GABORSEG_NATIVE=0")
         return None
     try:
-        return ctypes.CDLL(str(library()))
+        return ctypes.CDLL(str(library_file(name, sources)))
     except Exception as error:  # whatever is missing: a compiler, ninja, headers, a writable disk
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        logger.warning("no native Gabor layer (%s): using the slower pure-torch path", reason[0])
+        warn(next(iter(str(error).strip().splitlines()), type(error).__name__))
         return None
 
 
-def library() -> Path:
-    """Return the path of the shared library, compiled now unless it is cached.
+@functools.cache
+def warn(reason: str) -> None:
+    """Say once, for all libraries, why there is no native code."""
+    logger.warning("no native code (%s): using slower pure-torch paths", reason)
+
+
+def library_file(name: str, sources: Path) -> Path:
+    """Return the path of a shared library, compiled now unless it is cached.
 
     The library appears under its final name in one step, so a process killed while it compiles
     leaves nothing that looks finished; the lock is the operating system's and dies with its owner.
     """
-    finished = cache_folder() / fingerprint() / f"{NAME}.so"
+    finished = cache_folder() / fingerprint(sources) / f"{name}.so"
     if not finished.exists():
         finished.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(finished.parent / "building"):
             if not finished.exists():
-                compile_to(finished)
+                compile_to(finished, sources)
     return finished
 
 
@@ -75,10 +83,10 @@ def cache_folder() -> Path:
     return Path(base) / "native"
 
 
-def fingerprint() -> str:
+def fingerprint(sources: Path) -> str:
     """Return a name for this combination of sources, flags, torch version and processor."""
     content = hashlib.sha256(repr((torch.__version__, FLAGS, OPTIONAL_FLAGS, processor())).encode())
-    for source in sorted(SOURCES.iterdir()):
+    for source in sorted(sources.iterdir()):
         content.update(source.read_bytes())
     return content.hexdigest()[:16]
 
@@ -92,33 +100,39 @@ def processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def compile_to(finished: Path) -> None:
+def compile_to(finished: Path, sources: Path) -> None:
     """Compile the sources to the given path; the caller holds the lock on its folder."""
-    from torch.utils import cpp_extension  # slow to import, and seldom needed
-
-    logger.info("compiling the native Gabor layer, once: about 20 seconds")
+    logger.info("compiling the native %s, once: up to 20 seconds", finished.stem)
     start = time.perf_counter()
     workshop = finished.parent / "build"  # ours alone: what a killed process left there can go
-    for attempt, optional in enumerate(OPTIONAL_FLAGS, start=1):
+    for optional in OPTIONAL_FLAGS:
         shutil.rmtree(workshop, ignore_errors=True)
-        workshop.mkdir(exist_ok=True)
+        workshop.mkdir()
         try:
-            with scripts_on_path():
-                cpp_extension.load(
-                    name=NAME,
-                    sources=[str(SOURCES / "gabor.cpp")],
-                    extra_cflags=[*FLAGS, *optional],
-                    extra_ldflags=[flag for flag in optional if flag == "-fopenmp"],
-                    build_directory=str(workshop),
-                    is_python_module=False,
-                )
+            build(finished.stem, sources, workshop, optional)
             break
         except (RuntimeError, OSError):
-            if attempt == len(OPTIONAL_FLAGS):
+            if optional == OPTIONAL_FLAGS[-1]:
                 raise
-    (workshop / finished.name).replace(finished)
+    (built,) = workshop.glob("*.so")  # torch numbers the name when it is built anew
+    built.replace(finished)
     shutil.rmtree(workshop, ignore_errors=True)
     logger.info("compiled in %.0f seconds: %s", time.perf_counter() - start, finished)
+
+
+def build(name: str, sources: Path, workshop: Path, optional: tuple[str, ...]) -> None:
+    """Compile every *.cpp of the sources into one shared library in the workshop."""
+    from torch.utils import cpp_extension  # slow to import, and seldom needed
+
+    with scripts_on_path():
+        cpp_extension.load(
+            name=f"gaborseg_{name}",
+            sources=[str(source) for source in sorted(sources.glob("*.cpp"))],
+            extra_cflags=[*FLAGS, *optional],
+            extra_ldflags=[flag for flag in optional if flag == "-fopenmp"],
+            build_directory=str(workshop),
+            is_python_module=False,
+        )
 
 
 @contextmanager

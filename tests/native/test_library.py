@@ -1,0 +1,176 @@
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.native import cache_folder, library, native_library
+from src.native.library import fingerprint, library_file
+
+COMPILER = os.environ.get("CXX") or shutil.which("c++")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no compiler")
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """An empty cache folder, and no library that was asked for before."""
+    monkeypatch.setenv("GABORSEG_CACHE", str(tmp_path / "cache"))
+    remembering = (native_library, library.warn)
+    for function in remembering:
+        function.cache_clear()
+    yield tmp_path / "cache"
+    for function in remembering:
+        function.cache_clear()
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A folder of C++ that returns what it is given."""
+    folder = tmp_path / "csrc"
+    folder.mkdir()
+    (folder / "same.h").write_text("inline int same(int x) { return x; }")
+    (folder / "same.cpp").write_text(
+        '#include "same.h"\n'
+        'extern "C" __attribute__((visibility("default"))) int f(int x) { return same(x); }'
+    )
+    return folder
+
+
+def pretend_to_compile(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Replace the compiler: it writes an empty library, and the paths are remembered."""
+    compiled: list[Path] = []
+
+    def load(name: str, build_directory: str, **options: object) -> None:
+        path = Path(build_directory) / f"{name}.so"
+        path.touch()
+        compiled.append(path)
+
+    monkeypatch.setattr("torch.utils.cpp_extension.load", load)
+    return compiled
+
+
+def test_the_cache_folder_can_be_moved(fresh: Path) -> None:
+    assert cache_folder() == fresh / "native"
+
+
+def test_the_second_use_compiles_nothing(
+    fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = pretend_to_compile(monkeypatch)
+    first, second = library_file("same", sources), library_file("same", sources)
+    assert first == second
+    assert first.exists()
+    assert len(compiled) == 1
+
+
+@pytest.mark.parametrize("change", ["flags", "torch", "processor"])
+def test_what_matters_gets_its_own_library(
+    change: str, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint(sources)
+    if change == "flags":
+        monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-g"))
+    elif change == "torch":
+        monkeypatch.setattr(torch, "__version__", "0.0")
+    else:
+        monkeypatch.setattr(library, "processor", lambda: "another")
+    assert fingerprint(sources) != before
+
+
+def test_a_changed_header_gets_its_own_library(sources: Path) -> None:
+    before = fingerprint(sources)
+    (sources / "same.h").write_text("inline int same(int x) { return x + 0; }")
+    assert fingerprint(sources) != before
+
+
+def test_leavings_of_a_killed_process_are_cleared(
+    fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = cache_folder() / fingerprint(sources) / "build"
+    build.mkdir(parents=True)
+    (build / "lock").touch()  # the baton that torch's own loader would wait for, for ever
+    (build / "gaborseg_same.so").write_text("half a library")
+    compiled = pretend_to_compile(monkeypatch)
+    assert library_file("same", sources).read_bytes() == b""
+    assert len(compiled) == 1
+
+
+@needs_compiler
+def test_a_library_is_compiled_and_called(fresh: Path, sources: Path) -> None:
+    built = native_library("same", sources)
+    assert built is not None
+    assert built.f(7) == 7
+
+
+@needs_compiler
+def test_a_compiler_that_knows_few_flags_still_serves(
+    fresh: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "old-compiler"
+    compiler.write_text(
+        f'#!/bin/sh\ncase "$*" in *-march=native*) exit 1;; esac\nexec {COMPILER} "$@"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    built = native_library("same", sources)
+    assert built is not None
+    assert built.f(7) == 7
+
+
+def test_without_a_compiler_there_is_one_warning(
+    fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(**options: object) -> None:
+        raise RuntimeError("no compiler here\nand a long story")
+
+    monkeypatch.setattr("torch.utils.cpp_extension.load", load)
+    assert native_library("same", sources) is None
+    assert native_library("same", sources) is None
+    (warning,) = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert "no compiler here" in warning.getMessage()
+    assert "story" not in warning.getMessage()
+
+
+def test_native_code_can_be_declined(
+    fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GABORSEG_NATIVE", "0")
+    assert native_library("same", sources) is None
+    assert len(caplog.records) == 1
+    assert not fresh.exists()
+
+
+def test_the_search_path_is_left_as_it_was(
+    fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.environ["PATH"]
+    pretend_to_compile(monkeypatch)
+    library_file("same", sources)
+    assert os.environ["PATH"] == before
+
+
+@needs_compiler
+def test_two_processes_share_one_compilation(sources: Path, tmp_path: Path) -> None:
+    code = (
+        "import logging, pathlib, sys; logging.basicConfig(level=logging.INFO);"
+        "from src.native import native_library;"
+        "assert native_library('same', pathlib.Path(sys.argv[1])).f(7) == 7"
+    )
+    environment = os.environ | {"GABORSEG_CACHE": str(tmp_path / "cache")}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, sources],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert sum("compiling" in text for text in errors) == 1
