@@ -1,8 +1,9 @@
 """The conventional convolution, whose every tap is a parameter."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from src.kernels import check_convolution
+from src.layers.convolution import same_conv3d
 
 
 class ConventionalConv3d(nn.Conv3d):
@@ -32,3 +33,7 @@ class ConventionalConv3d(nn.Conv3d):
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
+        return same_conv3d(x, self.weight, self.bias)

@@ -1,11 +1,10 @@
 """Convolutions whose kernels are Gabor functions with trained parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from src.kernels import (
     GENERAL_PARAMETERS,
@@ -15,19 +14,9 @@ from src.kernels import (
     initial_gabor,
     initial_general_gabor,
 )
+from src.layers.algorithm import Algorithm, Way, check_algorithm, layer_name
+from src.layers.convolution import same_conv3d
 from src.layers.spectral import runs_natively, spectral_conv3d, synthesise
-
-
-def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """'Same' zero-padded convolution, (B, I, D, H, W) with (O, I, K, K, K) -> (B, O, D, H, W).
-
-    Taps as far from the centre as the volume is long only ever meet padding: they are cut off.
-    """
-    half = kernel.shape[-1] // 2
-    for axis, size in enumerate(x.shape[-3:], start=2):
-        reach = min(half, size - 1)
-        kernel = kernel.narrow(axis, half - reach, 2 * reach + 1)
-    return F.conv3d(x, kernel.to(x.dtype), bias, padding="same")
 
 
 class ParametricConv3d(nn.Module):
@@ -80,7 +69,7 @@ class ParametricConv3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
-        return convolve(x, self.kernel(), self.bias)
+        return same_conv3d(x, self.kernel().to(x.dtype), self.bias)
 
     @torch.no_grad()
     def to_conv3d(self) -> nn.Conv3d:
@@ -119,10 +108,17 @@ class GaborConv3d(ParametricConv3d):
         kernel_size: Side K in voxels, odd; it does not change the number of parameters.
         bias: Add a trained offset to each output channel.
         trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
+        algorithm: How to convolve, to the same values: `"spectral"`, by Fourier transforms, on a
+            CPU with the native code; `"direct"`, with synthesised kernels; or `"auto"`, spectral
+            where that can be, except for `faster_directly`.
+
+    Attributes:
+        faster_directly: Names of layers that were measured to be faster directly; none at first.
 
     Raises:
         TypeError: `kernel_size` is not an integer.
-        ValueError: A channel count is below 1, or `kernel_size` is even or below 1.
+        ValueError: A channel count is below 1, `kernel_size` is even or below 1, or there is no
+            such algorithm for it.
     """
 
     names = PARAMETERS
@@ -135,20 +131,77 @@ class GaborConv3d(ParametricConv3d):
         *,
         bias: bool = False,
         trainable: bool = True,
+        algorithm: Algorithm = "auto",
     ) -> None:
         gabor = initial_gabor(in_channels, out_channels, kernel_size)
+        check_algorithm(algorithm, kernel_size)
         super().__init__(gabor, kernel_size, bias=bias, trainable=trainable)
+        self.algorithm = algorithm
+        self.faster_directly: Collection[str] = ()
 
     def synthesise(self, parameters: Tensor) -> Tensor:
         """Kernels of eq. (2)."""
         return synthesise(parameters, self.kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
-        if not runs_natively(x, self.kernel_size):
+        """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W).
+
+        Raises:
+            ValueError: The algorithm must be spectral, and cannot be.
+        """
+        if self.way(x) == "direct":
             return super().forward(x)
         y = spectral_conv3d(x, self.gabor, self.kernel_size)
         return y if self.bias is None else y + self.bias.view(-1, 1, 1, 1)
+
+    def way(self, x: Tensor) -> Way:
+        """How a volume is filtered.
+
+        Raises:
+            ValueError: The algorithm must be spectral, and cannot be.
+        """
+        if self.algorithm == "direct" or not self.is_served(x):
+            return "direct"
+        if self.algorithm == "auto" and self.faster_directly:
+            name = layer_name(x, self.out_channels, self.kernel_size)
+            return "direct" if name in self.faster_directly else "spectral"
+        return "spectral"
+
+    def is_served(self, x: Tensor) -> bool:
+        """Tell whether the native code can filter what is on the device of a tensor.
+
+        Raises:
+            ValueError: It cannot, and the algorithm must be spectral.
+        """
+        served = runs_natively(x, self.kernel_size)
+        if self.algorithm == "spectral" and not served:
+            if x.device.type != "cpu":
+                raise ValueError(f"algorithm=spectral needs a CPU, got {x.device}")
+            raise ValueError("algorithm=spectral needs the native code, which is not there")
+        return served
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return f"{super().extra_repr()}, algorithm={self.algorithm!r}"
+
+
+def settle_algorithms(
+    network: nn.Module, device: torch.device, faster_directly: Collection[str]
+) -> None:
+    """Tell the Gabor layers of a network what was measured, after a check that they can work.
+
+    Args:
+        network: Its layers of the kind `GaborConv3d` are told.
+        device: Where it will be.
+        faster_directly: Names of layers that were measured to be faster directly.
+
+    Raises:
+        ValueError: A layer is to be spectral, and cannot be on this device.
+    """
+    for layer in network.modules():
+        if isinstance(layer, GaborConv3d):
+            layer.faster_directly = faster_directly
+            layer.is_served(torch.empty(0, device=device))
 
 
 class GeneralGaborConv3d(ParametricConv3d):

@@ -2,11 +2,12 @@
 
 On a CPU the operators run the native code of `csrc/`: the convolution multiplies spectra, those of
 the kernels made on the fly from eight parameters a pair, and synthesis evaluates separable 1-D
-factors. Everywhere else (another device, no compiler, a kernel larger than 11) the same values come
-from pure torch.
+factors. On a CPU without a compiler, or for a kernel larger than 11, torch does the same in float64
+(`portable`); on another device, kernels are synthesised and convolved.
 
 Reduced precision (bfloat16, float16, autocast) is computed in float32; the result has the dtype of
-the input.
+the input. Float32 is computed in float64 where the pairs of channels are few: then the gradient by
+a parameter may be small for all of them, a difference of terms that are hundreds of times larger.
 """
 
 import functools
@@ -18,11 +19,15 @@ from torch import Tensor
 
 from src.kernels.gabor import gabor_kernel
 from src.kernels.grid import check_kernel_size
+from src.layers.portable import portable_conv3d
 from src.native import call, native_library
 
 __all__ = ["native_available", "runs_natively", "spectral_conv3d", "synthesise"]
 
 LARGEST_NATIVE_KERNEL = 11
+FEW_PAIRS = 128
+"""Fewer pairs of channels than these are computed in float64."""
+
 
 native = functools.partial(native_library, "layers", Path(__file__).parent / "csrc")
 
@@ -49,6 +54,8 @@ def spectral_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
     volumes, values = x.to(dtype), parameters.to(dtype)
     if runs_natively(x, kernel_size):
         return spectral_conv3d_op(volumes, values, kernel_size).to(x.dtype)
+    if x.device.type == "cpu":
+        return portable_conv3d(volumes, values, kernel_size).to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
         kernel = gabor_kernel(values, kernel_size)
         return F.conv3d(volumes, kernel, padding=kernel_size // 2).to(x.dtype)
@@ -68,6 +75,8 @@ def synthesise(parameters: Tensor, kernel_size: int) -> Tensor:
     values = parameters.to(working_dtype(parameters))
     if runs_natively(parameters, kernel_size) or runs_fused(values, kernel_size):
         return synthesise_op(values, kernel_size).to(parameters.dtype)
+    if parameters.device.type == "cpu":
+        values = values.double()
     with torch.autocast(parameters.device.type, enabled=False):
         return gabor_kernel(values, kernel_size).to(parameters.dtype)
 
@@ -109,47 +118,63 @@ def working_dtype(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
 
 
+def exact_dtype(parameters: Tensor) -> torch.dtype:
+    """Return the dtype to compute in: float64 where the pairs are few."""
+    return torch.float64 if parameters[0].numel() < FEW_PAIRS else parameters.dtype
+
+
 @torch.library.custom_op("gaborseg::spectral_conv3d", mutates_args=(), device_types="cpu")
 def spectral_conv3d_op(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
     """Run the native convolution: (B, I, D, H, W), (8, I, O) -> (B, O, D, H, W)."""
-    parameters = parameters.contiguous()
-    y = x.new_empty(len(x), parameters.shape[2], *x.shape[2:])
+    volumes, values = (tensor.to(exact_dtype(parameters)) for tensor in (x, parameters))
+    y = volumes.new_empty(len(x), parameters.shape[2], *x.shape[2:])
     shape = layer_shape(x, parameters, kernel_size)
-    run("spectral_forward", x, shape, parameters, *strided(x), y)
-    return y
+    run("spectral_forward", values, shape, values.contiguous(), *strided(volumes), y)
+    return y.to(x.dtype)
 
 
 @torch.library.custom_op("gaborseg::spectral_conv3d_backward", mutates_args=(), device_types="cpu")
 def spectral_conv3d_backward_op(
-    grad: Tensor, x: Tensor, parameters: Tensor, kernel_size: int
+    grad: Tensor,
+    x: Tensor,
+    parameters: Tensor,
+    kernel_size: int,
+    x_wanted: bool,
+    parameters_wanted: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Run the native gradient: of x, (B, I, D, H, W), and of the parameters, (8, I, O)."""
-    parameters = parameters.contiguous()
-    x_grad, parameters_grad = x.new_empty(x.shape), torch.empty_like(parameters)
+    """Run the native gradient: of x, (B, I, D, H, W), and of the parameters, (8, I, O).
+
+    A gradient that is not wanted is empty.
+    """
+    dtype = exact_dtype(parameters)
+    grad, volumes, values = (tensor.to(dtype) for tensor in (grad, x, parameters.contiguous()))
+    x_grad = volumes.new_empty(x.shape if x_wanted else 0)
+    parameters_grad = values.new_empty(values.shape if parameters_wanted else 0)
     shape = layer_shape(x, parameters, kernel_size)
-    tensors = (*strided(x), *strided(grad), x_grad, parameters_grad)
-    run("spectral_backward", x, shape, parameters, *tensors)
-    return x_grad, parameters_grad
+    tensors = (values, *strided(volumes), *strided(grad), x_grad, parameters_grad)
+    run("spectral_backward", values, shape, (x_wanted, parameters_wanted), *tensors)
+    return x_grad.to(x.dtype), parameters_grad.to(parameters.dtype)
 
 
 @torch.library.custom_op("gaborseg::synthesise", mutates_args=(), device_types="cpu")
 def synthesise_op(parameters: Tensor, kernel_size: int) -> Tensor:
     """Run the native synthesis: (8, I, O) -> (O, I, K, K, K)."""
-    parameters = parameters.contiguous()
-    _, inputs, outputs = parameters.shape
-    kernel = parameters.new_empty(outputs, inputs, kernel_size, kernel_size, kernel_size)
-    run("synthesis_forward", parameters, (inputs, outputs, kernel_size), parameters, kernel)
-    return kernel
+    values = parameters.to(exact_dtype(parameters)).contiguous()
+    _, inputs, outputs = values.shape
+    kernel = values.new_empty(outputs, inputs, kernel_size, kernel_size, kernel_size)
+    run("synthesis_forward", values, (inputs, outputs, kernel_size), values, kernel)
+    return kernel.to(parameters.dtype)
 
 
 @torch.library.custom_op("gaborseg::synthesise_backward", mutates_args=(), device_types="cpu")
 def synthesise_backward_op(grad: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
     """Run the native gradient of synthesis: (O, I, K, K, K) -> (8, I, O)."""
-    parameters, grad = parameters.contiguous(), grad.contiguous()
-    parameters_grad = torch.empty_like(parameters)
-    shape = (*parameters.shape[1:], kernel_size)
-    run("synthesis_backward", parameters, shape, parameters, grad, parameters_grad)
-    return parameters_grad
+    dtype = exact_dtype(parameters)
+    values, grad = parameters.to(dtype).contiguous(), grad.to(dtype).contiguous()
+    parameters_grad = torch.empty_like(values)
+    shape = (*values.shape[1:], kernel_size)
+    run("synthesis_backward", values, shape, values, grad, parameters_grad)
+    return parameters_grad.to(parameters.dtype)
 
 
 @synthesise_op.register_kernel("cuda")
@@ -187,8 +212,16 @@ def _(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
 
 
 @spectral_conv3d_backward_op.register_fake
-def _(grad: Tensor, x: Tensor, parameters: Tensor, kernel_size: int) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), parameters.new_empty(parameters.shape)
+def _(
+    grad: Tensor,
+    x: Tensor,
+    parameters: Tensor,
+    kernel_size: int,
+    x_wanted: bool,
+    parameters_wanted: bool,
+) -> tuple[Tensor, Tensor]:
+    x_grad = x.new_empty(x.shape if x_wanted else 0)
+    return x_grad, parameters.new_empty(parameters.shape if parameters_wanted else 0)
 
 
 @synthesise_op.register_fake
@@ -209,8 +242,11 @@ def save_inputs(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
 
 
 def spectral_conv3d_gradient(ctx, grad):  # type: ignore[no-untyped-def]
-    """Return the gradients of x, parameters and kernel_size."""
-    return *spectral_conv3d_backward_op(grad, *ctx.saved_tensors, ctx.kernel_size), None
+    """Return the gradients of x, parameters and kernel_size, as far as somebody needs them."""
+    wanted = ctx.needs_input_grad[:2]
+    gradients = spectral_conv3d_backward_op(grad, *ctx.saved_tensors, ctx.kernel_size, *wanted)
+    x_grad, parameters_grad = (g if w else None for g, w in zip(gradients, wanted, strict=True))
+    return x_grad, parameters_grad, None
 
 
 def synthesise_gradient(ctx, grad):  # type: ignore[no-untyped-def]

@@ -13,8 +13,6 @@
 
 namespace gabor {
 
-constexpr double kPi = 3.14159265358979323846;
-
 // The product of one axis: folded input positions to folded output positions, period points.
 //
 // For a line z(+-u): even = z(u) + z(-u), odd = z(u) - z(-u), and

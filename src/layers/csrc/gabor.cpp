@@ -38,12 +38,19 @@ int forward(const int64_t* shape, const T* parameters, const T* x, const int64_t
       [&] { gabor::spectral_forward(layer<T>(shape), parameters, volume(x, x_strides), y); });
 }
 
+// wanted: whether the gradients by x and by the parameters are; at least one.
 template <typename T>
-int backward(const int64_t* shape, const T* parameters, const T* x, const int64_t* x_strides,
-             const T* dy, const int64_t* dy_strides, T* dx, T* parameter_grad) {
+int backward(const int64_t* shape, const int64_t* wanted, const T* parameters, const T* x,
+             const int64_t* x_strides, const T* dy, const int64_t* dy_strides, T* dx,
+             T* parameter_grad) {
+  using gabor::Wanted;
+  constexpr Wanted both{true, true}, input_only{true, false}, parameters_only{false, true};
+  const auto run = wanted[0] == 0   ? gabor::spectral_backward<T, parameters_only>
+                   : wanted[1] == 0 ? gabor::spectral_backward<T, input_only>
+                                    : gabor::spectral_backward<T, both>;
   return guarded([&] {
-    gabor::spectral_backward(layer<T>(shape), parameters, volume(x, x_strides),
-                             volume(dy, dy_strides), dx, parameter_grad);
+    run(layer<T>(shape), parameters, volume<const T>(x, x_strides),
+        volume<const T>(dy, dy_strides), dx, parameter_grad);
   });
 }
 
@@ -75,16 +82,18 @@ EXPORT int spectral_forward_double(const int64_t* shape, const double* parameter
   return forward(shape, parameters, x, x_strides, y);
 }
 
-EXPORT int spectral_backward_float(const int64_t* shape, const float* parameters, const float* x,
+EXPORT int spectral_backward_float(const int64_t* shape, const int64_t* wanted,
+                                   const float* parameters, const float* x,
                                    const int64_t* x_strides, const float* dy,
                                    const int64_t* dy_strides, float* dx, float* parameter_grad) {
-  return backward(shape, parameters, x, x_strides, dy, dy_strides, dx, parameter_grad);
+  return backward(shape, wanted, parameters, x, x_strides, dy, dy_strides, dx, parameter_grad);
 }
 
-EXPORT int spectral_backward_double(const int64_t* shape, const double* parameters, const double* x,
+EXPORT int spectral_backward_double(const int64_t* shape, const int64_t* wanted,
+                                    const double* parameters, const double* x,
                                     const int64_t* x_strides, const double* dy,
                                     const int64_t* dy_strides, double* dx, double* parameter_grad) {
-  return backward(shape, parameters, x, x_strides, dy, dy_strides, dx, parameter_grad);
+  return backward(shape, wanted, parameters, x, x_strides, dy, dy_strides, dx, parameter_grad);
 }
 
 EXPORT int synthesis_forward_float(const int64_t* shape, const float* parameters, float* kernel) {

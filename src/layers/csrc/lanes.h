@@ -14,6 +14,8 @@
 
 namespace gabor {
 
+constexpr double kPi = 3.14159265358979323846;
+
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
 #elif defined(__AVX__)
@@ -123,26 +125,57 @@ inline void store(T* to, const Vector<T>& value) {
   std::memcpy(to, &value, sizeof value);
 }
 
-// A vector in parts that fit a vector of doubles, for the few steps float is too short for.
-template <typename T>
-constexpr int kParts = kLanes<T> / kLanes<double>;
+using Wide = Vector<double>;
 
+// A vector in double, in as many parts as that takes, for the few steps T is too short for.
 template <typename T>
-struct PartOf {
-  typedef T Type __attribute__((vector_size(kLanes<double> * sizeof(T))));
+struct Doubled {
+  static constexpr int kParts = kLanes<T> / kLanes<double>;
+  typedef double Whole __attribute__((vector_size(kLanes<T> * sizeof(double))));
+
+  Wide part[kParts];
+
+  static Doubled of(const Vector<T>& value) {
+    const Whole whole = __builtin_convertvector(value, Whole);
+    Doubled doubled;
+    std::memcpy(doubled.part, &whole, sizeof whole);
+    return doubled;
+  }
+
+  Vector<T> rounded() const {
+    Whole whole;
+    std::memcpy(&whole, part, sizeof whole);
+    return __builtin_convertvector(whole, Vector<T>);
+  }
 };
 
-template <typename T>
-inline Vector<double> widen(const Vector<T>& value, int part) {
-  typename PartOf<T>::Type piece;
-  std::memcpy(&piece, reinterpret_cast<const char*>(&value) + part * sizeof piece, sizeof piece);
-  return __builtin_convertvector(piece, Vector<double>);
+// The vector whose parts a function computes, part by part.
+template <typename T, typename Function>
+inline Doubled<T> each_part(Function function) {
+  Doubled<T> result;
+#pragma GCC unroll 4
+  for (int n = 0; n < Doubled<T>::kParts; ++n) result.part[n] = function(n);
+  return result;
 }
 
 template <typename T>
-inline void narrow(const Vector<double>& wide, int part, Vector<T>& value) {
-  const auto piece = __builtin_convertvector(wide, typename PartOf<T>::Type);
-  std::memcpy(reinterpret_cast<char*>(&value) + part * sizeof piece, &piece, sizeof piece);
+inline Doubled<T> operator*(const Doubled<T>& a, const Doubled<T>& b) {
+  return each_part<T>([&](int n) { return a.part[n] * b.part[n]; });
+}
+
+template <typename T>
+inline Doubled<T> operator+(const Doubled<T>& a, const Doubled<T>& b) {
+  return each_part<T>([&](int n) { return a.part[n] + b.part[n]; });
+}
+
+template <typename T>
+inline Doubled<T> operator-(const Doubled<T>& a, const Doubled<T>& b) {
+  return each_part<T>([&](int n) { return a.part[n] - b.part[n]; });
+}
+
+template <typename T>
+inline Doubled<T> operator-(const Doubled<T>& a) {
+  return each_part<T>([&](int n) { return -a.part[n]; });
 }
 
 // Vectors of lanes to one run of memory a lane, and back: runs[lane][n] = vectors[n][lane]. Lanes
@@ -188,125 +221,110 @@ inline V absolute(V x) {
   return select(x < 0, -x, x);
 }
 
-// Constants of one precision: adding kRound to a small number leaves its nearest integer in the
-// low bits of the sum; the pairs are high and low parts of pi / 2 and ln 2; kTerms is how many
-// terms of the Taylor series reach the last bit on [-pi/4, pi/4] and [-ln 2 / 2, ln 2 / 2].
+// Elementary functions are computed in double, to the precision of T: with as many terms of the
+// Taylor series as reach its last bit, of sine and cosine on [-pi/2, pi/2] and of exp on
+// [-ln 2 / 2, ln 2 / 2].
 template <typename T>
 struct Precision;
 
 template <>
 struct Precision<float> {
-  static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23
-  static constexpr int kMantissaBits = 23;
-  static constexpr int32_t kOneBits = 0x3f800000;
-  static constexpr float kHalfPiHigh = 1.57079637050628662109375f;
-  static constexpr float kHalfPiLow = -4.37113900018624283e-8f;
-  static constexpr float kLogTwoHigh = 0.693145751953125f;
-  static constexpr float kLogTwoLow = 1.42860682030941723e-6f;
-  static constexpr float kLargest = 4194304.0f;     // 2^22: beyond it no fraction is left
-  static constexpr float kLowestExponent = -87.0f;  // exp underflows
-  static constexpr int kTerms = 5, kExponentialTerms = 7;
+  static constexpr int kTerms = 7, kExponentialTerms = 8;
 };
 
 template <>
 struct Precision<double> {
-  static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
-  static constexpr int kMantissaBits = 52;
-  static constexpr int64_t kOneBits = 0x3ff0000000000000;
-  static constexpr double kHalfPiHigh = 1.57079632679489655800;
-  static constexpr double kHalfPiLow = 6.12323399573676603587e-17;
-  static constexpr double kLogTwoHigh = 0.693147180369123816490;
-  static constexpr double kLogTwoLow = 1.90821492927058770002e-10;
-  static constexpr double kLargest = 2251799813685248.0;
-  static constexpr double kLowestExponent = -708.0;
-  static constexpr int kTerms = 9, kExponentialTerms = 14;
+  static constexpr int kTerms = 12, kExponentialTerms = 14;
 };
 
 // Taylor coefficients, made by the compiler.
-template <typename T>
 struct Series {
-  T sine[Precision<T>::kTerms] = {}, cosine[Precision<T>::kTerms + 1] = {};
-  T exponential[Precision<T>::kExponentialTerms + 1] = {};
+  static constexpr int kLongest = 26;
+  double sine[kLongest / 2] = {}, cosine[kLongest / 2] = {}, exponential[kLongest] = {};
 
   constexpr Series() {
     double inverse_factorial = 1;
-    for (int n = 0; n < 24; ++n) {
+    for (int n = 0; n < kLongest; ++n) {
       inverse_factorial /= n == 0 ? 1 : n;
       const double signed_term = n / 2 % 2 == 0 ? inverse_factorial : -inverse_factorial;
-      if (n % 2 == 1 && n / 2 < Precision<T>::kTerms) sine[n / 2] = T(signed_term);
-      if (n % 2 == 0 && n / 2 <= Precision<T>::kTerms) cosine[n / 2] = T(signed_term);
-      if (n <= Precision<T>::kExponentialTerms) exponential[n] = T(inverse_factorial);
+      (n % 2 == 1 ? sine : cosine)[n / 2] = signed_term;
+      exponential[n] = inverse_factorial;
     }
   }
 };
 
-template <typename T>
-constexpr Series<T> kSeries;
+constexpr Series kSeries;
 
-// sin and cos of quarter * pi / 2 + angle for an integer quarter and |angle| <= pi / 4.
+// Added to a number below 2^51, it leaves the nearest integer in the low bits of the sum.
+constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
+
+inline Wide nearest_integer(Wide x) { return (x + kRound) - kRound; }
+
+// Numbers too large to have a fraction become 0.
+inline Wide bounded(Wide x) { return select(absolute(x) < kRound / 4, x, Wide{}); }
+
 template <typename T>
-inline void sine_cosine_of_quarter(IntegerVector<T> quarter, Vector<T> angle, Vector<T>& sine,
-                                   Vector<T>& cosine) {
+struct SineCosine {
+  Doubled<T> sine, cosine;
+};
+
+// Of an angle of at most half a turn either way, through half of it.
+template <typename T>
+inline void sine_cosine_of_fraction(Wide turns, Wide& sine, Wide& cosine) {
   constexpr int terms = Precision<T>::kTerms;
-  const Vector<T> square = angle * angle;
-  Vector<T> odd{}, even = Vector<T>{} + kSeries<T>.cosine[terms];
+  const Wide half = turns * kPi, square = half * half;
+  Wide odd{}, even = Wide{} + kSeries.cosine[terms];
 #pragma GCC unroll 16
   for (int n = terms - 1; n >= 0; --n) {
-    odd = odd * square + kSeries<T>.sine[n];
-    even = even * square + kSeries<T>.cosine[n];
+    odd = odd * square + kSeries.sine[n];
+    even = even * square + kSeries.cosine[n];
   }
-  odd = odd * angle;
-  const auto swapped = (quarter & 1) != 0;
-  const Vector<T> s = select(swapped, even, odd), c = select(swapped, odd, even);
-  sine = select((quarter & 2) != 0, -s, s);
-  cosine = select(((quarter + 1) & 2) != 0, -c, c);
+  odd = odd * half;
+  const Wide twice = odd + odd;
+  sine = twice * even;
+  cosine = 1 - twice * odd;
 }
 
-// sin and cos of an angle in turns, at most half a turn either way.
+// Of angles in turns, bounded ones.
 template <typename T>
-inline void sine_cosine_of_turns(Vector<T> turns, Vector<T>& sine, Vector<T>& cosine) {
-  using P = Precision<T>;
-  const Vector<T> shifted = turns * T(4) + P::kRound;
-  const Vector<T> fraction = turns - (shifted - P::kRound) * T(0.25);
-  sine_cosine_of_quarter<T>((IntegerVector<T>)shifted, fraction * T(6.283185307179586477), sine,
-                            cosine);
+inline SineCosine<T> sine_cosine_of_turns(const Doubled<T>& turns) {
+  SineCosine<T> result;
+#pragma GCC unroll 4
+  for (int n = 0; n < Doubled<T>::kParts; ++n) {
+    const Wide fraction = turns.part[n] - nearest_integer(turns.part[n]);
+    sine_cosine_of_fraction<T>(fraction, result.sine.part[n], result.cosine.part[n]);
+  }
+  return result;
 }
 
-// The whole turns taken off.
+// Of angles in radians; finite for every finite angle.
 template <typename T>
-inline Vector<T> fraction_of_turns(Vector<T> turns) {
-  using P = Precision<T>;
-  const Vector<T> bounded = select(absolute(turns) < P::kLargest, turns, Vector<T>{});
-  return bounded - ((bounded + P::kRound) - P::kRound);
-}
-
-// sin and cos of an angle in radians; finite for every finite angle.
-template <typename T>
-inline void sine_cosine(Vector<T> angle, Vector<T>& sine, Vector<T>& cosine) {
-  using P = Precision<T>;
-  const Vector<T> bounded = select(absolute(angle) < P::kLargest, angle, Vector<T>{});
-  const Vector<T> shifted = bounded * T(0.63661977236758134308) + P::kRound;
-  const Vector<T> quarter = shifted - P::kRound;
-  const Vector<T> rest = bounded - quarter * P::kHalfPiHigh - quarter * P::kHalfPiLow;
-  sine_cosine_of_quarter<T>((IntegerVector<T>)shifted, rest, sine, cosine);
+inline SineCosine<T> sine_cosine(const Doubled<T>& radians) {
+  constexpr double high = 0.15915494309189534561, low = -9.8393383375912434770e-18;  // 1 / (2 pi)
+  SineCosine<T> result;
+#pragma GCC unroll 4
+  for (int n = 0; n < Doubled<T>::kParts; ++n) {
+    const Wide angle = bounded(radians.part[n]);
+    const Wide fraction = angle * high - nearest_integer(angle * high) + angle * low;
+    sine_cosine_of_fraction<T>(fraction, result.sine.part[n], result.cosine.part[n]);
+  }
+  return result;
 }
 
 // exp(x) for x <= 0.
 template <typename T>
-inline Vector<T> exponential(Vector<T> x) {
-  using P = Precision<T>;
-  const auto underflow = x < P::kLowestExponent;
-  const Vector<T> bounded = select(underflow, Vector<T>{}, x);
-  const Vector<T> shifted = bounded * T(1.44269504088896340736) + P::kRound;
-  const Vector<T> power = shifted - P::kRound;
-  const Vector<T> rest = bounded - power * P::kLogTwoHigh - power * P::kLogTwoLow;
-  Vector<T> series{};
+inline Wide exponential(Wide x) {
+  constexpr double log_two_high = 0.693147180369123816490, log_two_low = 1.90821492927058770002e-10;
+  const auto underflow = x < -708;
+  const Wide within = select(underflow, Wide{}, x);
+  const Wide shifted = within * 1.44269504088896340736 + kRound, power = shifted - kRound;
+  const Wide rest = within - power * log_two_high - power * log_two_low;
+  Wide series{};
 #pragma GCC unroll 16
-  for (int n = P::kExponentialTerms; n >= 0; --n)
-    series = series * rest + kSeries<T>.exponential[n];
-  const Vector<T> scale =
-      (Vector<T>)(((IntegerVector<T>)shifted << P::kMantissaBits) + P::kOneBits);
-  return select(underflow, Vector<T>{}, series * scale);
+  for (int n = Precision<T>::kExponentialTerms; n >= 0; --n)
+    series = series * rest + kSeries.exponential[n];
+  const Wide scale = (Wide)(((IntegerVector<double>)shifted << 52) + 0x3ff0000000000000);
+  return select(underflow, Wide{}, series * scale);
 }
 
 }  // namespace gabor

@@ -57,6 +57,8 @@ struct Taps {
   V alpha, beta, gamma, delta;
 };
 
+// What the parameters of a pair stand for. An angle grows with the distance from the centre, and
+// its rounding error with it, so all this is computed in double and rounded once.
 template <typename T>
 class Pair {
  public:
@@ -64,49 +66,19 @@ class Pair {
 
   Pair(const Parameters<T>& parameters, const int (&radius)[3]) : p_(parameters.value) {
     for (int axis = 0; axis < 3; ++axis) radius_[axis] = radius[axis];
-    sine_cosine<T>(p_[kPhase], sine_phase_, cosine_phase_);
-    for (int part = 0; part < kParts<T>; ++part) orient(part);
-    // A sigma this small leaves the centre voxel alone, with a gradient of zero.
-    inverse_sigma_ = select(absolute(p_[kSigma]) > T(0.02), T(1) / p_[kSigma], V{});
+    tabulate();
   }
 
-  Taps<T> taps() const {
-    Taps<T> taps;
-    taps.alpha = p_[kAmplitudeRe] * cosine_phase_;
-    taps.beta = p_[kAmplitudeIm] * sine_phase_;
-    taps.gamma = p_[kAmplitudeRe] * sine_phase_;
-    taps.delta = -(p_[kAmplitudeIm] * cosine_phase_);
-    V envelope[kMaxRadius + 1];
-    const int widest = max_radius();
-    for (int x = 1; x <= widest; ++x) {
-      const V decay = exponential<T>(inverse_sigma_ * inverse_sigma_ * T(-0.5 * x * x));
-      envelope[x] = select(inverse_sigma_ != 0, decay, V{});
-    }
-    for (int wave = 0; wave < kWaves; ++wave) {
-      for (int axis = 0; axis < 3; ++axis) {
-        V sine, cosine;
-        sine_cosine_of_turns<T>(turns_[wave][axis], sine, cosine);
-        V sine_x = sine, cosine_x = cosine;  // of the angle x phi, by adding phi each time
-        for (int x = 1; x <= radius_[axis]; ++x) {
-          taps.cosine[wave][axis][x] = envelope[x] * cosine_x;
-          taps.sine[wave][axis][x] = envelope[x] * sine_x;
-          const V next = cosine_x * cosine - sine_x * sine;
-          sine_x = sine_x * cosine + cosine_x * sine;
-          cosine_x = next;
-        }
-      }
-    }
-    return taps;
-  }
+  const Taps<T>& taps() const { return taps_; }
 
   // The chain rule from the gradient of the taps to that of the parameters.
-  void backward(const Taps<T>& taps, const Taps<T>& grad, V (&parameter_grad)[kParameters]) const {
+  void backward(const Taps<T>& grad, V (&parameter_grad)[kParameters]) const {
     V sigma{}, frequency[kWaves] = {}, direction[3] = {};
     for (int wave = 0; wave < kWaves; ++wave) {
       for (int axis = 0; axis < 3; ++axis) {
         V angle{};
         for (int x = 1; x <= radius_[axis]; ++x) {
-          const V c = taps.cosine[wave][axis][x], s = taps.sine[wave][axis][x];
+          const V c = taps_.cosine[wave][axis][x], s = taps_.sine[wave][axis][x];
           const V dc = grad.cosine[wave][axis][x], ds = grad.sine[wave][axis][x];
           sigma += (dc * c + ds * s) * T(x * x);
           angle += (c * ds - s * dc) * T(x);
@@ -131,38 +103,80 @@ class Pair {
   }
 
  private:
-  // The direction r and the turns f r_a, in double: an angle grows with the distance from the
-  // centre, and with it the rounding error of r, so that float alone would lose a digit at high
-  // frequencies.
-  void orient(int part) {
-    using Wide = Vector<double>;
-    Wide sine_y, cosine_y, sine_z, cosine_z;
-    sine_cosine<double>(widen<T>(p_[kThetaY], part), sine_y, cosine_y);
-    sine_cosine<double>(widen<T>(p_[kThetaZ], part), sine_z, cosine_z);
-    const Wide direction[3] = {cosine_y * cosine_z, -(cosine_y * sine_z), sine_y};
-    for (int axis = 0; axis < 3; ++axis) {
-      narrow<T>(direction[axis], part, direction_[axis]);
-      for (int wave = 0; wave < kWaves; ++wave) {
-        const Wide turns = widen<T>(p_[kFrequencyRe + wave], part) * direction[axis];
-        narrow<T>(fraction_of_turns<double>(turns), part, turns_[wave][axis]);
-      }
+  using D = Doubled<T>;
+
+  void tabulate() {
+    const SineCosine<T> y = sine_cosine(wide(kThetaY)), z = sine_cosine(wide(kThetaZ));
+    sine_y_ = y.sine.rounded();
+    cosine_y_ = y.cosine.rounded();
+    sine_z_ = z.sine.rounded();
+    cosine_z_ = z.cosine.rounded();
+    tabulate_amplitudes();
+    const D direction[3] = {y.cosine * z.cosine, -(y.cosine * z.sine), y.sine};
+    SineCosine<T> one[kWaves][3];  // of the angles phi
+    for (int wave = 0; wave < kWaves; ++wave) {
+      const D given = wide(kFrequencyRe + wave);
+      const D frequency = each_part<T>([&](int n) { return bounded(given.part[n]); });
+      for (int axis = 0; axis < 3; ++axis)
+        one[wave][axis] = sine_cosine_of_turns(frequency * direction[axis]);
     }
-    narrow<T>(sine_y, part, sine_y_);
-    narrow<T>(cosine_y, part, cosine_y_);
-    narrow<T>(sine_z, part, sine_z_);
-    narrow<T>(cosine_z, part, cosine_z_);
+    D envelope[kMaxRadius + 1];
+    tabulate_envelope(envelope);
+    for (int axis = 0; axis < 3; ++axis) {
+      direction_[axis] = direction[axis].rounded();
+      for (int wave = 0; wave < kWaves; ++wave)
+        tabulate_wave(wave, axis, envelope, one[wave][axis]);
+    }
   }
 
-  int max_radius() const {
-    int widest = 0;
-    for (int radius : radius_) widest = radius > widest ? radius : widest;
-    return widest;
+  void tabulate_amplitudes() {
+    const SineCosine<T> phase = sine_cosine(wide(kPhase));
+    const D amplitude_re = wide(kAmplitudeRe), amplitude_im = wide(kAmplitudeIm);
+    sine_phase_ = phase.sine.rounded();
+    cosine_phase_ = phase.cosine.rounded();
+    taps_.alpha = (amplitude_re * phase.cosine).rounded();
+    taps_.beta = (amplitude_im * phase.sine).rounded();
+    taps_.gamma = (amplitude_re * phase.sine).rounded();
+    taps_.delta = (-(amplitude_im * phase.cosine)).rounded();
   }
+
+  // w(x) from w(x - 1) by odd powers of w(1).
+  void tabulate_envelope(D (&envelope)[kMaxRadius + 1]) {
+    const D sigma = wide(kSigma);
+    // A sigma this small leaves the centre voxel alone, with a gradient of zero.
+    const D inverse = each_part<T>([&](int n) {
+      return select(absolute(sigma.part[n]) > 0.02, 1 / sigma.part[n], Wide{});
+    });
+    inverse_sigma_ = inverse.rounded();
+    envelope[1] = each_part<T>([&](int n) {
+      const Wide decay = exponential<T>(inverse.part[n] * inverse.part[n] * -0.5);
+      return select(inverse.part[n] != 0, decay, Wide{});
+    });
+    const D square = envelope[1] * envelope[1];
+    D power = envelope[1];
+    for (int x = 2; x <= kMaxRadius; ++x) {
+      power = power * square;
+      envelope[x] = envelope[x - 1] * power;
+    }
+  }
+
+  void tabulate_wave(int wave, int axis, const D* envelope, const SineCosine<T>& one) {
+    SineCosine<T> angle = one;  // x phi, by adding phi each time
+    for (int x = 1; x <= radius_[axis]; ++x) {
+      taps_.cosine[wave][axis][x] = (envelope[x] * angle.cosine).rounded();
+      taps_.sine[wave][axis][x] = (envelope[x] * angle.sine).rounded();
+      angle = {angle.sine * one.cosine + angle.cosine * one.sine,
+               angle.cosine * one.cosine - angle.sine * one.sine};
+    }
+  }
+
+  D wide(int parameter) const { return D::of(p_[parameter]); }
 
   const V* p_;
   int radius_[3];
+  Taps<T> taps_;
   V sine_y_, cosine_y_, sine_z_, cosine_z_, sine_phase_, cosine_phase_;
-  V direction_[3], turns_[kWaves][3];
+  V direction_[3];
   V inverse_sigma_;
 };
 

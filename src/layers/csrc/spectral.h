@@ -318,9 +318,14 @@ void spectral_forward(const Layer<T>& layer, const T* parameters, const Volume<c
   transform_back<T>(layer, output, layer.outputs, y);
 }
 
+// Which gradients a backward pass is asked for.
+struct Wanted {
+  bool input, parameters;
+};
+
 // On a row and its mirror image: dX += conj(T) dY, the gradient of the table, and that of the row's
 // factors.
-template <typename T, bool kPaired>
+template <typename T, Wanted kWanted, bool kPaired>
 inline __attribute__((always_inline)) Row<T> backward_row(int64_t line, const Row<T>& r,
                                                           const Vector<T>* table, const T* x1,
                                                           const T* x2, const Vector<T>* g1,
@@ -329,12 +334,14 @@ inline __attribute__((always_inline)) Row<T> backward_row(int64_t line, const Ro
                                                           Vector<T>* dx2) {
   using V = Vector<T>;
   using X = Transfer<T>;
-  Row<T> dr;
-  {
+  Row<T> dr = {};
+  if constexpr (kWanted.input) {
     const V even_re = r.p * table[X::kAlphaE] + r.q * table[X::kBetaE];
     const V even_im = r.m * table[X::kGammaE] + r.n * table[X::kDeltaE];
     dx1[0] += even_re * g1[0] + even_im * g1[1];
     dx1[1] += even_re * g1[1] - even_im * g1[0];
+  }
+  if constexpr (kWanted.parameters) {
     // The central frequency has no mirror image, and counts half.
     const T weight = kPaired ? T(1) : T(0.5);
     const V d_re = (g1[0] * x1[0] + g1[1] * x1[1]) * weight;
@@ -348,49 +355,56 @@ inline __attribute__((always_inline)) Row<T> backward_row(int64_t line, const Ro
   }
   for (int64_t k = 1; k < line; ++k) {
     const V* e = table + X::kTable * k;
-    V* de = table_grad + X::kTable * k;
-    const V even_re = r.p * e[X::kAlphaE] + r.q * e[X::kBetaE];
-    const V odd_re = r.m * e[X::kAlphaO] + r.n * e[X::kBetaO];
-    const V even_im = r.m * e[X::kGammaE] + r.n * e[X::kDeltaE];
-    const V odd_im = r.p * e[X::kGammaO] + r.q * e[X::kDeltaO];
-    const V tr1 = even_re + odd_re, ti1 = even_im + odd_im;
     const V g1r = g1[2 * k], g1i = g1[2 * k + 1];
-    dx1[2 * k] += tr1 * g1r + ti1 * g1i;
-    dx1[2 * k + 1] += tr1 * g1i - ti1 * g1r;
-    const V d_re1 = g1r * x1[2 * k] + g1i * x1[2 * k + 1];
-    const V d_im1 = g1i * x1[2 * k] - g1r * x1[2 * k + 1];
-    V d_even_re = d_re1, d_odd_re = d_re1, d_even_im = d_im1, d_odd_im = d_im1;
-    if constexpr (kPaired) {
-      const V tr2 = even_re - odd_re, ti2 = odd_im - even_im;
-      const V g2r = g2[2 * k], g2i = g2[2 * k + 1];
-      dx2[2 * k] += tr2 * g2r + ti2 * g2i;
-      dx2[2 * k + 1] += tr2 * g2i - ti2 * g2r;
-      const V d_re2 = g2r * x2[2 * k] + g2i * x2[2 * k + 1];
-      const V d_im2 = g2i * x2[2 * k] - g2r * x2[2 * k + 1];
-      d_even_re += d_re2;
-      d_odd_re -= d_re2;
-      d_even_im -= d_im2;
-      d_odd_im += d_im2;
+    if constexpr (kWanted.input) {
+      const V even_re = r.p * e[X::kAlphaE] + r.q * e[X::kBetaE];
+      const V odd_re = r.m * e[X::kAlphaO] + r.n * e[X::kBetaO];
+      const V even_im = r.m * e[X::kGammaE] + r.n * e[X::kDeltaE];
+      const V odd_im = r.p * e[X::kGammaO] + r.q * e[X::kDeltaO];
+      const V tr1 = even_re + odd_re, ti1 = even_im + odd_im;
+      dx1[2 * k] += tr1 * g1r + ti1 * g1i;
+      dx1[2 * k + 1] += tr1 * g1i - ti1 * g1r;
+      if constexpr (kPaired) {
+        const V tr2 = even_re - odd_re, ti2 = odd_im - even_im;
+        const V g2r = g2[2 * k], g2i = g2[2 * k + 1];
+        dx2[2 * k] += tr2 * g2r + ti2 * g2i;
+        dx2[2 * k + 1] += tr2 * g2i - ti2 * g2r;
+      }
     }
-    dr.p += d_even_re * e[X::kAlphaE] + d_odd_im * e[X::kGammaO];
-    dr.m += d_even_im * e[X::kGammaE] + d_odd_re * e[X::kAlphaO];
-    dr.q += d_even_re * e[X::kBetaE] + d_odd_im * e[X::kDeltaO];
-    dr.n += d_even_im * e[X::kDeltaE] + d_odd_re * e[X::kBetaO];
-    de[X::kAlphaE] += d_even_re * r.p;
-    de[X::kBetaE] += d_even_re * r.q;
-    de[X::kGammaE] += d_even_im * r.m;
-    de[X::kDeltaE] += d_even_im * r.n;
-    de[X::kAlphaO] += d_odd_re * r.m;
-    de[X::kBetaO] += d_odd_re * r.n;
-    de[X::kGammaO] += d_odd_im * r.p;
-    de[X::kDeltaO] += d_odd_im * r.q;
+    if constexpr (kWanted.parameters) {
+      V* de = table_grad + X::kTable * k;
+      const V d_re1 = g1r * x1[2 * k] + g1i * x1[2 * k + 1];
+      const V d_im1 = g1i * x1[2 * k] - g1r * x1[2 * k + 1];
+      V d_even_re = d_re1, d_odd_re = d_re1, d_even_im = d_im1, d_odd_im = d_im1;
+      if constexpr (kPaired) {
+        const V g2r = g2[2 * k], g2i = g2[2 * k + 1];
+        const V d_re2 = g2r * x2[2 * k] + g2i * x2[2 * k + 1];
+        const V d_im2 = g2i * x2[2 * k] - g2r * x2[2 * k + 1];
+        d_even_re += d_re2;
+        d_odd_re -= d_re2;
+        d_even_im -= d_im2;
+        d_odd_im += d_im2;
+      }
+      dr.p += d_even_re * e[X::kAlphaE] + d_odd_im * e[X::kGammaO];
+      dr.m += d_even_im * e[X::kGammaE] + d_odd_re * e[X::kAlphaO];
+      dr.q += d_even_re * e[X::kBetaE] + d_odd_im * e[X::kDeltaO];
+      dr.n += d_even_im * e[X::kDeltaE] + d_odd_re * e[X::kBetaO];
+      de[X::kAlphaE] += d_even_re * r.p;
+      de[X::kBetaE] += d_even_re * r.q;
+      de[X::kGammaE] += d_even_im * r.m;
+      de[X::kDeltaE] += d_even_im * r.n;
+      de[X::kAlphaO] += d_odd_re * r.m;
+      de[X::kBetaO] += d_odd_re * r.n;
+      de[X::kGammaO] += d_odd_im * r.p;
+      de[X::kDeltaO] += d_odd_im * r.q;
+    }
   }
   return dr;
 }
 
 // The same on the rows of a chunk; input_grad holds those rows only, then their
 // mirror images, both in ascending order.
-template <typename T>
+template <typename T, Wanted kWanted>
 void backward_rows(const Geometry& g, Chunk chunk, Transfer<T>& transfer, const T* input,
                    const Vector<T>* output_grad, Transfer<T>& transfer_grad,
                    Vector<T>* input_grad) {
@@ -406,15 +420,16 @@ void backward_rows(const Geometry& g, Chunk chunk, Transfer<T>& transfer, const 
     const Vector<T>*g1 = output_grad + above, *g2 = output_grad + below;
     const Row<T> r = transfer.row(k);
     const Row<T> dr =
-        row > 0 ? backward_row<T, true>(line, r, table, x1, x2, g1, g2, table_grad, dx1, dx2)
-                : backward_row<T, false>(line, r, table, x1, x2, g1, g2, table_grad, dx1, dx2);
-    transfer_grad.add_row(k, dr, transfer);
+        row > 0
+            ? backward_row<T, kWanted, true>(line, r, table, x1, x2, g1, g2, table_grad, dx1, dx2)
+            : backward_row<T, kWanted, false>(line, r, table, x1, x2, g1, g2, table_grad, dx1, dx2);
+    if (kWanted.parameters) transfer_grad.add_row(k, dr, transfer);
   }
 }
 
 // The backward pass of one input channel on the rows of a chunk. Adds to the gradients of its
 // parameters; writes that of its spectrum, (B, channels) spectra, in the chunk's rows.
-template <typename T>
+template <typename T, Wanted kWanted>
 class BackwardChannel {
  public:
   using V = Vector<T>;
@@ -429,13 +444,14 @@ class BackwardChannel {
         outputs_(vectors_for<T>(layer.outputs)),
         transfer_(layer.plan),
         transfer_grad_(layer.plan),
-        lanes_(layer.batch * 4 * layer.longest_chunk() * layer.geometry().line()) {}
+        lanes_(kWanted.input ? layer.batch * 4 * layer.longest_chunk() * layer.geometry().line()
+                             : 0) {}
 
   void run(int64_t i, Chunk rows, T* input_grad, T* parameter_grad) {
     const int64_t count = 4 * rows.count() * layer_.geometry().line();  // vectors of a sample
-    std::fill_n(static_cast<V*>(lanes_), layer_.batch * count, V{});
+    if (kWanted.input) std::fill_n(static_cast<V*>(lanes_), layer_.batch * count, V{});
     for (int64_t o = 0; o < outputs_; ++o) run_outputs(i, o, rows, count, parameter_grad);
-    for (int64_t b = 0; b < layer_.batch; ++b) {
+    for (int64_t b = 0; kWanted.input && b < layer_.batch; ++b) {
       collect(rows, lanes_ + b * count, input_grad + (b * inputs_ + i) * layer_.scalars());
     }
   }
@@ -446,16 +462,20 @@ class BackwardChannel {
     const Geometry& g = layer_.geometry();
     const Parameters<T> values(parameters_, layer_.inputs, layer_.outputs, i, o * kLanes<T>);
     const Pair<T> pair(values, g.radius);
-    const Taps<T> taps = pair.taps();
-    transfer_.build(taps);
-    transfer_grad_.clear();
+    transfer_.build(pair.taps());
+    if (kWanted.parameters) transfer_grad_.clear();
     for (int64_t b = 0; b < layer_.batch; ++b) {
-      backward_rows<T>(g, rows, transfer_, spectrum_ + (b * inputs_ + i) * layer_.scalars(),
-                       output_grad_ + (b * outputs_ + o) * layer_.scalars(), transfer_grad_,
-                       lanes_ + b * count);
+      backward_rows<T, kWanted>(
+          g, rows, transfer_, spectrum_ + (b * inputs_ + i) * layer_.scalars(),
+          output_grad_ + (b * outputs_ + o) * layer_.scalars(), transfer_grad_, lanes_ + b * count);
     }
+    if (kWanted.parameters) add_parameter_grad(pair, i, o, parameter_grad);
+  }
+
+  void add_parameter_grad(const Pair<T>& pair, int64_t i, int64_t o, T* parameter_grad) {
+    const Geometry& g = layer_.geometry();
     V gradients[kParameters];
-    pair.backward(taps, transfer_grad_.backward(taps), gradients);
+    pair.backward(transfer_grad_.backward(pair.taps()), gradients);
     // Each row stands for two, of the period[0] * period[1] * period[2] frequencies.
     const T scale = T(2.0 / static_cast<double>(g.period[0] * g.period[1] * g.period[2]));
     const int64_t channels = std::min<int64_t>(kLanes<T>, layer_.outputs - o * kLanes<T>);
@@ -484,31 +504,42 @@ class BackwardChannel {
   Buffer<V> lanes_;
 };
 
+// From spectra of input channels, one after the other, back to a contiguous tensor.
 template <typename T>
+void transform_back_by_channel(const Layer<T>& layer, const T* spectra, int64_t channels, T* x) {
+  using V = Vector<T>;
+  const int64_t scalars = layer.scalars(), blocks = layer.batch * vectors_for<T>(channels);
+  Buffer<V> joined(blocks * scalars);
+  at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      const ChannelRuns<const T> from(spectra + n * kLanes<T> * scalars, scalars);
+      runs_to_vectors<T>(from.run, kLanes<T>, scalars, joined + n * scalars);
+    }
+  });
+  transform_back<T>(layer, joined, channels, x);
+}
+
+// The gradients that are wanted; the other pointer is not used.
+template <typename T, Wanted kWanted>
 void spectral_backward(const Layer<T>& layer, const T* parameters, const Volume<const T>& x,
                        const Volume<const T>& dy, T* dx, T* parameter_grad) {
   using V = Vector<T>;
-  const int64_t scalars = layer.scalars(), blocks = layer.batch * vectors_for<T>(layer.inputs);
-  const Buffer<T> spectrum = transform_by_channel(layer, x, layer.inputs);
+  const int64_t spectra = layer.batch * vectors_for<T>(layer.inputs) * kLanes<T>;
+  const Buffer<T> spectrum =
+      kWanted.parameters ? transform_by_channel(layer, x, layer.inputs) : Buffer<T>(0);
   const Buffer<V> output_grad = transform(layer, dy, layer.outputs);
-  Buffer<T> input_grad(blocks * kLanes<T> * scalars);
-  std::fill_n(parameter_grad, kParameters * layer.inputs * layer.outputs, T(0));
+  Buffer<T> input_grad(kWanted.input ? spectra * layer.scalars() : 0);
+  if (kWanted.parameters)
+    std::fill_n(parameter_grad, kParameters * layer.inputs * layer.outputs, T(0));
   // Chunks come first, so that the chunk's rows of dY stay in the cache from channel to channel.
   at::parallel_for(0, layer.inputs, 1, [&](int64_t begin, int64_t end) {
-    BackwardChannel<T> channel(layer, parameters, spectrum, output_grad);
+    BackwardChannel<T, kWanted> channel(layer, parameters, spectrum, output_grad);
     for (int64_t n = 0; n < layer.chunks(1); ++n) {
       const Chunk rows = layer.chunk(n, layer.chunks(1));
       for (int64_t i = begin; i < end; ++i) channel.run(i, rows, input_grad, parameter_grad);
     }
   });
-  Buffer<V> joined(blocks * scalars);
-  at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) {
-      const ChannelRuns<const T> from(input_grad + n * kLanes<T> * scalars, scalars);
-      runs_to_vectors<T>(from.run, kLanes<T>, scalars, joined + n * scalars);
-    }
-  });
-  transform_back<T>(layer, joined, layer.inputs, dx);
+  if (kWanted.input) transform_back_by_channel<T>(layer, input_grad, layer.inputs, dx);
 }
 
 }  // namespace gabor

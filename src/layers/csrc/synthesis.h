@@ -157,14 +157,14 @@ void synthesis_backward(const T* parameters, int64_t inputs, int64_t outputs, in
       const int64_t input = n / vectors, first = n % vectors * kLanes<T>;
       const Parameters<T> pair_values(parameters, inputs, outputs, input, first);
       const Pair<T> pair(pair_values, radii);
-      const Taps<T> taps = pair.taps();
+      const Taps<T>& taps = pair.taps();
       const int count = static_cast<int>(std::min<int64_t>(kLanes<T>, outputs - first));
       const T* from[kLanes<T>];
       for (int lane = 0; lane < count; ++lane)
         from[lane] = kernel_grad + ((first + lane) * inputs + input) * voxels;
       runs_to_vectors<T>(from, count, voxels, values);
       Vector<T> gradients[kParameters];
-      pair.backward(taps, kernel_values_backward<T>(taps, radius, values), gradients);
+      pair.backward(kernel_values_backward<T>(taps, radius, values), gradients);
       for (int m = 0; m < kParameters; ++m) {
         T* to = parameter_grad + (m * inputs + input) * outputs + first;
         for (int lane = 0; lane < count; ++lane) to[lane] = gradients[m][lane];
