@@ -1,4 +1,4 @@
-"""What happens around the epochs: seeding, one line of log an epoch, a picture after the test."""
+"""What happens around the epochs: seeding, fitting the decision, one line of log an epoch."""
 
 import hashlib
 import logging
@@ -17,10 +17,7 @@ from torch.utils.data import DataLoader
 
 from src.training.checkpoints import MONITOR
 from src.training.decision import Calibrated
-from src.training.module import Batch, SegmentationModule
-from src.training.picture import Example, draw_example, example_slices
-from src.training.results import score_rows, subject_means, write_scores
-from src.training.run_folder import Run
+from src.training.module import SegmentationModule
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +80,7 @@ class FitDecision(Callback):
         for batch in self.loader:
             batch = trainer.strategy.batch_to_device(batch, pl_module.device)
             with trainer.precision_plugin.val_step_context():
-                decision.observe(pl_module.network(batch["image"]), batch["label"])
+                decision.observe(pl_module.logits(batch["image"]), batch["label"])
         decision.fit()
 
 
@@ -139,46 +136,3 @@ class EpochLine(Callback):
         )
         names = ", ".join(key.removeprefix(prefix) for key in zero)
         return f"{line}; Dice 0: {names}" if zero else line
-
-
-class TestReport(Callback):
-    """Writes ``subjects.csv`` and ``example.png`` (the median test subject) after the test.
-
-    Args:
-        run: The run whose folder gets the files.
-        list_subjects: Gives the ids of all subjects of the data set, as ``batch["index"]`` counts
-            them; called at the test.
-    """
-
-    def __init__(self, run: Run, list_subjects: Callable[[], tuple[str, ...]]) -> None:
-        self.run = run
-        self.list_subjects = list_subjects
-        self.examples: dict[str, Example] = {}
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep three central slices of each subject that this process segments."""
-        parts = zip(batch["index"].tolist(), batch["image"], batch["label"], outputs, strict=True)
-        subjects = self.list_subjects()
-        for index, image, label, prediction in parts:
-            self.examples[subjects[index]] = example_slices(image, label, prediction)
-
-    @rank_zero_only
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the scores and draw the subject in the middle of those of this process."""
-        if not isinstance(pl_module, SegmentationModule):
-            return
-        rows = score_rows(pl_module.test_scores, self.list_subjects(), pl_module.structures)
-        write_scores(self.run.path("subjects.csv"), rows)
-        means = dict(zip(dict.fromkeys(row[0] for row in rows), subject_means(rows), strict=True))
-        here = sorted(self.examples, key=lambda subject: means[subject])
-        median = here[len(here) // 2]
-        title = f"{median}: Dice {100 * means[median]:.0f} %"
-        draw_example(self.run.path("example.png"), self.examples[median], title)

@@ -1,14 +1,18 @@
 """Checkpoints that are whole or not there, and that know their best even in a moved folder."""
 
-import os
+import logging
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from src.training.run_folder import Run
+from src.training.run_folder import Run, write_atomically
+
+log = logging.getLogger(__name__)
 
 MONITOR = "val/dice"
 
@@ -20,13 +24,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         """Put a checkpoint in the place of whatever ``path`` held."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("wb") as file:
+        with write_atomically(Path(path), "wb") as file:
             torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
 
 
 class Checkpoint(ModelCheckpoint):
@@ -52,3 +51,28 @@ def checkpoints(run: Run) -> list[ModelCheckpoint]:
         Checkpoint(filename="best", monitor=MONITOR, mode="max", **names),
         Checkpoint(filename="last", every_n_epochs=1, **names),
     ]
+
+
+def checkpoint_to_resume(folder: Path) -> Path | None:
+    """Return the checkpoint to go on from: the last, else the best, else none: to start anew.
+
+    The best one is what will be tested, so a damaged one can only be trained again.
+    """
+    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    there = [path for path in (last, best) if path.exists()]
+    damaged = [path for path in there if not is_whole(path)]
+    usable = [] if best in damaged else [path for path in there if path not in damaged]
+    if damaged:
+        names = " and ".join(path.name for path in damaged)
+        next_step = f"goes on from {usable[0].name}" if usable else "starts anew"
+        rank_zero_only(log.warning)(f"damaged in {folder}: {names}; the training {next_step}")
+    return usable[0] if usable else None
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether every part of a checkpoint has the checksum that it was written with."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, EOFError):
+        return False

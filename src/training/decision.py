@@ -18,6 +18,10 @@ class Argmax(nn.Module):
         """Return the index of the largest logit of each voxel."""
         return logits.argmax(dim=1)
 
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return the probabilities (B, C, *S), whose largest is decided for."""
+        return logits.float().softmax(dim=1)
+
 
 class Calibrated(nn.Module):
     """The argmax of ``scale * p + offset``, fitted by least squares on validation subjects.
@@ -41,6 +45,12 @@ class Calibrated(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         """Return the label map (B, *S) of logits (B, C, *S)."""
         return calibrated_labels(logits.float().softmax(dim=1), self.scale, self.offset)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Return ``scale * p + offset``, (B, C, *S), whose largest is decided for."""
+        probs = logits.float().softmax(dim=1)
+        shape = (-1, *[1] * (probs.ndim - 2))
+        return torch.addcmul(self.offset.view(shape), probs, self.scale.view(shape))
 
     def observe(self, logits: Tensor, target: Tensor) -> None:
         """Collect the statistics of one batch: logits (B, C, *S), target (B, *S)."""

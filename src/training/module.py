@@ -1,6 +1,7 @@
 """The one LightningModule: network, loss, optimiser, schedule and decision arrive built."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -26,6 +27,10 @@ class SegmentationModule(pl.LightningModule):
         scheduler: Called as ``scheduler(optimizer, total_steps=n)``.
         decision: Maps logits to a label map.
         structures: Names of the labels 1 ... C-1.
+        infer: Called as ``infer(network, image)`` to apply the network to a whole image, patch by
+            patch, outside training; None: it is simply called.
+        description: Plain values that make a checkpoint enough to use the network: how network and
+            decision are built, and what the data are.
     """
 
     test_scores: SubjectTable
@@ -38,6 +43,8 @@ class SegmentationModule(pl.LightningModule):
         scheduler: Callable[..., LRScheduler],
         decision: nn.Module,
         structures: tuple[str, ...],
+        description: dict[str, Any] | None = None,
+        infer: Callable[[nn.Module, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -46,11 +53,19 @@ class SegmentationModule(pl.LightningModule):
         self.scheduler = scheduler
         self.decision = decision
         self.structures = structures
+        self.description = description
+        self.infer = infer
         self.dice = SubjectDice(len(structures) + 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the label map (B, *S) of images (B, I, *S)."""
-        return self.decision(self.network(image))
+        return self.decision(self.logits(image))
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Return the logits (B, C, *S) of whole images (B, I, *S)."""
+        if self.infer is None:
+            return self.network(image)
+        return self.infer(self.network, image).to(image.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
@@ -64,7 +79,7 @@ class SegmentationModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score one batch of validation subjects."""
-        logits = self.network(batch["image"])
+        logits = self.logits(batch["image"])
         self._log_mean("val/loss", self.loss(logits, batch["label"]), batch)
         self.dice.update(self.decision(logits), batch["label"], batch["index"])
 
@@ -86,6 +101,10 @@ class SegmentationModule(pl.LightningModule):
         """Keep the scores of the test subjects of all processes."""
         self.test_scores = self._collect_scores()
         self.log("test/dice", mean_dice(self.test_scores.dice).float())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the description beside the weights."""
+        checkpoint["description"] = self.description
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimiser and its schedule over all steps of the training."""

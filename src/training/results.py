@@ -2,75 +2,148 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from rich.table import Table
 
-from src.metrics import SubjectTable
+from src.metrics import CaseScores
 from src.training.run_folder import write_atomically
 
-Row = tuple[str, str, float]
+
+class Score(NamedTuple):
+    """What is scored of one structure of one subject: a row of ``subjects.csv``.
+
+    dice and nsd are in [0, 1], hd95 in mm; they are NaN where neither the truth nor the prediction
+    has the structure, and the worst possible where only one has it. Volumes are in mm^3. NaN also
+    stands for what an older run did not measure.
+    """
+
+    subject: str
+    structure: str
+    dice: float
+    hd95: float = math.nan
+    nsd: float = math.nan
+    volume: float = math.nan
+    true_volume: float = math.nan
+
+    @property
+    def volume_error(self) -> float:
+        """Predicted minus true volume as a share of the true one; NaN without a true one."""
+        if not self.true_volume > 0:
+            return math.nan
+        return (self.volume - self.true_volume) / self.true_volume
 
 
-def score_rows(
-    scores: SubjectTable, subjects: Sequence[str], structures: Sequence[str]
-) -> list[Row]:
-    """Return (subject, structure, Dice in [0, 1] or NaN where it is absent) of all that is scored.
+NUMBERS = Score._fields[2:]
+
+
+def score_rows(subject: str, structures: Sequence[str], scores: CaseScores) -> list[Score]:
+    """Return the rows of a subject.
 
     Args:
-        scores: Dice of n subjects (n, C-1) and their indices into ``subjects``.
-        subjects: Ids of all subjects of the data set.
-        structures: Names of the labels 1 ... C-1.
+        subject: Its id.
+        structures: Names of the labels 1 ... L.
+        scores: Of its structures, (L,) each.
     """
+    columns = (column.tolist() for column in scores)
     return [
-        (subjects[index], structure, value)
-        for index, values in zip(scores.subjects.tolist(), scores.dice.tolist(), strict=True)
-        for structure, value in zip(structures, values, strict=True)
+        Score(subject, structure, *numbers)
+        for structure, *numbers in zip(structures, *columns, strict=True)
     ]
 
 
-def write_scores(path: Path, rows: Sequence[Row]) -> None:
-    """Write ``subjects.csv``: subject, structure, dice (empty where the structure is absent)."""
+def write_scores(path: Path, rows: Iterable[Score]) -> None:
+    """Write ``subjects.csv``, to the last digit; what does not exist (NaN) is left empty."""
     with write_atomically(path) as file:
         writer = csv.writer(file)
-        writer.writerow(["subject", "structure", "dice"])
-        writer.writerows((s, t, "" if math.isnan(d) else repr(d)) for s, t, d in rows)
+        writer.writerow(Score._fields)
+        writer.writerows((*row[:2], *map(_cell, row[2:])) for row in rows)
 
 
-def read_scores(path: Path) -> list[Row]:
-    """Return the rows that ``write_scores`` wrote."""
+def read_scores(path: Path) -> list[Score]:
+    """Return the rows that ``write_scores`` wrote; columns that an older file lacks are NaN."""
     with path.open(newline="") as file:
         return [
-            (row["subject"], row["structure"], float(row["dice"] or "nan"))
+            Score(row["subject"], row["structure"], *(_number(row.get(name)) for name in NUMBERS))
             for row in csv.DictReader(file)
         ]
 
 
-def scores_table(rows: Sequence[Row], title: str) -> Table:
-    """Return a table of mean and standard deviation of Dice over subjects, per structure."""
-    table = Table("structure", title=title)
-    for heading in ("Dice mean %", "std %", "subjects"):
+def scores_table(rows: Iterable[Score], title: str, caption: str | None = None) -> Table:
+    """Return a table of the scores of each structure: means over the subjects that have it."""
+    rows = list(rows)
+    table = Table("structure", title=title, caption=caption)
+    for heading in ("Dice %", "std", "HD95 mm", "NSD %", "volume error %", "subjects"):
         table.add_column(heading, justify="right")
-    for structure in dict.fromkeys(row[1] for row in rows):
-        table.add_row(structure, *_summary([d for _, s, d in rows if s == structure]))
+    for structure, own in _grouped(rows, "structure").items():
+        table.add_row(structure, *_cells(own))
     table.add_section()
-    table.add_row("mean over structures", *_summary(subject_means(rows)), style="bold")
+    table.add_row("mean over structures", *_cells(subject_means(rows).values()), style="bold")
     return table
 
 
-def subject_means(rows: Sequence[Row]) -> list[float]:
-    """Return each subject's mean Dice over the structures that it has."""
-    return [
-        fmean(values) if values else math.nan
-        for subject in dict.fromkeys(row[0] for row in rows)
-        for values in [[d for s, _, d in rows if s == subject and not math.isnan(d)]]
-    ]
+class Means(NamedTuple):
+    """A subject's means over the structures that it has, in the units of ``Score``."""
+
+    dice: float
+    hd95: float
+    nsd: float
+    volume_error: float
 
 
-def _summary(values: Sequence[float]) -> tuple[str, str, str]:
-    present = [value for value in values if not math.isnan(value)]
-    mean = f"{100 * fmean(present):.1f}" if present else "-"
-    spread = f"{100 * stdev(present):.1f}" if len(present) > 1 else "-"
-    return mean, spread, str(len(present))
+def subject_means(rows: Iterable[Score]) -> dict[str, Means]:
+    """Return each subject's means, in the order of the rows; NaN where it has no structure."""
+    return {
+        subject: Means(*(_mean(getattr(row, name) for row in own) for name in Means._fields))
+        for subject, own in _grouped(rows, "subject").items()
+    }
+
+
+def overall_means(rows: Iterable[Score]) -> Means:
+    """Return the means over the subjects, each of which counts the same."""
+    means = list(subject_means(rows).values())
+    return Means(*map(_mean, zip(*means, strict=True)))
+
+
+def _grouped(rows: Iterable[Score], column: str) -> dict[str, list[Score]]:
+    groups: dict[str, list[Score]] = {}
+    for row in rows:
+        groups.setdefault(getattr(row, column), []).append(row)
+    return groups
+
+
+def _cells(rows: Collection[Score | Means]) -> Iterator[str]:
+    """Yield the cells of a line: means in their units, and how many subjects they are from."""
+    dice, hd95, nsd, errors = (
+        _present(getattr(row, name) for row in rows) for name in Means._fields
+    )
+    yield _shown(100 * _mean(dice))
+    yield _shown(100 * stdev(dice) if len(dice) > 1 else math.nan)
+    yield _shown(_mean(hd95), digits=2)
+    yield _shown(100 * _mean(nsd))
+    yield _shown(100 * _mean(errors))
+    yield str(len(dice))
+
+
+def _present(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
+
+
+def _mean(values: Iterable[float]) -> float:
+    present = _present(values)
+    return fmean(present) if present else math.nan
+
+
+def _shown(value: float, digits: int = 1) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def _number(cell: str | None) -> float:
+    return float(cell) if cell else math.nan

@@ -1,24 +1,28 @@
 """The folder of a run: what it holds is enough to rebuild the run and to report on it.
 
 ``config.yaml`` (resolved), ``run.json`` (name, choices, versions, data), ``metrics.csv`` (a row an
-epoch), ``best.ckpt``, ``last.ckpt``, ``subjects.csv`` (Dice of every test subject and structure),
-``example.png``, ``train.log`` and, written last, ``done.json``.
+epoch), ``best.ckpt``, ``last.ckpt``, ``predictions/`` (label maps of the test subjects),
+``subjects.csv`` (their scores, structure by structure), ``model_card.md``, ``example.png``,
+``train.log`` and, written last, ``done.json`` (mean scores and cost); ``failed.json`` holds the
+error that ended it.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import platform
 import subprocess
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, Literal
 
 import yaml
+
+from src.runs import FAILED, locked
 
 # Settings that change where or how fast a run works, never its result.
 TECHNICAL = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
@@ -59,29 +63,35 @@ class Run:
         """Return whether the run has ended and was tested."""
         return self.path("done.json").exists() and self.path("subjects.csv").exists()
 
-    @property
-    def last_checkpoint(self) -> Path | None:
-        """Return the checkpoint to resume from, if there is one."""
-        path = self.path("last.ckpt")
-        return path if path.exists() else None
+    def conflicts(self) -> list[str]:
+        """Return what the run in the folder, if there is one, has set to other values."""
+        path = self.path("config.yaml")
+        return differences(yaml.safe_load(path.read_text()), self.config) if path.exists() else []
 
     def check_folder(self) -> None:
         """Check that the folder is free, or holds a run of the same configuration.
 
         Raises:
             FileExistsError: If the folder holds a run of another configuration.
-            ValueError: If its last checkpoint cannot be read.
         """
-        path = self.path("config.yaml")
-        old = yaml.safe_load(path.read_text()) if path.exists() else self.config
-        if changed := differences(old, self.config):
+        if changed := self.conflicts():
             raise FileExistsError(
                 f"{self.folder} holds a run with other settings ({'; '.join(changed)}); "
                 "choose another folder with hydra.run.dir=..."
             )
-        last = self.last_checkpoint
-        if last is not None and not zipfile.is_zipfile(last):
-            raise ValueError(f"{last} is damaged; delete it to train from the first epoch again")
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the folder against other processes, freed of what a session that broke off left.
+
+        Raises:
+            BlockingIOError: If another process works on the run.
+        """
+        with locked(self.folder):
+            self.path(FAILED).unlink(missing_ok=True)
+            for leftover in self.folder.rglob(".*.[0-9]*"):  # half files of a killed session
+                leftover.unlink()
+            yield
 
     def claim(self) -> None:
         """Write the configuration, unless it is there: from now on the folder is this run's."""
@@ -95,6 +105,11 @@ class Run:
         with write_atomically(self.path(name)) as file:
             json.dump(record, file, indent=2)
             file.write("\n")
+
+    def software_changes(self) -> list[str]:
+        """Return what of code and packages is another version than in the last session."""
+        sessions = self.sessions()
+        return software_changes(sessions[-1], software_versions()) if sessions else []
 
     def sessions(self) -> list[dict[str, str]]:
         """Return when and with which software the run was worked on before, oldest first."""
@@ -114,6 +129,16 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
     return [] if old == new or key in TECHNICAL else [f"{key}: {old} -> {new}"]
 
 
+def software_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Return one ``name: old -> new`` for every version that differs between two sessions."""
+    names = ("python", *PACKAGES, "git_commit")
+    return [
+        f"{name}: {old.get(name)} -> {new.get(name)}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
 def without_technical(config: Any, key: str = "") -> Any:
     """Return a configuration without the settings that never decide a result."""
     if not isinstance(config, dict):
@@ -127,11 +152,11 @@ def without_technical(config: Any, key: str = "") -> Any:
 
 
 @contextlib.contextmanager
-def write_atomically(path: Path) -> Iterator[TextIO]:
-    """Yield a text file that takes the place of ``path`` once it is whole and on disk."""
+def write_atomically(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """Yield a file of text or bytes that takes the place of ``path`` once it is whole, on disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", newline="") as file:
+        with temporary.open(mode, newline="" if mode == "w" else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -155,6 +180,7 @@ def software_versions() -> dict[str, str]:
     }
 
 
+@functools.cache
 def git_commit() -> str:
     """Return the commit of this code, with ``-dirty`` if files differ, or ``unknown``."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]

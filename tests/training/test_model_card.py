@@ -1,0 +1,78 @@
+import copy
+import math
+from typing import Any
+
+import pytest
+
+from src.training import Score
+from src.training.model_card import model_card
+
+CONFIG = {
+    "trainer": {"max_epochs": 20},
+    "decision": {"_target_": "src.training.Calibrated"},
+    "seed": 0,
+    "split": 2,
+}
+DATA: dict[str, Any] = {
+    "name": "mine",
+    "structures": ["liver", "spleen"],
+    "channels": ["T1w", "T2w"],
+    "size": [48, 48, 48],
+    "credit": "the scanner's owner",
+    "licence": "CC BY-NC",
+    "appearance": {"field_of_view": [200.0, 240.0]},
+}
+RECORD = {
+    "name": "mixed-pcc",
+    "choices": {"network": "vnet_ds", "kernel": "mixed", "loss": "pcc"},
+    "parameters": {"total": 1598900},
+    "sessions": [{"started": "2026-11-22T10:00:00", "torch": "2.13", "git_commit": "abc-dirty"}],
+    "data": DATA | {"split": {"train": ["a", "b"], "validation": ["c"], "test": ["d", "e"]}},
+}
+ROWS = [
+    Score("d", "liver", 0.8, 2.0),
+    Score("e", "liver", 0.6, 4.0),
+    Score("d", "spleen", 0.5, 1.0),
+    Score("e", "spleen", math.nan, math.nan),
+]
+
+
+def card(**data: Any) -> str:
+    checkpoint = {"epoch": 16, "description": {"data": DATA | data}}
+    return model_card(CONFIG, RECORD, checkpoint, ROWS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Model card: mixed-pcc",
+        "Segments 2 structures in T1w + T2w volumes",
+        "kernel `mixed`, loss `pcc`; 1,598,900 trained parameters",
+        "epoch 17 of 20",
+        "`Calibrated`; seed 0, split 2",
+        "commit abc-dirty",
+        "48x48x48 voxels with a field of view of 200 to 240 mm",
+        "mine; 2 train, 1 validation, 2 test subjects",
+        "Licence of the data: CC BY-NC",
+        "Credit: the scanner's owner",
+        "| liver | 0.700 | 0.141 | 3.00 | 2 |",
+        "| spleen | 0.500 | - | 1.00 | 1 |",
+        "arxiv.org/abs/2201.03644",
+        "The data: the scanner's owner.",
+    ],
+)
+def test_the_card_says(text: str) -> None:
+    assert text in card()
+
+
+def test_an_unknown_licence_is_not_passed_over() -> None:
+    assert "Licence of the data: not stated" in card(licence=None)
+
+
+def test_the_mean_is_that_of_the_subjects() -> None:
+    assert f"| **mean** | **{(0.65 + 0.6) / 2:.3f}**" in card()
+
+
+def test_a_checkpoint_without_a_description_has_a_card_too() -> None:
+    text = model_card(CONFIG, copy.deepcopy(RECORD), {"epoch": 0, "description": None}, ROWS)
+    assert "epoch 1 of 20" in text
