@@ -1,13 +1,13 @@
 """What every command shares: resolvers, plain logging, and one line for a user's mistake."""
 
 import contextlib
-import hashlib
 import logging
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import rich
@@ -19,9 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from src.runs import end_with_parent, folder_name, sweep_folder
+from src.sweeps import SweepFailed
+
 log = logging.getLogger(__name__)
 
-MAX_FOLDER_NAME = 180
 KNOWN_WARNINGS = (
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     r"Checkpoint directory .* exists and is not empty",  # the run folder: intended
@@ -29,8 +31,15 @@ KNOWN_WARNINGS = (
     r"It is recommended to use `self.log\(",  # those values are the same on all processes
     r"Using `DistributedSampler` with the dataloaders",  # the data's samplers repeat no subject
 )
+PLUGINS = str(Path(__file__).parent / "plugins")
 USAGE_ERROR = 2
 ONE_LINE = "GABORSEG_ONE_LINE"  # set for the processes that we start: HYDRA_FULL_ERROR is then ours
+
+
+sys.path.append(PLUGINS)  # where Hydra, when it starts, finds the package hydra_plugins
+if PLUGINS not in os.environ.get("PYTHONPATH", ""):  # and so do the workers of other launchers
+    paths = filter(None, [os.environ.get("PYTHONPATH"), PLUGINS])
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 
 class UserError(Exception):
@@ -47,22 +56,6 @@ class ConsoleHandler(logging.StreamHandler):
     def stream(self) -> TextIO:
         """Return the present standard error."""
         return sys.stderr
-
-
-def folder_name(overrides: Sequence[str]) -> str:
-    """Return a folder name that depends on the choices alone, whatever their order.
-
-    Example:
-        >>> folder_name(["loss=pcc", "kernel=gabor"])
-        'kernel=gabor,loss=pcc'
-        >>> folder_name([])
-        'default'
-    """
-    name = re.sub(r"[^\w=,.+-]", "_", ",".join(sorted(overrides))) or "default"
-    if len(name) <= MAX_FOLDER_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: MAX_FOLDER_NAME - 9]}-{digest}"
 
 
 def build(node: DictConfig, **extra: Any) -> Any:
@@ -104,6 +97,23 @@ def errors_in_log() -> Iterator[None]:
         sys.exit(USAGE_ERROR if isinstance(error, UserError) else 1)
 
 
+def register_resolvers() -> None:
+    """Let configurations use functions of ours: ``${folder_name:...}``, ``${powers:-3.5,-3}``."""
+    resolvers: tuple[Callable[..., str], ...] = (folder_name, sweep_folder, powers)
+    for function in resolvers:
+        OmegaConf.register_new_resolver(function.__name__, function, replace=True)
+
+
+def powers(*exponents: float) -> str:
+    """Return powers of ten as the values of a sweep.
+
+    Example:
+        >>> powers(-3.5, -3)
+        '0.00031622776601683794,0.001'
+    """
+    return ",".join(repr(10.0**exponent) for exponent in exponents)
+
+
 def shows_tracebacks() -> bool:
     """Return whether the user asked for tracebacks: ``HYDRA_FULL_ERROR=1`` in the environment."""
     return os.environ.get("HYDRA_FULL_ERROR") == "1" and ONE_LINE not in os.environ
@@ -114,9 +124,10 @@ def run_command(main: Callable[[], object]) -> None:
 
     ``HYDRA_FULL_ERROR=1`` in the environment shows the traceback instead.
     """
+    end_with_parent()
     for message in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    register_resolvers()
     if shows_tracebacks():
         main()
         return
@@ -125,10 +136,43 @@ def run_command(main: Callable[[], object]) -> None:
         main()
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on after the last whole epoch")
+    except SweepFailed as error:
+        sys.exit(f"error: {error}")
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _end(_one_line(error))
     except OSError as error:
         _end(f"hydra.run.dir must be a folder that can be written to: {_one_line(error)}")
+
+
+def quote_values(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Return arguments in which Hydra takes the values of some keys, such as paths, as they are.
+
+    So are the items of a list in brackets. What holds quotes itself stays as it is.
+
+    Example:
+        >>> quote_values(["input=runs/kernel=gabor,loss=pcc", "threads=2"], ["input"])
+        ["input='runs/kernel=gabor,loss=pcc'", 'threads=2']
+        >>> quote_values(["input=[split=0,split=1]"], ["input"])
+        ["input=['split=0','split=1']"]
+    """
+    return [_with_quotes(argument, keys) for argument in arguments]
+
+
+def _with_quotes(argument: str, keys: Sequence[str]) -> str:
+    key, _, value = argument.partition("=")
+    if key not in keys or value in ("", "???", "null") or value[0] in "'\"":
+        return argument
+    if value[0] == "[" and value[-1] == "]":
+        items = value[1:-1].split(",")
+        return (
+            argument if "'" in value or '"' in value else f"{key}=[{','.join(map(_quoted, items))}]"
+        )
+    return f"{key}={_quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    escaped = re.sub(r"(\\*)'", r"\1\1\'", value)
+    return f"'{escaped}'"
 
 
 def show(renderable: object) -> None:

@@ -8,16 +8,17 @@ The same command on the same run folder resumes after the last whole epoch, or s
 import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import fmean
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import hydra
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers.logger import Logger
@@ -36,11 +37,13 @@ from src.command import (
     run_command,
     show,
 )
-from src.data import DataError, SegmentationData
+from src.data import DataError, SegmentationData, appearance_of
 from src.metrics import mean_dice
 from src.networks import parameter_counts
+from src.runs import lead_these, note_failure
 from src.training import (
     AtomicCheckpointIO,
+    Cost,
     EpochLine,
     FitDecision,
     Run,
@@ -48,17 +51,22 @@ from src.training import (
     SegmentationModule,
     StopAtNaN,
     TestReport,
+    checkpoint_to_resume,
     checkpoints,
     finish,
+    overall_means,
     read_scores,
     scores_table,
     software_versions,
-    subject_means,
     use_epoch_as_axis,
+    write_model_card,
 )
 
 log = logging.getLogger(__name__)
 
+AnyCallback = TypeVar("AnyCallback", bound=Callback)
+PRIVATE = ("root", "split")
+"""What of the data's description stays in the run folder: paths, and names of subjects."""
 TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 
@@ -69,10 +77,12 @@ def main(config: DictConfig) -> float:
     runtime = hydra_config.runtime
     choices = {k: v for k, v in runtime.choices.items() if not k.startswith("hydra/")}
     with errors_in_log():
-        if hydra_config.mode == RunMode.MULTIRUN and config.trainer.devices not in (1, "1"):
+        in_sweep = hydra_config.mode == RunMode.MULTIRUN
+        in_one_process = in_sweep and runtime.choices["hydra/launcher"] == "basic"
+        if in_one_process and config.trainer.devices not in (1, "1"):
             raise UserError(
-                "-m must be used with trainer.devices=1: "
-                f"start runs of {config.trainer.devices} processes one by one"
+                "hydra/launcher=basic must be used with trainer.devices=1; "
+                f"for {config.trainer.devices} processes a run leave it out"
             )
         return train(config, Path(runtime.output_dir), choices)
 
@@ -95,13 +105,30 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
     if run.done:
         log.info("This run is done; name another folder with hydra.run.dir=... to train again.")
         return report(run)
-    try:
-        mean = _train(config, run, choices)
-    except BaseException:
-        finish(exit_code=1)
-        raise
-    finish(exit_code=0)
-    return mean
+    with at_work(run):
+        return _train(config, run, choices)
+
+
+@contextlib.contextmanager
+def at_work(run: Run) -> Iterator[None]:
+    """Hold the run's folder, and tell its files and its tracker how the work ended.
+
+    Raises:
+        UserError: If another process works on the run.
+    """
+    with contextlib.ExitStack() as stack:
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            with mistakes_as_user_errors():
+                stack.enter_context(run.working())
+        stack.enter_context(lead_these())  # the other processes of a distributed run
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, Exception):
+                note_failure(run.folder, error)
+            finish(exit_code=1)
+            raise
+        finish(exit_code=0)
 
 
 def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
@@ -149,8 +176,8 @@ def describe_run(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -
         f"split{config.split}",
     )
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    group = str(choices.get("experiment") or "train")
-    return Run(folder, cast(dict[str, Any], resolved), "-".join(tags), tags, group)
+    group = os.environ.get("WANDB_RUN_GROUP") or choices.get("sweeps") or choices.get("experiment")
+    return Run(folder, cast(dict[str, Any], resolved), "-".join(tags), tags, str(group or "train"))
 
 
 def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Trainer:
@@ -161,11 +188,12 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
     """
     loggers: list[Logger] = [build(node)(run) for node in config.logger.values()]
     callbacks: list[Callback] = [
-        TestReport(run, lambda: data.subjects),
+        TestReport(run, lambda: affines(data)),
         FitDecision(lambda: data.loader("validation")),
         *(build(node) for node in config.callbacks.values()),
         SeedEpochs(config.seed),
         StopAtNaN(),
+        Cost(),
         EpochLine(),
         *checkpoints(run),
     ]
@@ -175,6 +203,12 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
     except (MisconfigurationException, RuntimeError) as error:
         accelerator = config.trainer.accelerator
         raise ValueError(f"trainer.accelerator={accelerator} cannot be used: {error}") from error
+
+
+def affines(data: SegmentationData) -> dict[str, NDArray]:
+    """Return the affine (4, 4) of each subject of the data set, in its order."""
+    cases = zip(data.subjects, data.prepared.cases, strict=True)
+    return {subject: case.read("affine") for subject, case in cases}
 
 
 def prepare(data: SegmentationData) -> None:
@@ -201,7 +235,21 @@ def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModu
         scheduler=scheduler,
         decision=build(config.decision),
         structures=data.structures,
+        description=describe_model(config, data),
+        infer=data.infer,
     )
+
+
+def describe_model(config: DictConfig, data: SegmentationData) -> dict[str, Any]:
+    """Return what a checkpoint needs beside its weights, plain values, nothing of this machine."""
+    known = {key: value for key, value in data.describe().items() if key not in PRIVATE}
+    cases = dict(zip(data.subjects, data.prepared.cases, strict=True))
+    appearance = appearance_of([cases[subject] for subject in data.split.train])
+    nodes = OmegaConf.to_container(config, resolve=True)
+    return {
+        **{part: cast(dict[str, Any], nodes)[part] for part in ("network", "decision")},
+        "data": known | {"appearance": appearance.as_json()},
+    }
 
 
 def fill_in_counts(config: DictConfig, data: SegmentationData) -> DictConfig:
@@ -246,7 +294,7 @@ def _record(
 
 
 def _fit(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, run: Run) -> None:
-    resume = run.last_checkpoint
+    resume = checkpoint_to_resume(run.folder)
     if resume is not None:
         log.info(f"Resuming from {resume}")
     trainer.fit(
@@ -269,25 +317,41 @@ def keyboard_interrupts() -> Iterator[None]:
 @rank_zero_only
 def _finish(run: Run, trainer: pl.Trainer, seconds: float) -> None:
     """Write ``done.json``, the last file of a run, and show the result."""
-    dice = subject_means(read_scores(run.path("subjects.csv")))
+    rows = read_scores(run.path("subjects.csv"))
+    means = overall_means(rows)
+    cost = _callback(trainer, Cost).record()
+    write_model_card(run)
     run.write_json(
         "done.json",
         {
-            "test_dice": fmean(dice),
-            "test_subjects": len(dice),
+            "test_dice": means.dice,
+            "test_hd95": means.hd95,
+            "test_nsd": means.nsd,
+            "nsd_tolerance": _callback(trainer, TestReport).tolerance,
+            "test_subjects": len({row.subject for row in rows}),
             "epochs": trainer.current_epoch,
+            **cost,
             "seconds_of_this_session": round(seconds, 1),
             "finished": time.strftime(TIME),
         },
     )
+    numbers = {f"cost/{name}": v for name, v in cost.items() if isinstance(v, int | float)}
+    for logger in trainer.loggers:
+        logger.log_metrics(numbers)
     report(run)
+
+
+def _callback(trainer: pl.Trainer, kind: type[AnyCallback]) -> AnyCallback:
+    """Return the trainer's only callback of a kind."""
+    (found,) = (c for c in cast(Any, trainer).callbacks if isinstance(c, kind))
+    return found
 
 
 def report(run: Run) -> float:
     """Show the table of test scores and where everything is; return the mean test Dice."""
     rows = read_scores(run.path("subjects.csv"))
-    mean = fmean(subject_means(rows))
-    show(scores_table(rows, f"Test Dice of {run.name}"))
+    mean = overall_means(rows).dice
+    show(scores_table(rows, f"Test scores of {run.name}"))
     log.info(f"Mean test Dice {mean:.4f}. Everything was written to {run.folder}")
     return mean
 

@@ -1,0 +1,79 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from src.runs import is_locked, locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {project!r})
+from src.runs import locked
+with locked(Path({folder!r})):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+PROJECT = Path(__file__).parents[2]
+
+
+@contextmanager
+def held_by_another(folder: Path) -> Iterator[subprocess.Popen]:
+    code = HOLD.format(project=str(PROJECT), folder=str(folder))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_folder_is_free_held_and_free_again(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "run"
+    with locked(folder):
+        assert (folder / ".lock").exists()
+    assert list(folder.iterdir()) == []
+    assert not is_locked(folder)
+
+
+def test_the_second_process_is_told_who_the_first_is(tmp_path: Path) -> None:
+    with held_by_another(tmp_path) as process:
+        assert is_locked(tmp_path)
+        with pytest.raises(BlockingIOError, match=f"in use by process {process.pid} on"):
+            locked(tmp_path).__enter__()
+        assert is_locked(tmp_path)
+
+
+def test_a_killed_owner_holds_nothing(tmp_path: Path) -> None:
+    with held_by_another(tmp_path) as process:
+        process.kill()
+        process.wait()
+        assert (tmp_path / ".lock").exists()
+        assert not is_locked(tmp_path)
+        with locked(tmp_path):
+            pass
+
+
+def test_an_owners_forked_child_does_not_hold_on(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with locked(tmp_path):
+        child = os.fork()
+        if child == 0:  # like a worker of a data loader, it outlives the block
+            os.read(read, 1)
+            os._exit(0)
+    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r})\nfrom pathlib import Path\n"
+    code += f"from src.runs import locked\nlocked(Path({str(tmp_path)!r})).__enter__()"
+    try:
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    finally:
+        os.write(write, b"x")
+        os.waitpid(child, 0)
+
+
+def test_a_folder_that_is_not_there_is_not_locked(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path / "none")

@@ -1,0 +1,65 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.runs import lead_children, lead_these
+
+PROJECT = Path(__file__).parents[2]
+CHILD = """
+import os, sys, time
+sys.path.insert(0, {project!r})
+from src.runs.parent import end_with_parent, watch_parent
+{watch}
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import os, subprocess, sys, time
+sys.path.insert(0, {project!r})
+from src.runs import lead_children
+environment = {{**os.environ, **lead_children()}}
+subprocess.Popen([sys.executable, "-c", {child!r}], env=environment)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("watch", ["end_with_parent()", "watch_parent(os.getppid())"])
+def test_a_child_ends_when_its_parent_is_killed(watch: str) -> None:
+    child = CHILD.format(project=str(PROJECT), watch=watch)
+    code = PARENT.format(project=str(PROJECT), child=child)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.send_signal(signal.SIGKILL)
+    assert ends(pid)
+
+
+def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
+    child = CHILD.format(project=str(PROJECT), watch="end_with_parent()")
+    environment = {**os.environ, **lead_children(), "GABORSEG_PARENT": "1"}
+    done = subprocess.run([sys.executable, "-c", child], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_only_the_children_of_the_block_are_led() -> None:
+    with lead_these():
+        assert os.environ["GABORSEG_PARENT"] == str(os.getpid())
+    assert "GABORSEG_PARENT" not in os.environ
+
+
+def ends(pid: int) -> bool:
+    """Whether a process, which is not a child of this one, ends within some seconds."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":  # nobody reaps it, as in a container without an init
+            return True
+        time.sleep(0.1)
+    return False

@@ -1,0 +1,52 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from src.runs import RunState, Stage, locked, note_failure, read_state
+
+METRICS = "epoch,seconds,val/dice\n0,2.0,0.1\n1,4.0,0.3\n2,3.0,0.2\n"
+
+
+@pytest.fixture
+def half_done(tmp_path: Path) -> Path:
+    (tmp_path / "config.yaml").write_text("trainer:\n  max_epochs: 10\n")
+    (tmp_path / "metrics.csv").write_text(METRICS)
+    return tmp_path
+
+
+def test_a_run_of_which_there_is_nothing_waits(tmp_path: Path) -> None:
+    assert read_state(tmp_path / "none") == RunState(Stage.WAITING)
+
+
+def test_a_half_done_run_says_how_far_it_is(half_done: Path) -> None:
+    state = read_state(half_done)
+    assert (state.stage, state.epoch, state.epochs, state.dice) == (Stage.STOPPED, 3, 10, 0.2)
+    assert state.seconds_left == 7 * 3.0
+
+
+def test_a_failed_run_says_why(half_done: Path) -> None:
+    note_failure(half_done, ValueError("no such loss\nand more"))
+    note_failure(half_done, RuntimeError("the other process is gone"))
+    state = read_state(half_done)
+    assert (state.stage, state.message, state.epoch) == (Stage.FAILED, "no such loss", 3)
+
+
+def test_a_done_run_has_its_test_dice(half_done: Path) -> None:
+    (half_done / "done.json").write_text(json.dumps({"test_dice": 0.8}))
+    assert read_state(half_done).stage == Stage.STOPPED  # its scores are missing
+    (half_done / "subjects.csv").write_text("subject,structure,dice\n")
+    state = read_state(half_done)
+    assert (state.stage, state.dice, state.seconds_left) == (Stage.DONE, 0.8, None)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "done.json", "failed.json"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{", b"epoch,seconds\n0,x"])
+def test_damaged_files_do_no_harm(half_done: Path, name: str, content: bytes) -> None:
+    (half_done / name).write_bytes(content)
+    assert read_state(half_done).stage == Stage.STOPPED
+
+
+def test_its_owner_may_ask_about_another_run(half_done: Path, tmp_path: Path) -> None:
+    with locked(tmp_path / "mine"):
+        assert read_state(half_done).stage == Stage.STOPPED

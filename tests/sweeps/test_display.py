@@ -1,0 +1,94 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from src.runs import RunState, Stage
+from src.sweeps import Cell, Entry
+from src.sweeps.display import (
+    LiveDisplay,
+    PlainDisplay,
+    cells_table,
+    counts,
+    display_on,
+    print_summary,
+    seconds_to_come,
+    summary_line,
+)
+
+
+def entry(name: str, stage: Stage, **state: object) -> Entry:
+    return Entry(Cell(name, Path("sweep") / name, ()), RunState(stage, **state))  # type: ignore[arg-type]
+
+
+def text(*shown: object, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    for one in shown:
+        console.print(one)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_row_says_how_far_a_run_is() -> None:
+    row = entry("kernel=gabor", Stage.RUNNING, epoch=12, epochs=300, dice=0.8123, seconds_left=700)
+    assert text(cells_table([row], 5)).splitlines()[-1].split() == [
+        "kernel=gabor", "running", "12/300", "81.2", "12", "min",
+    ]  # fmt: skip
+
+
+def test_a_long_table_keeps_what_needs_attention() -> None:
+    rows = [entry(f"done{i}", Stage.DONE) for i in range(200)]
+    rows += [entry("bad", Stage.FAILED), entry("busy", Stage.RUNNING)]
+    shown = text(cells_table(rows, 4))
+    assert "bad" in shown
+    assert "busy" in shown
+    assert "... and 198 more" in shown
+    assert len(shown.splitlines()) == 6
+
+
+def test_counts_name_the_stages_that_there_are() -> None:
+    rows = [entry("a", Stage.DONE), entry("b", Stage.DONE), entry("c", Stage.FAILED)]
+    assert counts(rows) == "2 of 3 done, 1 failed"
+
+
+def test_the_time_to_come_is_that_of_the_waiting_and_the_running() -> None:
+    done = entry("a", Stage.DONE)
+    done.seconds = 100
+    running = entry("b", Stage.RUNNING, seconds_left=40)
+    waiting = [entry("c", Stage.WAITING), entry("d", Stage.WAITING)]
+    assert seconds_to_come([done, running, *waiting]) == pytest.approx(240)
+    assert seconds_to_come(waiting) is None
+    assert summary_line([done], 7) == "1 of 1 done; 7 s so far"
+
+
+def test_a_file_gets_lines_and_a_terminal_a_table() -> None:
+    assert isinstance(display_on(Console(file=io.StringIO())), PlainDisplay)
+    assert isinstance(display_on(Console(file=io.StringIO(), force_terminal=True)), LiveDisplay)
+
+
+def test_a_failed_cell_shows_its_lines_on_both() -> None:
+    for terminal in (False, True):
+        console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
+        display = display_on(console)
+        with display:
+            display.update([entry("a", Stage.RUNNING)])
+            display.event(entry("a", Stage.FAILED), "failed", ["Traceback", "[bold]: no memory"])
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert "[bold]: no memory" in shown
+
+
+def test_the_summary_says_what_failed_and_how_to_go_on() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    rows = [entry("a", Stage.DONE, dice=0.5), entry("b", Stage.FAILED, message="no memory")]
+    print_summary(console, rows, Path("outputs/sweeps/x"))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "failed: sweep/b: no memory" in lines
+    assert "1 of 2 done, 1 failed, in outputs/sweeps/x" in lines
+    assert lines[-1].startswith("The same command goes on")
+
+
+def test_the_summary_says_which_runs_are_of_other_code() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    cell = Cell("a", Path("a"), (), remark="torch: 1 -> 2")
+    print_summary(console, [Entry(cell, RunState(Stage.DONE))], Path("x"))
+    assert "1 done with other code (torch: 1 -> 2), among them a" in console.file.getvalue()  # type: ignore[attr-defined]

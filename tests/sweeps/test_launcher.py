@@ -1,0 +1,211 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+
+from config import CONF, register_resolvers
+from src.runs import locked
+from src.sweeps import Cell
+from src.training import software_versions
+from tiny_cohort import write_cohort
+from tiny_run import tiny_overrides
+
+PROJECT = Path(__file__).parents[2]
+CRASH = "+callbacks.crash._target_=crash.CrashOfOneProcess"
+
+
+def cells_of(*overrides: str, gpus: str = "") -> list[Cell]:
+    """The cells that the launcher makes of a command, short of starting them."""
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("config", [*overrides], RunMode.MULTIRUN, False)
+        sweeper = Plugins.instance().instantiate_sweeper(
+            hydra_context=HydraContext(hydra.config_loader, callbacks=None),  # type: ignore[arg-type]
+            task_function=lambda config: None,
+            config=config,
+        )
+        cells: list[Cell] = []
+
+        def keep(choices: list[list[str]], initial_job_idx: int) -> list[None]:
+            jobs = plugin.distinct(launcher._compose(choices, initial_job_idx))
+            cells.extend(launcher._cell(job, name, tuple(gpus)) for job, name in plugin.named(jobs))
+            return []
+
+        launcher = sweeper.launcher  # type: ignore[attr-defined]
+        plugin = sys.modules["hydra_plugins.local_launcher"]
+        launcher.launch = keep
+        sweeper.sweep([o for o in overrides if not o.startswith("hydra")])
+        return cells
+
+
+@pytest.fixture
+def sweep_dir(tmp_path: Path) -> str:
+    return f"hydra.sweep.dir={tmp_path}"
+
+
+def test_a_run_gets_the_command_that_would_start_it_alone(sweep_dir: str, tmp_path: Path) -> None:
+    first, _ = cells_of("kernel=gabor", "optimizer.lr=1e-3,1e-2", sweep_dir)
+    folder = tmp_path / "kernel=gabor,optimizer.lr=10^-3"
+    assert first.folder == folder
+    assert first.command[-6:] == (
+        "kernel=gabor",
+        "optimizer.lr=0.001",
+        sweep_dir,
+        "hydra.mode=RUN",
+        f'hydra.run.dir="{folder}"',
+        "hydra/job_logging=cell",
+    )
+
+
+def test_a_run_is_named_by_what_tells_it_from_the_others(sweep_dir: str) -> None:
+    cells = cells_of("kernel=gabor", "optimizer.lr=1e-3,1e-2", sweep_dir)
+    assert [cell.name for cell in cells] == ["optimizer.lr=10^-3", "optimizer.lr=10^-2"]
+
+
+def test_the_same_choice_twice_is_one_run(sweep_dir: str) -> None:
+    assert len(cells_of("optimizer.lr=1e-3,0.001", sweep_dir)) == 1
+
+
+def test_two_runs_in_one_folder_are_refused(sweep_dir: str) -> None:
+    with pytest.raises(ValueError, match=r"hydra.sweep.subdir must differ, got .*/same for two"):
+        cells_of("seed=0,1", sweep_dir, "hydra.sweep.subdir=same")
+
+
+def test_settings_of_hydra_reach_the_runs_but_not_those_of_the_sweep(sweep_dir: str) -> None:
+    (cell,) = cells_of("seed=0", sweep_dir, "hydra.verbose=true", "hydra/launcher=local")
+    assert "hydra.verbose=true" in cell.command
+    assert "hydra/launcher=local" not in cell.command
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gpus", "processes"),
+    [(["trainer=ddp"], 2, 2), (["trainer=auto"], 1, 1), (["trainer=ddp_cpu"], 0, 2)],
+)
+def test_a_run_asks_for_its_devices(
+    sweep_dir: str, overrides: list[str], gpus: int, processes: int
+) -> None:
+    (cell,) = cells_of("seed=0", sweep_dir, *overrides, gpus="0123")
+    assert (cell.gpus, cell.processes) == (gpus, processes)
+
+
+def test_without_a_gpu_the_best_device_is_the_processor(sweep_dir: str) -> None:
+    (cell,) = cells_of("seed=0", sweep_dir, "trainer=auto")
+    assert cell.gpus == 0
+
+
+def test_more_than_one_machine_is_refused(sweep_dir: str) -> None:
+    with pytest.raises(ValueError, match="num_nodes must be 1 with hydra/launcher=local, got 2"):
+        cells_of("seed=0", sweep_dir, "+trainer.num_nodes=2")
+
+
+@pytest.fixture
+def done(sweep_dir: str) -> Callable[[dict[str, str]], Path]:
+    """Leave a run that is done, of the code whose versions are given."""
+
+    def write(versions: dict[str, str]) -> Path:
+        from omegaconf import OmegaConf
+
+        from config import compose_config
+
+        (cell,) = cells_of("seed=7", sweep_dir)
+        cell.folder.mkdir(parents=True)
+        config = OmegaConf.to_container(compose_config(["seed=7"]), resolve=True)
+        (cell.folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (cell.folder / "run.json").write_text(json.dumps({"sessions": [versions]}))
+        (cell.folder / "subjects.csv").write_text("subject,structure,dice\n")
+        (cell.folder / "done.json").write_text('{"test_dice": 0.5}')
+        return cell.folder
+
+    return write
+
+
+def test_a_done_run_of_the_same_settings_and_code_needs_no_word(
+    sweep_dir: str, done: Callable[[dict[str, str]], Path]
+) -> None:
+    done(software_versions())
+    (cell,) = cells_of("seed=7", sweep_dir)
+    assert (cell.refusal, cell.remark) == ("", "")
+
+
+def test_a_done_run_of_other_code_is_said(
+    sweep_dir: str, done: Callable[[dict[str, str]], Path]
+) -> None:
+    done({**software_versions(), "torch": "1.0"})
+    (cell,) = cells_of("seed=7", sweep_dir)
+    assert cell.remark == f"torch: 1.0 -> {software_versions()['torch']}"
+    assert not cell.refusal
+
+
+def test_a_run_of_other_settings_is_refused(
+    sweep_dir: str, done: Callable[[dict[str, str]], Path]
+) -> None:
+    folder = done(software_versions())
+    (cell,) = cells_of("seed=8", sweep_dir, 'hydra.sweep.subdir="seed=7"')
+    assert cell.refusal == f"other settings in {folder}: data.seed: 7 -> 8; seed: 7 -> 8"
+
+
+def test_the_second_sweep_on_a_folder_says_so_and_stops(sweep_dir: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "src.train", "-m", "seed=0", sweep_dir]
+    with locked(tmp_path):
+        second = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert second.returncode == 2
+    assert (
+        second.stderr
+        == f"error: {tmp_path} is in use by process {os.getpid()} on {os.uname().nodename}\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return tiny_overrides(write_cohort(tmp_path_factory.mktemp("data") / "cohort"))
+
+
+def sweep(overrides: list[str], folder: Path) -> subprocess.CompletedProcess:
+    words = [sys.executable, "-m", "src.train", "-m", *overrides, f"hydra.sweep.dir={folder}"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(
+        words,
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_mistake_in_one_run_does_not_stop_the_others(tiny: list[str], tmp_path: Path) -> None:
+    subdir = "hydra.sweep.subdir=groups_${network.groups}"
+    ended = sweep([*tiny, "network.groups=3,4", subdir], tmp_path)
+    assert ended.returncode == 1
+    assert "error: channels must be divisible by groups=3" in ended.stdout
+    assert ended.stderr == "error: 1 of 2 runs failed\n"
+    assert (tmp_path / "groups_4" / "done.json").exists()
+    assert not (tmp_path / "groups_3" / "done.json").exists()
+    words = [sys.executable, "-m", "src.status", str(tmp_path)]
+    status = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert f"{tmp_path}: 1 of 2 done, 1 failed" in status
+    assert "groups_3: channels must be divisible by groups=3" in status
+
+
+@pytest.mark.slow
+def test_a_crash_of_one_process_fails_its_run_alone(tiny: list[str], tmp_path: Path) -> None:
+    ended = sweep([*tiny, "trainer=ddp_cpu", CRASH, "+callbacks.crash.rank=1,7"], tmp_path)
+    assert ended.returncode == 1
+    failed, done = sorted(tmp_path.glob("*crash.rank=*"))
+    assert (done / "done.json").exists()
+    assert not (failed / "done.json").exists()
+    assert json.loads((failed / "failed.json").read_text())["error"] == "process 1 crashes"
+    assert "rank=1: failed: process 1 crashes" in ended.stdout
