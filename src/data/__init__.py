@@ -1,5 +1,6 @@
 """Data sets of images and label maps: cohort, folder, checks, cache, splits, augmentation."""
 
+from src.data.appearance import Appearance, appearance_of
 from src.data.atlas import AtlasCohort
 from src.data.augmentation import AffineDraw, RandomAffine, apply_affine
 from src.data.cases import Case, DataError, Dataset, Source
@@ -10,6 +11,7 @@ from src.data.splits import Split, read_split, shuffled_split
 
 __all__ = [
     "AffineDraw",
+    "Appearance",
     "AtlasCohort",
     "Case",
     "DataError",
@@ -22,6 +24,7 @@ __all__ = [
     "Source",
     "Split",
     "VolumeDataset",
+    "appearance_of",
     "apply_affine",
     "read_split",
     "shuffled_split",

@@ -7,13 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-from numpy.typing import NDArray
-
 from src.data.anatomy import CUBE_MM, FINE_SIZE, load_template, make_subject, structure_names
 from src.data.cache import cache_folder, locked, remove_partials, whole_folder, write_whole
 from src.data.cases import Dataset
-from src.data.folder import DESCRIPTION, PARTICIPANTS, Folder, case_of
+from src.data.folder import DESCRIPTION, PARTICIPANTS, Folder, case_of, write_volume
 from src.data.parallel import map_in_processes
 
 log = logging.getLogger(__name__)
@@ -133,15 +130,6 @@ def write_subject(root: Path, seed: int, size: int, index: int) -> None:
         case = case_of(root, name, CHANNELS)
         write_volume(folder / "anat" / case.images[0].name, image, affine)
         write_volume(folder / "anat" / case.label.name, label, affine)
-
-
-def write_volume(path: Path, voxels: NDArray, affine: NDArray) -> None:
-    """Write a NIfTI file in millimetres, of the type of its voxels."""
-    volume = nib.Nifti1Image(voxels, affine)
-    volume.header.set_xyzt_units("mm")
-    volume.set_qform(affine, code="aligned")
-    volume.set_sform(affine, code="aligned")
-    nib.save(volume, path)
 
 
 def readme(num_subjects: int) -> str:

@@ -56,7 +56,7 @@ def locked(folder: Path, name: str) -> Iterator[None]:
             lock.release()
     except OSError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise DataError(f"the cache {folder} cannot be written to: {reason}") from error
+        raise DataError(f"{folder} cannot be written to: {reason}") from error
 
 
 @contextmanager

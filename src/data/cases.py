@@ -18,11 +18,15 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: an image file per channel, and the label map on the same grid."""
+    """One scan: an image file per channel, and the label map on the same grid.
+
+    ``participant`` is the person; scans of one person share it, and stay in one part of a split.
+    """
 
     subject: str
     images: tuple[Path, ...]
     label: Path
+    participant: str
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -48,6 +52,11 @@ class Dataset:
     def subjects(self) -> tuple[str, ...]:
         """Subject ids in the order of the cases."""
         return tuple(case.subject for case in self.cases)
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """The person of each case."""
+        return tuple(case.participant for case in self.cases)
 
 
 class Source(Protocol):

@@ -1,51 +1,46 @@
 """What every case must fulfil before anything is trained on it."""
 
-import zlib
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from src.data.cache import zscore
 from src.data.cases import Case, DataError
+from src.data.scans import ScanError, read_scan
 
-MAX_VOXELS = 1024**3
-"""More than this in one volume is taken for a damaged header: nothing is allocated."""
+ROUNDING = 1e-3
+"""Labels that are stored scaled may differ by this from whole numbers."""
 
 
-def read_volume(path: Path) -> tuple[NDArray, NDArray]:
-    """The voxels (D, H, W) of an image file, and its affine (4, 4).
+def check_intensities(path: Path, voxels: NDArray) -> None:
+    """Check that the voxels of an image are finite and differ.
 
     Raises:
-        DataError: The file cannot be read, is truncated, or is not a volume of numbers.
+        ScanError: They do not.
     """
-    try:
-        volume: Any = nib.load(path)
-        if problem := header_problem(volume):
-            raise DataError(f"{path} {problem}")
-        return np.asanyarray(volume.dataobj), np.asarray(volume.affine, dtype=np.float64)
-    except DataError:
-        raise
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path} is truncated or not a readable image: {reason}") from error
+    if not np.isfinite(voxels).all():
+        problem = f"must be finite, got {np.sum(~np.isfinite(voxels))} NaN or Inf"
+        raise ScanError(path, problem, "find out where they come from; replace them")
+    if voxels.min() == voxels.max():
+        problem = f"must not be constant, got {voxels.min()} in every voxel"
+        raise ScanError(path, problem, "copy or export the file again")
 
 
-def header_problem(volume: Any) -> str | None:
-    """What is wrong with a volume whose voxels have not been read yet, or None."""
-    if not isinstance(volume, SpatialImage) or volume.affine is None:
-        return f"must be an image with an affine, got {type(volume).__name__}"
-    if len(volume.shape) != 3:
-        return f"must have 3 dimensions, got {len(volume.shape)}"
-    if not 0 < np.prod(volume.shape, dtype=float) <= MAX_VOXELS:
-        return f"must have 1 to {MAX_VOXELS} voxels, got shape {volume.shape}"
-    if volume.get_data_dtype().kind not in "iuf":
-        return f"must hold real numbers, got {volume.get_data_dtype()}"
-    return None
+def whole_numbers(path: Path, voxels: NDArray) -> NDArray[np.integer]:
+    """The voxels of a label map as integers; the rounding of a header's scale is undone.
+
+    Raises:
+        ScanError: They are no whole numbers.
+    """
+    if voxels.dtype.kind in "iu":
+        return voxels
+    rounded = np.round(voxels)
+    whole = np.abs(voxels - rounded) <= ROUNDING
+    if not whole.all():
+        problem = f"must hold integers, got {voxels[~whole][0]}"
+        raise ScanError(path, problem, "make it anew with nearest-neighbour interpolation")
+    return rounded.astype(np.int64)
 
 
 def checked_image(path: Path) -> tuple[NDArray[np.float32], NDArray]:
@@ -54,12 +49,9 @@ def checked_image(path: Path) -> tuple[NDArray[np.float32], NDArray]:
     Raises:
         DataError: It cannot be read, holds NaN or infinity, or is constant.
     """
-    voxels, affine = read_volume(path)
-    if not np.isfinite(voxels).all():
-        raise DataError(f"{path} must be finite, got {np.sum(~np.isfinite(voxels))} NaN or Inf")
-    if voxels.min() == voxels.max():
-        raise DataError(f"{path} must not be constant, got {voxels.min()} in every voxel")
-    return zscore(voxels), affine
+    scan = read_scan(path)
+    check_intensities(path, scan.voxels)
+    return zscore(scan.voxels), scan.affine
 
 
 def checked_label(path: Path, num_structures: int) -> tuple[NDArray[np.uint8], NDArray]:
@@ -68,15 +60,13 @@ def checked_label(path: Path, num_structures: int) -> tuple[NDArray[np.uint8], N
     Raises:
         DataError: It cannot be read, or holds something else than the integers 0..n.
     """
-    voxels, affine = read_volume(path)
-    values = np.unique(voxels)
-    fractions = values[~(values == np.round(values))]
-    if fractions.size:
-        raise DataError(f"{path} must hold integers, got {fractions[0]}")
+    scan = read_scan(path)
+    labels = whole_numbers(path, scan.voxels)
+    values = np.unique(labels)
     unknown = values[(values < 0) | (values > num_structures)]
     if unknown.size:
         raise DataError(f"{path} must hold labels 0..{num_structures}, got {unknown[0]:g}")
-    return voxels.astype(np.uint8), affine
+    return labels.astype(np.uint8), scan.affine
 
 
 def checked_case(case: Case, num_structures: int) -> dict[str, NDArray]:

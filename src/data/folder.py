@@ -3,7 +3,8 @@
 ::
 
     <root>/dataset.json                      name, structures, channels, credit, licence
-    <root>/participants.tsv                  participant_id, in the order of the data set
+    <root>/participants.tsv                  participant_id, in the order of the data set; and, if
+                                             scans were repeated, participant: whose scan it is
     <root>/sub-01/anat/sub-01_T1w.nii.gz     one image per channel
     <root>/sub-01/anat/sub-01_dseg.nii.gz    label map: 0 is background, k is structures[k - 1]
 """
@@ -12,6 +13,10 @@ import csv
 import json
 from pathlib import Path
 from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
 
 from src.data.cache import cache_folder
 from src.data.cases import Case, DataError, Dataset
@@ -22,11 +27,28 @@ MAX_STRUCTURES = 255
 """Label maps are kept as uint8."""
 
 
-def case_of(root: Path, subject: str, channels: tuple[str, ...]) -> Case:
-    """The files of one subject, whether or not they exist."""
+def case_of(
+    root: Path, subject: str, channels: tuple[str, ...], participant: str | None = None
+) -> Case:
+    """The files of one subject, whether or not they exist; a person of its own if none is given."""
     stem = root / subject / "anat" / subject
     images = tuple(stem.with_name(f"{subject}_{channel}.nii.gz") for channel in channels)
-    return Case(subject, images, stem.with_name(f"{subject}_dseg.nii.gz"))
+    label = stem.with_name(f"{subject}_dseg.nii.gz")
+    return Case(subject, images, label, participant or subject)
+
+
+def write_volume(path: Path, voxels: NDArray, affine: NDArray) -> None:
+    """Write a NIfTI file in millimetres, of the type of its voxels.
+
+    A qform cannot say that axes are not at right angles; then the sform alone does.
+    """
+    volume = nib.Nifti1Image(voxels, affine)
+    volume.header.set_xyzt_units("mm")
+    volume.set_sform(affine, code="aligned")
+    volume.set_qform(affine, code="aligned")
+    if not np.allclose(volume.get_qform(), affine, atol=1e-3):
+        volume.set_qform(None, code="unknown")
+    nib.save(volume, path)
 
 
 class Folder:
@@ -51,7 +73,8 @@ class Folder:
         """
         info = self._description()
         structures, channels = tuple(info["structures"]), tuple(info["channels"])
-        cases = tuple(case_of(self.root, name, channels) for name in self._subjects())
+        people = self._people()
+        cases = tuple(case_of(self.root, name, channels, people[name]) for name in people)
         if not cases:
             raise DataError(f"{self.root} holds no subject: expected folders named sub-*")
         missing = [path for case in cases for path in case.files if not path.is_file()]
@@ -76,20 +99,21 @@ class Folder:
             raise DataError(f"{path}: {problem}")
         return info
 
-    def _subjects(self) -> list[str]:
+    def _people(self) -> dict[str, str | None]:
+        """Whose scan each subject is, in the data set's order; None if nothing says so."""
         path = self.root / PARTICIPANTS
         if not path.is_file():
-            return sorted(folder.name for folder in self.root.glob("sub-*") if folder.is_dir())
+            folders = sorted(folder for folder in self.root.glob("sub-*") if folder.is_dir())
+            return dict.fromkeys(folder.name for folder in folders)
         with path.open(newline="", encoding="utf-8") as file:
-            names = [
-                row.get("participant_id") or "" for row in csv.DictReader(file, delimiter="\t")
-            ]
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        names = [row.get("participant_id") or "" for row in rows]
         for name in names:
             if not name or Path(name).name != name or names.count(name) > 1:
                 raise DataError(
                     f"{path}: every participant_id must be a folder's name, once, got {name!r}"
                 )
-        return names
+        return {name: row.get("participant") for name, row in zip(names, rows, strict=True)}
 
 
 def description_problem(info: object) -> str | None:

@@ -52,11 +52,11 @@ def map_in_processes(
 
     A data loader is the pool of processes: each computes with one thread, so that no sum depends
     on the machine; a worker that dies is noticed; and workers leave on their own, and let go of
-    inherited locks, when their parent is killed.
+    inherited locks, when their parent is killed. With no processes all is done in this one.
     """
     if not items:
         return []
-    workers = min(len(items), processes or available_processes())
+    workers = min(len(items), available_processes() if processes is None else processes)
     loader: DataLoader = DataLoader(
         _Work(function, items),
         batch_size=None,

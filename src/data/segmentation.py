@@ -19,6 +19,7 @@ from src.data.cases import Case, DataError, Dataset, Source
 from src.data.checks import checked_case
 from src.data.folder import Folder
 from src.data.parallel import map_in_processes
+from src.data.patches import RandomPatches, in_patches
 from src.data.sampling import EpochSampler, sample_seed
 from src.data.splits import PARTS, Split, read_split, shuffled_split
 
@@ -28,7 +29,7 @@ Augmentation = Callable[[Tensor, Tensor, NDArray], tuple[Tensor, Tensor]]
 class VolumeDataset(TorchDataset[dict[str, Any]]):
     """Prepared cases as samples, asked for by (epoch, position).
 
-    Random augmentation is seeded by (seed, epoch, subject) and by nothing else: neither the
+    Augmentation and patches are seeded by (seed, epoch, subject) and by nothing else: neither the
     number of workers, nor resuming, nor what was drawn before changes a sample.
     """
 
@@ -38,27 +39,41 @@ class VolumeDataset(TorchDataset[dict[str, Any]]):
         cases: tuple[PreparedCase, ...],
         augmentation: Augmentation | None,
         seed: int,
+        patches: RandomPatches | None = None,
     ) -> None:
         self.subjects = subjects
         self.cases = cases
         self.augmentation = augmentation
         self.seed = seed
+        self.patches = patches
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The sample: image (C, *S) float32, label (*S) int64, index (position in the data set)."""
+        """The sample: image (C, *S) float32, label (*S) int64, index (position in the data set).
+
+        If patches are drawn, there are K of everything: (K, C, *P), (K, *P), (K,).
+        """
         epoch, position = key
         case = self.cases[position]
         image = torch.from_numpy(np.array(case.read("image")))
         label = torch.from_numpy(np.array(case.read("label")))
-        if self.augmentation is not None:
-            with torch.random.fork_rng(devices=[]):
-                seed = sample_seed(self.seed, epoch, self.subjects[position])
-                torch.default_generator.manual_seed(seed)
+        index = torch.tensor(position)
+        with torch.random.fork_rng(devices=[]):
+            seed = sample_seed(self.seed, epoch, self.subjects[position])
+            torch.default_generator.manual_seed(seed)
+            if self.augmentation is not None:
                 image, label = self.augmentation(image, label, np.array(case.read("affine")))
-        return {"image": image, "label": label.long(), "index": position}
+            if self.patches is not None:
+                image, label = self.patches(image, label)
+                index = index.repeat(len(image))
+        return {"image": image, "label": label.long(), "index": index}
+
+
+def one_batch(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A batch of all patches of some samples."""
+    return {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}
 
 
 class EpochLoader(DataLoader[dict[str, Any]]):
@@ -139,11 +154,15 @@ class SegmentationData:
         split: Which of the five shuffled splits, 0..4.
         split_file: JSON with the subjects of train, validation and test, instead of ``split``.
         batch_size: Training cases per step and process; validation and test take one at a time.
+        patch_size: Voxels a side of the patches to train on, and in which validation and test cases
+            are segmented; None: whole volumes.
+        patches_per_volume: Patches that each training case gives at a time.
+        patch_sampler: ``uniform`` or ``label``: where they are drawn.
         num_workers: Loading processes beside the training one; changes speed alone.
-        seed: Seed of the order and of the augmentation of training cases.
+        seed: Seed of the order, the augmentation and the patches of training cases.
 
     Raises:
-        ValueError: ``batch_size`` is below 1 or ``num_workers`` negative.
+        ValueError: ``batch_size`` is below 1 or ``num_workers`` negative, or patches cannot be so.
     """
 
     def __init__(
@@ -155,6 +174,9 @@ class SegmentationData:
         batch_size: int = 1,
         num_workers: int = 2,
         seed: int = 0,
+        patch_size: int | None = None,
+        patches_per_volume: int = 1,
+        patch_sampler: str = "uniform",
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -167,6 +189,11 @@ class SegmentationData:
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.patches = (
+            None
+            if patch_size is None
+            else RandomPatches(patch_size, patches_per_volume, patch_sampler)
+        )
         self._prepared: Prepared | None = None
 
     @classmethod
@@ -193,9 +220,10 @@ class SegmentationData:
 
     def _choose_split(self, dataset: Dataset) -> Split:
         if self.split_file is not None:
-            return read_split(self.split_file, dataset.subjects)
+            return read_split(self.split_file, dataset.subjects, dataset.participants)
+        people = dataset.participants
         try:
-            return shuffled_split(dataset.subjects, self.split_index)
+            return shuffled_split(dataset.subjects, self.split_index, participants=people)
         except DataError as error:
             raise DataError(f"{dataset.root}: {error}") from error
 
@@ -251,10 +279,18 @@ class SegmentationData:
         linear = self.prepared.cases[0].read("affine")[:3, :3]
         return tuple(np.linalg.norm(linear, axis=0).tolist())
 
+    @property
+    def infer(self) -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] | None:
+        """How a network is applied to a whole volume: patch by patch, or just called (None)."""
+        if self.patches is None:
+            return None
+        return partial(in_patches, patch_size=self.patches.patch_size)
+
     def loader(self, part: str) -> EpochLoader:
         """Batches of ``train``, ``validation`` or ``test``.
 
-        Each is a dict: image (B, C, *S) float32, label (B, *S) int64, index (B,) int64.
+        Each is a dict: image (B, C, *S) float32, label (B, *S) int64, index (B,) int64. Of patches,
+        B is the batch size times the patches of a volume, and *S their size.
 
         Raises:
             ValueError: There is no such part.
@@ -262,10 +298,12 @@ class SegmentationData:
         training = part == "train"
         positions = [self.subjects.index(subject) for subject in self.split.part(part)]
         augmentation = self.augmentation if training else None
+        patches = self.patches if training else None
         return EpochLoader(
-            VolumeDataset(self.subjects, self.prepared.cases, augmentation, self.seed),
+            VolumeDataset(self.subjects, self.prepared.cases, augmentation, self.seed, patches),
             batch_size=self.batch_size if training else 1,
             sampler=EpochSampler(positions, training=training, seed=self.seed),
+            collate_fn=one_batch if patches else None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=use_one_thread,
@@ -275,7 +313,7 @@ class SegmentationData:
 
     def describe(self) -> dict[str, Any]:
         """What a run's folder should say about its data, ready for JSON."""
-        told = ("credit", "licence", "versions", "seed")
+        told = ("credit", "licence", "versions", "seed", "preparation")
         return {
             "name": self.dataset.name,
             "root": str(self.dataset.root),
@@ -284,6 +322,7 @@ class SegmentationData:
             "channels": list(self.dataset.channels),
             "size": list(self.spatial_shape),
             "spacing": list(self.spacing),
+            "patch_size": None if self.patches is None else self.patches.patch_size,
             **{key: self.dataset.info.get(key) for key in told},
             "split": {part: list(self.split.part(part)) for part in PARTS},
         }

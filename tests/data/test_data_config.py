@@ -37,6 +37,16 @@ def test_no_augmentation_never_fires(configured) -> None:
     assert data.augmentation.draw((8, 8, 8)) is None
 
 
+@pytest.mark.parametrize("option", ["atlas", "folder"])
+def test_patches_are_chosen_by_their_size(configured, option: str, tmp_path: Path) -> None:
+    cfg = configured(f"data={option}", "augmentation=none")
+    cfg.data.update({"root": str(tmp_path)} if option == "folder" else {})
+    assert instantiate(cfg.data).patches is None
+    cfg.data.update({"patch_size": 32, "patches_per_volume": 4, "patch_sampler": "label"})
+    patches = instantiate(cfg.data).patches
+    assert (patches.patch_size, patches.count, patches.sampler) == (32, 4, "label")
+
+
 def test_a_folder_is_named_by_root(configured, tmp_path: Path) -> None:
     cfg = configured("data=folder", "augmentation=none")
     cfg.data.root = str(tmp_path)

@@ -169,6 +169,52 @@ def test_the_description_is_json_and_names_the_split(tiny_data: Build) -> None:
     assert [len(description["split"][p]) for p in PARTS] == [4, 1, 1]
 
 
+def test_patches_of_several_cases_are_one_batch(tiny_data: Build) -> None:
+    data = tiny_data(batch_size=2, patch_size=4, patches_per_volume=3, num_workers=0)
+    first, *_ = batches(data, "train", 0)
+    assert first["image"].shape == (6, 1, 4, 4, 4)
+    assert (first["label"].shape, first["label"].dtype) == ((6, 4, 4, 4), torch.int64)
+    assert first["index"].unique_consecutive(return_counts=True)[1].tolist() == [3, 3]
+
+
+def test_patches_follow_seed_and_epoch_alone(tiny_data: Build) -> None:
+    def drawn(epoch: int, **options: object) -> list[dict]:
+        options = {"patch_size": 4, "augmentation": RandomAffine(), **options}
+        return batches(tiny_data(**options), "train", epoch)
+
+    assert_same_batches(drawn(1, num_workers=0), drawn(1, num_workers=2))
+    for other in (drawn(2, num_workers=0), drawn(1, num_workers=0, seed=1)):
+        images = [{int(b["index"][0]): b["image"] for b in one} for one in (drawn(1), other)]
+        position = min(images[0])
+        assert not torch.equal(images[0][position], images[1][position])
+
+
+def test_only_training_cases_are_cut_into_patches(tiny_data: Build) -> None:
+    data = tiny_data(patch_size=4, num_workers=0)
+    assert_same_batches(batches(data, "test", 0), batches(tiny_data(num_workers=0), "test", 0))
+    assert data.describe()["patch_size"] == 4
+    assert tiny_data().describe()["patch_size"] is None
+
+
+def test_whole_volumes_are_segmented_patch_by_patch(tiny_data: Build) -> None:
+    assert tiny_data().infer is None
+    infer = tiny_data(patch_size=4).infer
+    assert infer is not None
+    seen = []
+    image = torch.rand(1, 1, *SHAPE)
+    torch.testing.assert_close(infer(lambda p: seen.append(p.shape) or p, image), image)
+    assert set(seen) == {(1, 1, 4, 4, 4)}
+
+
+def test_scans_of_one_person_stay_together(tiny_data: Build, cohort: Path) -> None:
+    rows = "".join(f"sub-0{n}\t{person}\n" for n, person in enumerate("aabbcd", start=1))
+    (cohort / "participants.tsv").write_text("participant_id\tparticipant\n" + rows)
+    split = tiny_data().split
+    people = [{"aabbcd"[int(name[4:]) - 1] for name in split.part(part)} for part in PARTS]
+    assert [len(part) for part in people] == [2, 1, 1]
+    assert set.union(*people) == set("abcd")
+
+
 def test_using_the_data_before_preparing_is_refused(cohort: Path, tmp_path: Path) -> None:
     data = SegmentationData.from_folder(cohort, tmp_path)
     with pytest.raises(RuntimeError, match="prepare"):

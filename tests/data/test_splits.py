@@ -38,6 +38,30 @@ def test_an_unknown_part_is_refused() -> None:
         shuffled_split(SUBJECTS, 0).part("val")
 
 
+def test_people_of_their_own_change_nothing() -> None:
+    for index in range(5):
+        alone = shuffled_split(SUBJECTS, index)
+        assert shuffled_split(SUBJECTS, index, participants=SUBJECTS) == alone
+        assert shuffled_split(SUBJECTS, index, participants=[f"p{s}" for s in SUBJECTS]) == alone
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_scans_of_one_person_are_never_divided(index: int) -> None:
+    people = [f"p{number % 15}" for number in range(43)]
+    split = shuffled_split(SUBJECTS, index, participants=people)
+    owner = dict(zip(SUBJECTS, people, strict=True))
+    parts = [{owner[subject] for subject in part} for part in (split.train, split.validation)]
+    parts.append({owner[subject] for subject in split.test})
+    assert [len(part) for part in parts] == [9, 2, 4]
+    assert set.union(*parts) == set(people)
+    assert sorted(split.train + split.validation + split.test) == list(SUBJECTS)
+
+
+def test_too_few_people_are_refused() -> None:
+    with pytest.raises(DataError, match="in each of its three parts, got 2"):
+        shuffled_split(SUBJECTS[:8], 0, participants=list("aaaabbbb"))
+
+
 def write_split(path: Path, **parts: list[str]) -> Path:
     path.write_text(json.dumps(parts))
     return path
@@ -62,3 +86,17 @@ def test_an_unfit_split_file_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         read_split(write_split(tmp_path / "split.json", **parts), ("a", "b", "c"))
+
+
+def test_a_split_file_may_name_people(tmp_path: Path) -> None:
+    path = write_split(tmp_path / "split.json", train=["p"], validation=["b1"], test=["q"])
+    subjects, people = ("p1", "b1", "p2", "q1"), ("p", "b", "p", "q")
+    assert read_split(path, subjects, people) == Split(("p1", "p2"), ("b1",), ("q1",))
+
+
+def test_a_person_in_two_parts_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_split(tmp_path / "split.json", train=["p1"], validation=["b1"], test=["p2"])
+    read_split(path, ("p1", "b1", "p2"), ("p", "b", "p"))
+    assert caplog.messages == [
+        "1 participants, p first, have scans in both train and test: scores will be too good"
+    ]

@@ -1,0 +1,88 @@
+"""The network as it leaves the framework: plain convolutions, its decision, its metadata."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+FORMAT = 1
+"""Version of the metadata: raise it when older readers would misunderstand."""
+OUTPUTS = ("logits", "scores", "labels")
+
+
+class Decision(Protocol):
+    """What turns logits into scores, and into labels."""
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Scores (B, C, *S), the largest of which is decided for."""
+        ...
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Labels (B, *S)."""
+        ...
+
+
+class Deployed(nn.Module):
+    """A prepared image (1, I, D, H, W) to logits, scores (1, C, D, H, W) and labels (1, D, H, W).
+
+    Args:
+        network: Its computed kernels are folded into plain convolutions; it is left as it is.
+        decision: Turns logits into scores and labels.
+    """
+
+    def __init__(self, network: nn.Module, decision: Decision) -> None:
+        super().__init__()
+        self.network = folded(copy.deepcopy(network)).eval().requires_grad_(False)
+        self.decision = decision
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, scores and labels."""
+        logits = self.network(image)
+        return logits, self.decision.scores(logits), self.decision(logits)
+
+
+def folded(module: nn.Module) -> nn.Module:
+    """The module with computed kernels as plain convolutions and without dropout, in place."""
+    for name, child in module.named_children():
+        setattr(module, name, folded(child))
+    to_conv3d: Any = getattr(module, "to_conv3d", None)
+    if to_conv3d is not None:
+        convolution: nn.Module = to_conv3d()
+        return convolution
+    return nn.Identity() if isinstance(module, nn.Dropout | nn.Dropout3d) else module
+
+
+def metadata_of(
+    data: Mapping[str, Any], decision: str, size: tuple[int, ...], versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """What an exported file says about itself, plain values.
+
+    Args:
+        data: The description of the training data.
+        decision: The name of the decision's class.
+        size: Voxels along each axis of the volumes that it takes.
+        versions: Of the software that exports.
+    """
+    return {
+        "format": FORMAT,
+        "input": {"name": "image", "shape": [1, len(data["channels"]), *size], "type": "float32"},
+        "outputs": dict(
+            zip(
+                OUTPUTS,
+                ["of the network", "what the decision compares", "0 background, k structures[k-1]"],
+                strict=True,
+            )
+        ),
+        "preprocessing": [
+            "turn the axes towards right, anterior, superior (RAS+)",
+            "resample once to a cube of data.size voxels: the scan's longest side, brought into "
+            "data.appearance.field_of_view (mm) by padding or cropping; linear, anti-aliased; "
+            "outside the scan 0, or its minimum where that is below 0",
+            "subtract the mean of all voxels of the cube and divide by their standard deviation, "
+            "channel by channel",
+        ],
+        "decision": decision,
+        "data": dict(data),
+        "versions": dict(versions),
+    }

@@ -1,0 +1,87 @@
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from src.inference import Results, ScanFiles, digest
+from src.inference.results import SOURCE
+
+RECORD = {"models": ["abc"], "patch_size": None}
+
+
+def results(folder: Path, record: dict | None = None, **options: bool) -> Results:
+    return Results(folder, ["egg", "ball"], record or RECORD, **options)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> ScanFiles:
+    path = tmp_path / "in" / "s.nii.gz"
+    path.parent.mkdir()
+    path.write_bytes(b"scan")
+    return ScanFiles("deep/s", (path,))
+
+
+def finish(here: Results, scan: ScanFiles) -> None:
+    values = {"problem": "", "seconds": 1.26, "confidence": math.nan, SOURCE: digest(*scan.files)}
+    here.add(scan.name, values, {"egg": 12.0, "ball": 0.0})
+    for path in here.files_of(scan).wanted:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_the_table_has_a_row_a_scan_and_a_column_a_structure(tmp_path: Path) -> None:
+    here = results(tmp_path / "out")
+    here.add("b", {"problem": "too short", "warnings": ""}, {})
+    here.add("a", {"problem": "", "seconds": 1.26, "confidence": math.nan}, {"egg": 12, "ball": 3})
+    with (tmp_path / "out" / "volumes.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["scan"], first["seconds"], first["confidence"]) == ("a", "1.3", "")
+    assert (first["egg"], first["ball"]) == ("12.00", "3.00")
+    assert (second["problem"], second["egg"]) == ("too short", "")
+
+
+def test_a_scan_is_done_when_row_and_files_are_there(tmp_path: Path, scan: ScanFiles) -> None:
+    here = results(tmp_path / "out")
+    assert not here.is_done(scan)
+    finish(here, scan)
+    assert results(tmp_path / "out").is_done(scan)
+    assert not results(tmp_path / "out", overlay=True).is_done(scan)
+    assert not results(tmp_path / "out", overwrite=True).is_done(scan)
+    assert here.files_of(scan).labels == tmp_path / "out" / "deep" / "s_dseg.nii.gz"
+
+
+def test_a_foreign_file_is_in_the_way(tmp_path: Path, scan: ScanFiles) -> None:
+    here = results(tmp_path / "out")
+    (tmp_path / "out" / "deep").mkdir()
+    (tmp_path / "out" / "deep" / "s_dseg.nii.gz").touch()
+    with pytest.raises(FileExistsError, match="is in the way; overwrite=true replaces it"):
+        here.is_done(scan)
+
+
+def test_another_scan_of_the_name_is_told(tmp_path: Path, scan: ScanFiles) -> None:
+    here = results(tmp_path / "out")
+    finish(here, scan)
+    scan.files[0].write_bytes(b"changed")
+    with pytest.raises(FileExistsError, match="is of another scan"):
+        here.is_done(scan)
+
+
+def test_what_decides_the_results_may_not_change(tmp_path: Path) -> None:
+    results(tmp_path)
+    assert json.loads((tmp_path / "predict.json").read_text()) == RECORD
+    results(tmp_path)
+    other = RECORD | {"patch_size": 32}
+    with pytest.raises(FileExistsError, match="holds results with patch_size None, not 32"):
+        results(tmp_path, other)
+    results(tmp_path, other, overwrite=True)
+    assert json.loads((tmp_path / "predict.json").read_text()) == other
+
+
+def test_a_digest_tells_contents_and_their_number_apart(tmp_path: Path) -> None:
+    for name, content in (("a", b"12"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (tmp_path / name for name in "abc")
+    assert digest(a) != digest(b, c) != digest(c, b)
+    assert digest(a) == digest(a)
