@@ -140,7 +140,7 @@ def test_layers_synthesis_and_memory_are_measured() -> None:
     assert row["layers"] == 2
     assert all(value.median > 0 for value in row.values() if isinstance(value, Spread))
     assert len(synthesis_table(shapes, repeats=1).rows) == 4
-    assert len(memory_table(TINY).rows) == 3
+    assert len(memory_table(TINY).rows) == 4
 
 
 def test_naive_kernels_are_the_kernels() -> None:

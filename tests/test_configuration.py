@@ -6,13 +6,15 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from torch import nn
 
-from config import CONF, compose_config
-from src.command import build, folder_name
+from config import CONF, compose_config, sweep_cells
+from src.command import build
+from src.runs import folder_name
 from src.training import Run
 
 GROUPS = ("kernel", "loss", "network", "optimizer", "scheduler", "decision", "trainer", "logger")
 GROUPS += ("callbacks", "data", "augmentation", "experiment")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+SWEEPS = sorted(path.stem for path in (CONF.parent / "sweeps").glob("*.yaml"))
 README = (CONF.parent / "README.md").read_text()
 COMMANDS = re.findall(r"python -m src\.train([^#`\n]*)", README)
 
@@ -141,3 +143,54 @@ def test_folder_names_are_short_safe_and_distinct() -> None:
     long = [folder_name([f"data.root={'x' * 300}{end}"]) for end in "ab"]
     assert len(set(long)) == 2
     assert all(len(name) <= 180 for name in long)
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_a_sweep_says_its_question_its_runs_and_its_cost(sweep: str) -> None:
+    header = (CONF.parent / "sweeps" / f"{sweep}.yaml").read_text()
+    said = re.search(r"# Question: .+\n# Runs: (\d+).* Cost: ", header, re.DOTALL)
+    assert said
+    assert len(sweep_cells([f"+sweeps={sweep}"])) == int(said[1])
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_run_of_a_sweep_has_its_own_readable_folder(sweep: str) -> None:
+    names = [folder_name(cell) for cell in sweep_cells([f"+sweeps={sweep}"])]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"([\w.]+=[\w.^-]+,?)+", name) and len(name) < 80 for name in names)
+
+
+def test_the_papers_grid_is_the_papers() -> None:
+    cells = [dict(choice.split("=") for choice in c) for c in sweep_cells(["+sweeps=paper_grid"])]
+    kernels, losses, rates, splits = (
+        {cell[key] for cell in cells} for key in ("kernel", "loss", "optimizer.lr", "split")
+    )
+    assert kernels == {"conventional", "gabor", "mixed"}
+    assert losses == {"pcc", "dice", "cross_entropy"}
+    assert {float(rate) for rate in rates} == {10**-4, 10**-3.5, 10**-3, 10**-2.5, 10**-2}
+    assert splits == {"0", "1", "2", "3", "4"}
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_choice_of_a_sweep_can_be_built(sweep: str) -> None:
+    seen: set[str | tuple[str, ...]] = set()
+    for cell in sweep_cells([f"+sweeps={sweep}"]):
+        groups = tuple(choice for choice in cell if choice.partition("=")[0] in GROUPS)
+        if {groups, *cell} <= seen:
+            continue
+        seen |= {groups, *cell}
+        small = "network.channels=[4,4,4,4,4]"
+        config = compose_config([*cell, "hydra.mode=RUN", "trainer=cpu", small])
+        network = build(config.network, in_channels=1, num_classes=3)
+        build(config.scheduler)(build(config.optimizer)(network.parameters()), total_steps=10)
+        assert isinstance(build(config.loss), nn.Module)
+
+
+def test_what_is_typed_wins_over_the_sweep() -> None:
+    cells = sweep_cells(["+sweeps=paper_grid", "kernel=gabor", "split=0", "trainer.max_epochs=2"])
+    assert len(cells) == 15
+    config = compose_config([*cells[0], "hydra.mode=RUN"], hydra=True)
+    HydraConfig.instance().set_config(config)
+    assert config.trainer.max_epochs == 2
+    name = "kernel=gabor,loss=pcc,optimizer.lr=10^-4,split=0,trainer.max_epochs=2"
+    assert config.hydra.run.dir == f"outputs/sweeps/paper_grid/{name}"

@@ -10,17 +10,23 @@ SRC = Path(__file__).parents[1] / "src"
 MODULES = sorted(SRC.rglob("*.py"))
 OURS = {
     "kernels": set(),
-    "layers": {"kernels"},
+    "native": set(),
+    "layers": {"kernels", "native"},
     "networks": {"layers"},
-    "losses": set(),
+    "losses": {"native"},
     "metrics": set(),
     "data": set(),
-    "training": {"metrics"},
+    "runs": set(),
+    "training": {"metrics", "runs"},
+    "sweeps": {"runs"},
+    "plugins": {"runs", "sweeps", "training", "data", "command"},
+    "inference": {"data"},
+    "analysis": {"kernels", "metrics"},
 }
 OURS["benchmarks"] = {*OURS, "allocator"}
 ONLY = {
-    "hydra": {"entry"},
-    "omegaconf": {"entry"},
+    "hydra": {"entry", "plugins"},
+    "omegaconf": {"entry", "plugins"},
     "pytorch_lightning": {"training", "entry"},
     "torchio": {"data"},
     "wandb": {"training", "entry"},

@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from config import compose_config
 from src import train as entry
 from src.command import UserError, build
 from src.losses import CCCLoss
-from src.training import SegmentationModule, read_scores
+from src.training import Score, SegmentationModule, read_scores
 from tiny_cohort import write_cohort
+from tiny_run import tiny_overrides
 
 CHOICES = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
 PROJECT = Path(__file__).parents[1]
@@ -31,23 +33,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def overrides(cohort: Path, tmp_path: Path) -> list[str]:
-    return [
-        "experiment=smoke",
-        "kernel=conventional",
-        "trainer=cpu",
-        "trainer.max_epochs=3",
-        "+trainer.enable_progress_bar=false",
-        "~callbacks.progress",
-        "logger=csv",
-        "data=folder",
-        f"data.root={cohort}",
-        f"data.cache={cohort.parent / 'cache'}",
-        "data.num_workers=0",
-        "augmentation=paper",
-        "network.dropout=0.2",
-        "optimizer.lr=1e-2",
-    ]
+def overrides(cohort: Path) -> list[str]:
+    return tiny_overrides(cohort)
 
 
 @pytest.fixture
@@ -74,6 +61,8 @@ def test_a_run_leaves_everything_in_its_folder(run: Callable[..., Path]) -> None
         "example.png",
         "last.ckpt",
         "metrics.csv",
+        "model_card.md",
+        "predictions",
         "run.json",
         "subjects.csv",
     }
@@ -91,8 +80,18 @@ def test_done_holds_the_mean_of_the_subjects(run: Callable[..., Path]) -> None:
     folder = run()
     rows = read_scores(folder / "subjects.csv")
     record = json.loads((folder / "done.json").read_text())
-    assert record["test_dice"] == pytest.approx(sum(dice for _, _, dice in rows) / len(rows))
+    assert record["test_dice"] == pytest.approx(sum(row.dice for row in rows) / len(rows))
+    assert record["test_hd95"] == pytest.approx(sum(row.hd95 for row in rows) / len(rows))
+    assert record["test_nsd"] == pytest.approx(sum(row.nsd for row in rows) / len(rows))
+    assert record["nsd_tolerance"] == 2
     assert len(rows) == 2 * record["test_subjects"]
+
+
+def test_done_holds_what_the_run_has_cost(run: Callable[..., Path]) -> None:
+    record = json.loads((run() / "done.json").read_text())
+    assert 0 < record["seconds_per_step"] < record["seconds_of_this_session"]
+    assert record["peak_memory_bytes"] > 2**20
+    assert isinstance(record["device"], str)
 
 
 def test_the_record_says_what_was_run(run: Callable[..., Path]) -> None:
@@ -180,13 +179,75 @@ def test_a_wrong_command_does_not_spoil_the_folder_for_the_right_one(
     assert (run() / "done.json").exists()
 
 
-def test_a_damaged_checkpoint_is_named(run: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    ("damaged", "then"),
+    [
+        (["last.ckpt"], "the training goes on from best.ckpt"),
+        (["best.ckpt"], "the training starts anew"),
+        (["last.ckpt", "best.ckpt"], "the training starts anew"),
+    ],
+)
+def test_a_damaged_checkpoint_costs_epochs_not_results(
+    run: Callable[..., Path], caplog: pytest.LogCaptureFixture, damaged: list[str], then: str
+) -> None:
     folder = run()
+    wanted = metrics(folder), (folder / "subjects.csv").read_bytes()
     (folder / "done.json").unlink()
-    whole = (folder / "last.ckpt").read_bytes()
-    (folder / "last.ckpt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"last.ckpt is damaged; delete it to train from the first"):
-        run()
+    for name in damaged:
+        damage(folder / name)
+    run()
+    assert f"damaged in {folder}: {' and '.join(damaged)}; {then}" in caplog.text
+    assert (metrics(folder), (folder / "subjects.csv").read_bytes()) == wanted
+
+
+def damage(path: Path) -> None:
+    """Write over a kilobyte in the middle: the file's list of contents, at its end, stays whole."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 1024)
+
+
+def test_a_full_disk_ends_a_run_and_spoils_nothing(run: Callable[..., Path]) -> None:
+    whole = run(folder="whole")
+    size = (whole / "last.ckpt").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run(folder="full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    full = whole.parent / "full"
+    assert "File too large" in json.loads((full / "failed.json").read_text())["error"]
+    assert not [
+        path.name for path in full.iterdir() if path.suffix == ".ckpt" or "ckpt." in path.name
+    ]
+    run(folder="full")
+    assert metrics(full) == metrics(whole)
+    assert not (full / "failed.json").exists()
+
+
+def test_what_a_killed_session_left_half_written_is_removed(run: Callable[..., Path]) -> None:
+    leftover = run() / ".last.ckpt.4242"
+    (leftover.parent / "done.json").unlink()
+    leftover.write_bytes(b"half")
+    run()
+    assert not leftover.exists()
+
+
+def test_a_folder_that_another_process_works_on_is_refused(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    code = "import time; from pathlib import Path; from src.runs import locked\n"
+    code += f"with locked(Path({str(tmp_path / 'run')!r})): print(flush=True); time.sleep(60)"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(UserError, match=f"run is in use by process {process.pid} on"):
+            run()
+        process.kill()
+    assert (run() / "done.json").exists()
 
 
 def test_a_moved_folder_remembers_its_best_epoch(
@@ -327,17 +388,6 @@ def test_a_mistake_is_one_line_and_an_exit_code(
     assert message in line
 
 
-@pytest.mark.slow
-def test_a_sweep_goes_on_after_a_mistake(overrides: list[str], tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "src.train", "-m", *overrides, "network.groups=3,4"]
-    words += [f"hydra.sweep.dir={tmp_path}", "hydra.sweep.subdir=groups_${network.groups}"]
-    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "error: channels must be divisible by groups=3" in done.stderr
-    assert (tmp_path / "groups_4" / "done.json").exists()
-    assert not (tmp_path / "groups_3" / "done.json").exists()
-
-
 def wait_for_rows(path: Path, rows: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -349,15 +399,22 @@ def wait_for_rows(path: Path, rows: int) -> None:
 
 @pytest.mark.slow
 def test_two_processes_score_as_one_does(overrides: list[str], tmp_path: Path) -> None:
-    two = [*overrides, "trainer=ddp_cpu", "trainer.max_epochs=2"]
-    subprocess.run(command(two, tmp_path / "two"), cwd=PROJECT, check=True, timeout=180)
-    one = compose_config([*overrides, "trainer.max_epochs=2"])
-    scores = score_again(one, tmp_path / "two", tmp_path / "one")
+    names = [f"sub-{number:02d}" for number in range(1, 7)]
+    split = {"train": names[:2], "validation": names[2:3], "test": names[3:]}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    shared = [*overrides, f"data.split_file={tmp_path / 'split.json'}", "trainer.max_epochs=2"]
+    two = command([*shared, "trainer=ddp_cpu"], tmp_path / "two")
+    subprocess.run(two, cwd=PROJECT, check=True, timeout=180)
+    scores = score_again(compose_config(shared), tmp_path / "two", tmp_path / "one")
     assert scores == read_scores(tmp_path / "two" / "subjects.csv")
+    assert len(scores) == 2 * 3
     assert len(metrics(tmp_path / "two")) == 2
+    for path in (tmp_path / "one" / "predictions").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / "predictions" / path.name).read_bytes()
+    assert len(list((tmp_path / "two" / "predictions").iterdir())) == 3
 
 
-def score_again(config: DictConfig, trained: Path, folder: Path) -> list[tuple[str, str, float]]:
+def score_again(config: DictConfig, trained: Path, folder: Path) -> list[Score]:
     """Test the best checkpoint of a run in one process."""
     run = entry.describe_run(config, folder, CHOICES)
     run.claim()

@@ -22,6 +22,7 @@ KERNELS: dict[str, list[type[nn.Module]]] = {
     "mixed": [ConventionalConv3d] * 2 + [GaborConv3d] * 3,
     "gabor": [GaborConv3d] * 5,
 }
+STOCK = "conventional, stock 3³"
 PLAIN_KERNELS: dict[str, Callable[[int, int], nn.Module]] = {
     "conventional": plain_conv3d,
     "gabor": PlainGaborConv3d,
@@ -36,6 +37,7 @@ class NetworkBenchmark(Benchmark):
 
     Attributes:
         size: Side of the input volume, in voxels.
+        plain: Whether to time the networks written plainly, too, which takes most of the time.
         profile: How many operators to list for each network, those that take most time; or 0.
 
     Raises:
@@ -43,6 +45,7 @@ class NetworkBenchmark(Benchmark):
     """
 
     size: int = 64
+    plain: bool = True
     profile: int = 0
 
     def __post_init__(self) -> None:
@@ -52,23 +55,25 @@ class NetworkBenchmark(Benchmark):
 
     def tables(self) -> list[Table]:
         """Time the steps, and list their operators if that was asked for."""
-        steps = training_steps(self.size)
+        steps = training_steps(self.size, plain=self.plain)
         tables = [steps_table(steps, self.size, self.repeats)]
         if self.profile:
             tables += [profile_table(name, steps[name], self.profile) for name in KERNELS]
         return tables
 
 
-def training_steps(size: int) -> dict[str, Step]:
+def training_steps(size: int, *, plain: bool) -> dict[str, Step]:
     """A training step of each network, by name, on one random volume with random labels."""
     image = torch.randn(1, 1, size, size, size)
     label = torch.randint(NUM_CLASSES, (1, size, size, size))
-    ours = {name: training_step(network(name), PCCLoss(), image, label) for name in KERNELS}
-    plain = {
+    networks = {name: network(name) for name in KERNELS}
+    networks[STOCK] = VNetDS(1, NUM_CLASSES, [plain_conv3d] * 5)
+    ours = {name: training_step(net, PCCLoss(), image, label) for name, net in networks.items()}
+    plainly = {
         f"{name}, plain": training_step(plain_network(name), one_hot_pcc, image, label)
-        for name in PLAIN_KERNELS
+        for name in (PLAIN_KERNELS if plain else ())
     }
-    return {**ours, **plain, "conventional, again": ours["conventional"]}
+    return {**ours, **plainly, "conventional, again": ours["conventional"]}
 
 
 def network(kernel: str) -> VNetDS:

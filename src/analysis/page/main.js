@@ -1,0 +1,92 @@
+// Switches, theme and contents; then everything is drawn.
+
+function switches() {
+  const groups = document.getElementById("switch-groups");
+  for (const kernel of data.kernels) {
+    const own = data.configurations.filter((c) => c.kernel === kernel.id);
+    groups.append(switchGroup(kernel.name, own.map((c) => [c.id, c.line, legendMark(c, c.kernel_mark), `${c.runs}`]), state.configurations));
+  }
+  groups.append(switchGroup("Structures", data.structures.map((s, index) => [index, s.name, null, null]), state.structures));
+  const panel = document.getElementById("switches");
+  const open = document.getElementById("open-switches");
+  const toggle = (show) => {
+    panel.classList.toggle("open", show);
+    open.setAttribute("aria-expanded", String(show));
+    (show ? document.getElementById("close-switches") : open).focus();
+  };
+  open.addEventListener("click", () => toggle(!panel.classList.contains("open")));
+  document.getElementById("close-switches").addEventListener("click", () => toggle(false));
+  panel.addEventListener("keydown", (event) => event.key === "Escape" && toggle(false));
+}
+
+function switchGroup(title, options, shown) {
+  const boxes = options.map(([id, text, mark, count]) => {
+    const box = make("input", { type: "checkbox", checked: shown.has(id), "data-switch": id });
+    box.addEventListener("change", () => {
+      if (box.checked) shown.add(id);
+      else shown.delete(id);
+      changed();
+    });
+    return [id, box, make("label", { class: "switch" }, box, mark, make("span", {}, text), count ? make("small", { title: "finished runs" }, count) : null)];
+  });
+  const all = (on) => {
+    for (const [id, box] of boxes) {
+      box.checked = on;
+      if (on) shown.add(id);
+      else shown.delete(id);
+    }
+    changed();
+  };
+  const buttons = make("span", {}, ...[["all", true], ["none", false]].map(([word, on]) => make("button", { type: "button", "aria-label": `${title}: ${word}`, onclick: () => all(on) }, word)));
+  return make("fieldset", {}, make("legend", {}, title, buttons), boxes.map(([, , label]) => label));
+}
+
+function theme() {
+  const button = document.getElementById("theme");
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  let choice = "system";
+  try { choice = localStorage.getItem("gaborseg-theme") ?? "system"; } catch { /* no storage for files */ }
+  const apply = () => {
+    const dark = choice === "dark" || (choice === "system" && system.matches);
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
+    button.setAttribute("aria-label", `Colours: ${choice === "system" ? "as the system has them" : choice}`);
+    button.textContent = { system: "◐", light: "☀", dark: "☾" }[choice];
+  };
+  button.addEventListener("click", () => {
+    choice = { system: system.matches ? "light" : "dark", light: system.matches ? "dark" : "system", dark: system.matches ? "system" : "light" }[choice];
+    try { localStorage.setItem("gaborseg-theme", choice); } catch { /* no storage for files */ }
+    apply();
+  });
+  system.addEventListener("change", apply);
+  apply();
+}
+
+function contents() {
+  const bar = document.getElementById("contents");
+  const all = [...document.querySelectorAll("section[data-title]")];
+  const links = new Map(all.map((element) => [element, make("a", { href: `#${element.id}` }, element.dataset.title)]));
+  bar.append(...links.values());
+  const seen = new Set();
+  const watch = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (entry.isIntersecting) seen.add(entry.target);
+      else seen.delete(entry.target);
+    }
+    const current = all.find((element) => seen.has(element));
+    for (const [element, link] of links) link.setAttribute("aria-current", String(element === current));
+  }, { rootMargin: "-70px 0px -55% 0px" });
+  for (const element of all) watch.observe(element);
+}
+
+theme();
+overview();
+structures();
+learningRates();
+statistics();
+volumes();
+training();
+cost();
+simple("runs", "Runs", ["coverage", "unfinished", "runs"]);
+switches();
+contents();
+document.documentElement.dataset.ready = "true";

@@ -1,0 +1,141 @@
+// The sections of the page, each with its controls.
+
+const main = document.getElementById("sections");
+
+function overview() {
+  const box = document.getElementById("findings");
+  for (const finding of data.findings) box.append(make("article", { class: "finding" }, make("h3", {}, finding.title), make("strong", {}, finding.value), make("p", {}, finding.note)));
+}
+
+function structures() {
+  const place = make("div");
+  const plot = structuresChart();
+  const marks = make("div");
+  const words = note("");
+  const paper = make("input", { type: "checkbox", onchange: () => { state.paper = paper.checked; changed(); } });
+  const choices = data.metrics.map((metric) => ({ id: metric.name, name: metric.title }));
+  const pick = (name) => { state.metric = name; changed(); };
+  const bar = make("div", { class: "bar" }, tabs("Score", choices, state.metric, pick), Object.keys(data.paper).length ? make("label", {}, paper, "the paper's numbers beside ours") : null);
+  main.append(section("structures", "Structures", bar, place, words, marks, plot));
+  whenChanged(() => {
+    const metric = metrics.get(state.metric);
+    place.replaceChildren(structuresTable());
+    words.replaceChildren(...rich([metric.meaning, metric.better < 0 ? "Lower is better." : "", data.notes.spread, data.notes.counts[state.metric], state.paper ? "The paper's numbers are of other scans: not the same task." : ""].filter(Boolean).join(" ")));
+    marks.replaceChildren(legend(selected(), (c) => c.kernel_mark, (c) => c.label));
+    plot.again();
+  });
+}
+
+function learningRates() {
+  if (!Object.keys(data.curves).length) return;
+  const place = make("div", { class: "panels" });
+  const marks = make("div");
+  const table = make("div");
+  const words = note("");
+  main.append(section("learning-rate", "Learning rate", note("Mean test Dice over the shown structures, error bars: standard deviation over splits (over seeds, if there is one split)."), marks, place, make("h3", {}, data.tables.robustness?.title ?? ""), table, words));
+  whenChanged(() => {
+    const lines = rateLines();
+    const values = lines.flatMap((f) => f.points.flatMap((p) => [p.mean - (p.std ?? 0), p.mean + (p.std ?? 0)].map((v) => 100 * v)));
+    const range = extent(values.length ? values : [0, 100]);
+    const kernels = data.kernels.filter((kernel) => lines.some((f) => f.configuration.kernel === kernel.id));
+    const panels = kernels.map((kernel, i) => [kernel, ratePanel(kernel, range, i === 0)]);
+    place.replaceChildren(...panels.map(([kernel, panel]) => make("div", {}, make("h3", {}, kernel.name), panel)));
+    marks.replaceChildren(legend(lines.map((f) => f.configuration), (c) => c.mark, (c) => c.line));
+    table.replaceChildren(...(data.tables.robustness ? [plainTable("robustness")] : []));
+    words.replaceChildren(...rich(data.tables.robustness ? `${data.tables.robustness.note}${everyStructure() ? "" : " These numbers are of all structures, whatever is shown above."}` : ""));
+  });
+}
+
+function statistics() {
+  const names = Object.keys(data.comparisons).filter((name) => data.comparisons[name].length);
+  if (!names.length) return;
+  const [matrix, table, ranks] = [make("div"), make("div"), make("div")];
+  const plot = forestChart();
+  const places = [{ id: -1, name: "average of all structures" }, ...data.structures.map((s, index) => ({ id: index, name: s.name }))];
+  const shown = data.configurations.filter((c) => c.shown);
+  state.reference = shown[0].id;
+  const act = (key, convert = (value) => value) => (value) => { state[key] = convert(value); changed(); };
+  const bar = make("div", { class: "bar" },
+    tabs("Score", names.map((name) => ({ id: name, name: metrics.get(name).title })), state.compared, act("compared")),
+    chooser("structure ", places, state.structure, act("structure", Number)));
+  const against = chooser("reference ", shown.map((c) => ({ id: c.id, name: c.label })), state.reference, act("reference"));
+  const every = make("input", { type: "checkbox", onchange: () => { state.everyStructure = every.checked; changed(); } });
+  const key = make("ul", { class: "legend" }, data.verdicts.map((v, i) => make("li", {}, explained(make("span", { class: `verdict v${i}`, tabindex: 0 }, v.id), v.meaning))));
+  main.append(section("statistics", "Statistics",
+    note("Paired differences on the same test subjects in the same splits, row minus column. ● means that the difference is shown: over subjects (Wilcoxon signed rank, Holm) and over trainings (t-test over splits, corrected for overlapping training sets). Violet is better, orange is worse."),
+    bar, matrix, make("h3", {}, "Against one configuration"), make("div", { class: "bar" }, against), plot,
+    make("h3", {}, "All pairs"), make("div", { class: "bar" }, make("label", {}, every, "every shown structure"), key), table, note("Interval: 95 %, bootstrap over subjects. r: matched-pairs rank-biserial correlation. dz: mean over standard deviation of the subjects' differences. Tests are of all subjects and structures, whatever is shown."),
+    data.tables.ranks ? make("h3", {}, data.tables.ranks.title) : null, ranks, data.tables.ranks ? note(data.tables.ranks.note) : null));
+  whenChanged(() => {
+    matrix.replaceChildren(comparisonMatrix());
+    table.replaceChildren(comparisonsTable());
+    plot.again();
+    if (data.tables.ranks) ranks.replaceChildren(plainTable("ranks"));
+  });
+}
+
+function training() {
+  if (!data.training.length) return;
+  const place = make("div", { class: "panels" });
+  const marks = make("div");
+  const measures = data.measures.filter((measure) => data.training.some((run) => run.values[measure.id]));
+  state.measure = measures[0].id;
+  const bar = make("div", { class: "bar" }, tabs("Measure", measures, state.measure, (id) => { state.measure = id; changed(); }));
+  main.append(section("training", "Training", note(`A line a run, its best epoch by validation Dice marked: the one that is tested. Shown at ${data.notes.rate}`), bar, marks, place));
+  whenChanged(() => {
+    const runs = trainingRuns();
+    const factor = state.measure === "val/dice" ? 100 : 1;
+    const values = runs.flatMap((run) => run.values[state.measure].filter((v) => v !== null).map((v) => v * factor));
+    const range = extent(values.length ? values : [0, 1], 0.03);
+    const shown = runs.map((run) => byId.get(run.configuration));
+    const kernels = data.kernels.filter((kernel) => shown.some((c) => c.kernel === kernel.id));
+    const title = measures.find((m) => m.id === state.measure).name;
+    place.replaceChildren(...kernels.map((kernel) => make("div", {}, make("h3", {}, kernel.name), trainingPanel(kernel, range, title, kernel === kernels[0]))));
+    marks.replaceChildren(legend(shown, (c) => c.mark, (c) => c.line));
+  });
+}
+
+function volumes() {
+  if (data.tables.volumes) simple("volumes", "Volumes", ["volumes"]);
+}
+
+function cost() {
+  const panels = [["parameters", "trained parameters"], ["seconds", "seconds a step"]].filter(([key]) => data.costs.some((c) => c[key]));
+  const charts = panels.map(([key, title]) => costChart(key, title));
+  const marks = make("div");
+  const budget = make("div");
+  const extra = [budget, marks, make("div", { class: "panels" }, charts)];
+  simple("cost", "Parameters and cost", ["parameters", "cost"], panels.length ? extra : []);
+  whenChanged(() => {
+    marks.replaceChildren(legend(selected(), (c) => c.kernel_mark, (c) => c.label));
+    for (const plot of charts) plot.again();
+    budget.replaceChildren(...parameterBars());
+  });
+}
+
+// Stacked bars of trained parameters: a bar a kernel and level, a colour a kind.
+function parameterBars() {
+  const table = data.tables.parameters;
+  if (!table) return [];
+  const kinds = table.columns.slice(2, -1);
+  const several = new Set(table.rows.filter((row) => row[1].text !== "all").map((row) => row[0].text));
+  const rows = table.rows.filter((row) => row[1].text !== "all" || !several.has(row[0].text));
+  const whole = Math.max(...rows.map((row) => row.at(-1).key));
+  const color = (index) => `background: var(--c${index})`;
+  const cells = rows.flatMap((row) => {
+    const parts = kinds.map((kind, i) => [kind, row[i + 2], i]).filter(([, cell]) => cell.key);
+    const spans = parts.map(([kind, cell, i]) => explained(make("span", { tabindex: 0, style: `${color(i)}; width: ${((100 * cell.key) / whole).toFixed(2)}%` }), `${row[0].text}, ${row[1].text}\n${kind}: ${cell.text}`));
+    const name = row[1].text === "all" ? row[0].text : `${row[0].text}, ${row[1].text}`;
+    return [make("span", {}, name), make("span", { class: "whole" }, spans), make("span", {}, row.at(-1).text)];
+  });
+  const key = kinds.map((kind, i) => make("li", {}, make("span", { class: "swatch", style: color(i) }), kind));
+  return [make("ul", { class: "legend" }, key), make("div", { class: "stack" }, cells)];
+}
+
+function simple(id, title, names, extra = []) {
+  const there = names.filter((name) => data.tables[name]);
+  if (!there.length) return;
+  const places = there.map((name) => [name, make("div")]);
+  main.append(section(id, title, ...extra, ...places.flatMap(([name, place]) => [make("h3", {}, data.tables[name].title), place, note(data.tables[name].note)])));
+  whenChanged(() => { for (const [name, place] of places) place.replaceChildren(plainTable(name)); });
+}

@@ -1,0 +1,37 @@
+"""What the paper prints: Table 1a and Table 1b (learning rate 10^-3, five splits)."""
+
+import csv
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+PARAMETERS = {"conventional": 4.99e6, "gabor": 1.53e6, "mixed": 1.60e6}
+
+
+class Published(NamedTuple):
+    """Mean and standard deviation over five splits of a test Dice, in [0, 1]."""
+
+    mean: float
+    std: float
+
+
+@cache
+def paper_dice() -> dict[tuple[str, str, str], Published]:
+    """Return Table 1b: by kernel, loss and structure (or ``average``)."""
+    with (HERE / "paper_dice.csv").open(newline="") as file:
+        return {
+            (row["kernel"], row["loss"], row["structure"]): Published(
+                float(row["dice_mean_percent"]) / 100, float(row["dice_std_percent"]) / 100
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+@cache
+def paper_sizes() -> dict[str, float]:
+    """Return Table 1a: each structure's share of the labelled voxels, in per cent."""
+    with (HERE / "paper_sizes.csv").open(newline="") as file:
+        return {
+            row["structure"]: float(row["relative_size_percent"]) for row in csv.DictReader(file)
+        }

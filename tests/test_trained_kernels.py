@@ -1,0 +1,60 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from config import compose_config
+from src import train as training
+from src.trained import ModelError
+from src.trained_kernels import trained_kernels
+from tiny_cohort import write_cohort
+from tiny_run import tiny_overrides
+
+CHOICES = {"kernel": "mixed", "loss": "pcc", "experiment": "quickstart"}
+
+
+def trained(tmp_path: Path, *overrides: str) -> Path:
+    cohort = write_cohort(tmp_path / "cohort")
+    choices = [*tiny_overrides(cohort), "trainer.max_epochs=1", *overrides]
+    training.train(compose_config(choices), tmp_path / "run", CHOICES)
+    return tmp_path / "run"
+
+
+def gabor_of(state: dict[str, Tensor]) -> list[Tensor]:
+    return [value for name, value in state.items() if name.endswith(".gabor")]
+
+
+def test_kernels_are_told_as_the_training_found_and_left_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, start = training.build_module, []
+
+    def remember(*arguments: Any) -> Any:
+        module = build(*arguments)
+        start.extend(value.clone() for value in gabor_of(module.state_dict()))
+        return module
+
+    monkeypatch.setattr(training, "build_module", remember)
+    folder = trained(tmp_path, "kernel=mixed", "seed=7")
+    best = gabor_of(torch.load(folder / "best.ckpt", weights_only=True)["state_dict"])
+    torch.manual_seed(123)
+    layers = trained_kernels(folder)
+    assert torch.initial_seed() == 123
+    assert len(layers) == len(start) == len(best) == 5
+    for layer, first, last in zip(layers, start, best, strict=True):
+        assert torch.equal(layer.start.parameters, first)
+        assert torch.equal(layer.trained.parameters, last)
+        assert (layer.change > 0).any()
+
+
+def test_a_conventional_network_has_no_gabor_kernels(tmp_path: Path) -> None:
+    assert trained_kernels(trained(tmp_path, "kernel=conventional") / "best.ckpt") == []
+
+
+def test_a_checkpoint_on_its_own_does_not_tell_where_it_started(tmp_path: Path) -> None:
+    alone = trained(tmp_path, "kernel=conventional") / "best.ckpt"
+    moved = alone.rename(tmp_path / "best.ckpt")
+    with pytest.raises(ModelError, match=r"best.ckpt must be in its run folder"):
+        trained_kernels(moved)
