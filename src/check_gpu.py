@@ -38,7 +38,7 @@ Synthesis = Callable[[Tensor, int], Tensor]
 NETWORKS = ("conventional", "mixed", "gabor")
 PRECISIONS = ("float32", "tf32", "bf16-mixed")
 SYNTHESES: dict[str, Synthesis] = {"fused": synthesise, "naive": gabor_kernel_on_grid}
-NAIVE = "kernel.gabor._target_=src.benchmarks.plain.PlainGaborConv3d"
+NAIVE = ("kernel.gabor._target_=src.benchmarks.plain.PlainGaborConv3d", "~kernel.gabor.algorithm")
 NUM_CLASSES = 20
 MEBIBYTE = 2**20
 
@@ -159,7 +159,7 @@ def networks_of(kernel: str, device: torch.device) -> dict[str, nn.Module]:
 
     if kernel == "conventional":
         return {"none": network()}
-    fused, naive = network(), network(NAIVE)
+    fused, naive = network(), network(*NAIVE)
     naive.load_state_dict(fused.state_dict())
     return {"fused": fused, "naive": naive}
 

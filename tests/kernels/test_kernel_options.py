@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from config import compose_config
 from src.layers import ConventionalConv3d, GaborConv3d, GeneralGaborConv3d
 
 CONF = Path(__file__).parents[2] / "conf" / "kernel"
@@ -14,12 +15,15 @@ PLACEMENT = {
     "mixed": [C, C, G, G, G],
     "gabor_general": [E, E, E, E, E],
     "gabor_fixed": [G, G, G, G, G],
+    "conventional_5": [C, C, C, C, C],
+    "gabor_3": [G, G, G, G, G],
+    "gabor_5": [G, G, G, G, G],
+    "gabor_9": [G, G, G, G, G],
 }
 
 
 def option(name: str, *overrides: str) -> DictConfig:
-    config = OmegaConf.create({"kernel": OmegaConf.load(CONF / f"{name}.yaml")})
-    return OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+    return compose_config([f"kernel={name}", *overrides])
 
 
 def test_every_option_is_listed_here() -> None:

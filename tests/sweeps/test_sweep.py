@@ -2,17 +2,18 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from src.runs import Stage, read_state
 from src.sweeps import Cell, Display, Entry, Machine, Sweep
-from src.sweeps.sweep import interruptible
+from src.sweeps.sweep import SIGNALS, interruptible
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -155,22 +156,48 @@ def test_what_a_cell_leaves_running_ends_with_it(make: Callable[..., Cell]) -> N
     one, _ = sweep([make("a", body)])
     one.run()
     child = int((one.entries[0].cell.folder / "train.log").read_text().split()[-1])
-    for _ in range(50):
-        if not Path(f"/proc/{child}").exists() or " Z " in Path(f"/proc/{child}/stat").read_text():
-            break
+    words = ["ps", "-o", "stat=", "-p", str(child)]
+    for _ in range(100):
+        stat = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+        if not stat or stat.startswith("Z"):
+            return
         time.sleep(0.1)
-    else:
-        pytest.fail("it still runs")
+    pytest.fail("it still runs")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture
+def signals_as_usual() -> Iterator[None]:
+    """What a terminal gives; a shell's ``&`` and ``nohup`` ignore some of them."""
+    usual = dict.fromkeys(SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send_once(ready: Callable[[], bool], *numbers: signal.Signals) -> None:
+    """Send signals to this process, half a second apart, as soon as all is ready."""
+
+    def send() -> None:
+        while not ready():
+            time.sleep(0.05)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+            time.sleep(0.5)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+@pytest.mark.usefixtures("signals_as_usual")
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_the_cells_and_then_the_sweep(
     make: Callable[..., Cell], number: signal.Signals
 ) -> None:
-    body = "(here / 'config.yaml').write_text('trainer: {max_epochs: 9}')\n"
-    body += "try: time.sleep(60)\nexcept KeyboardInterrupt: (here / 'last.ckpt').touch(); raise"
+    body = "try: (here / 'config.yaml').write_text('trainer: {max_epochs: 9}'); time.sleep(60)\n"
+    body += "except KeyboardInterrupt: (here / 'last.ckpt').touch(); raise"
     one, record = sweep([make("a", body), make("b", body), make("c")])
-    threading.Timer(1.0, os.kill, (os.getpid(), number)).start()
+    started = [entry.cell.folder / "config.yaml" for entry in one.entries[:2]]
+    send_once(lambda: all(path.exists() for path in started), number)
     with interruptible(), pytest.raises(KeyboardInterrupt):
         one.run()
     assert stages(one.entries) == ["stopped", "stopped", "waiting"]
@@ -178,15 +205,16 @@ def test_a_signal_ends_the_cells_and_then_the_sweep(
     assert record.events[-2:] == [("a", "is interrupted"), ("b", "is interrupted")]
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 def test_a_second_signal_does_not_wait(make: Callable[..., Cell]) -> None:
     body = "signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     one, _ = sweep([make("a", body)])
-    for seconds in (1.0, 1.5):
-        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
+    log = one.entries[0].cell.folder / "train.log"
+    send_once(lambda: log.exists() and "deaf" in log.read_text(), signal.SIGINT, signal.SIGINT)
     started = time.monotonic()
     with interruptible(), pytest.raises(KeyboardInterrupt):
         one.run()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_an_ignored_signal_stays_ignored_but_not_for_the_cells(make: Callable[..., Cell]) -> None:
