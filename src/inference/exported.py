@@ -31,7 +31,7 @@ MOST_NODES = 10_000
 OPERATION = re.compile(
     r"torch\.ops\.aten\.(_assert_tensor_metadata|add|addcmul|alias|argmax|batch_norm|cat|celu|clone"
     r"|contiguous|conv3d|detach|div|elu|flatten|gelu|group_norm|instance_norm|leaky_relu|matmul"
-    r"|max_pool3d|mish|mul|narrow|numpy_T|pad|permute|prelu|relu|reshape|selu|silu|slice|softmax|sub|tanh"
+    r"|max_pool3d|mean|mish|mul|narrow|numpy_T|pad|permute|prelu|relu|reshape|selu|silu|slice|softmax|sqrt|sub|tanh"
     r"|to|transpose|unflatten|unsqueeze|upsample_nearest3d|upsample_trilinear3d|view)\.\w+"
 )
 """What a program may call."""
@@ -53,7 +53,7 @@ ENTRY = re.compile(
 ONNX_OPERATION = re.compile(
     "Add|ArgMax|BatchNormalization|Cast|Celu|Clip|Concat|Constant|Conv|Div|Elu|Erf|Exp|Flatten|Gelu"
     "|GroupNormalization|Identity|InstanceNormalization|LeakyRelu|MatMul|MaxPool|Mish|Mul|PRelu|Pad"
-    "|Relu|Reshape|Selu|Sigmoid|Slice|Softmax|Softplus|Squeeze|Sub|Tanh|Transpose|Unsqueeze"
+    "|ReduceMean|Relu|Reshape|Selu|Sigmoid|Slice|Softmax|Softplus|Sqrt|Squeeze|Sub|Tanh|Transpose|Unsqueeze"
 )
 
 

@@ -9,7 +9,7 @@ MAX_FOLDER_NAME = 180
 SWEEP = re.compile(r"\+*sweeps=(.*)")
 
 
-def folder_name(overrides: Sequence[str]) -> str:
+def folder_name(overrides: Sequence[str], longest: int = MAX_FOLDER_NAME) -> str:
     """Return a folder name that depends on the choices alone, whatever their order.
 
     A rate has one name however it is written, and a sweep's own name is that of the folder above.
@@ -22,10 +22,10 @@ def folder_name(overrides: Sequence[str]) -> str:
     """
     choices = [readable(override) for override in overrides if not SWEEP.fullmatch(override)]
     name = re.sub(r"[^\w=,.+^-]", "_", ",".join(sorted(choices))) or "default"
-    if len(name) <= MAX_FOLDER_NAME:
+    if len(name) <= longest:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: MAX_FOLDER_NAME - 9]}-{digest}"
+    return f"{name[: longest - 9]}-{digest}"
 
 
 def sweep_folder(overrides: Sequence[str]) -> str:

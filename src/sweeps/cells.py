@@ -68,15 +68,13 @@ class CellProcess:
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs; what it leaves behind is ended with it."""
-        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        if self.process.returncode is None and os.waitid(os.P_PID, self.process.pid, options):
-            self.signal(signal.SIGKILL)  # before it is reaped: the group's number is still its own
-            self.process.wait()
+        if self.process.returncode is None and self.process.poll() is not None:
+            self.signal(signal.SIGKILL)
         return self.process.returncode
 
     def signal(self, number: signal.Signals, *, group: bool = True) -> None:
         """Send a signal to the process, and to all that it started."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter is macOS's word
             (os.killpg if group else os.kill)(self.process.pid, number)
 
     def last_lines(self) -> list[str]:

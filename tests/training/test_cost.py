@@ -28,14 +28,14 @@ MODULE: Any = SimpleNamespace(device=torch.device("cpu"))
 NOTHING: Any = None
 
 
-def train(meter: Cost, clock: Clock, seconds: list[float], pause: float = 100.0) -> None:
+def train(meter: Cost, clock: Clock, seconds: list[float], module: Any = MODULE) -> None:
     """One epoch with steps of these lengths and long waits between them."""
     for number, length in enumerate(seconds):
-        clock.now += pause
-        meter.on_train_batch_start(NOTHING, MODULE, NOTHING, number)
+        clock.now += 100
+        meter.on_train_batch_start(NOTHING, module, NOTHING, number)
         clock.now += length
-        meter.on_train_batch_end(NOTHING, MODULE, NOTHING, NOTHING, number)
-    meter.on_train_epoch_end(NOTHING, MODULE)
+        meter.on_train_batch_end(NOTHING, module, NOTHING, NOTHING, number)
+    meter.on_train_epoch_end(NOTHING, module)
 
 
 def test_the_median_step_is_told_without_warm_up_and_waits(clock: Clock) -> None:
@@ -72,6 +72,27 @@ def test_a_step_that_broke_off_is_forgotten(clock: Clock) -> None:
 
 def test_the_state_is_plain() -> None:
     assert Cost().state_dict() == {"seconds": [], "peak_memory": 0}
+
+
+def test_a_gpu_times_itself(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Event:
+        def record(self, stream: object) -> None:
+            self.milliseconds = 1000 * clock.now
+
+        def elapsed_time(self, other: "Event") -> float:
+            return other.milliseconds - self.milliseconds
+
+    gpu: Any = SimpleNamespace(device=torch.device("cuda", 0))
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing: Event())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 12345)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
+    meter = Cost()
+    train(meter, clock, [9.0, 9.0, 9.0, 0.5], module=gpu)
+    meter.on_test_end(NOTHING, gpu)
+    assert meter.record() == {"seconds_per_step": 0.5, "peak_memory_bytes": 12345, "device": "GPU"}
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="only Linux says it in two places")

@@ -70,7 +70,7 @@ def discover_folder(
     """
     problems: list[Problem] = []
     files = list(scan_files(root, exclude, problems))
-    images, labels = two_folders(root, files) or named_files(root, files, channels, label)
+    images, labels = two_folders(root, files, label) or named_files(root, files, channels, label)
     if not images or not labels:
         missing = "images" if not images else "label maps"
         raise DataError(
@@ -99,7 +99,7 @@ def scan_files(root: Path, exclude: Path | None, problems: list[Problem]) -> Ite
         real = os.path.realpath(folder)
         skipped = real in seen or (here != root and (here / SETTINGS).exists())
         seen.add(real)
-        if skipped or here == exclude or here.name in NOT_ANATOMY:
+        if skipped or here == exclude or (here != root and here.name in NOT_ANATOMY):
             folders.clear()
             continue
         scans = [name for name in folders if is_scan(Path(name))]
@@ -110,7 +110,9 @@ def scan_files(root: Path, exclude: Path | None, problems: list[Problem]) -> Ite
         yield from (here / name for name in sorted(names) if is_scan(Path(name)))
 
 
-def two_folders(root: Path, files: Iterable[Path]) -> tuple[list[Named], list[Named]] | None:
+def two_folders(
+    root: Path, files: Iterable[Path], label: str | None
+) -> tuple[list[Named], list[Named]] | None:
     """Images and label maps of the folders ``images`` and ``labels``, if there are both."""
     places = [
         next((root / name for name in names if (root / name).is_dir()), None)
@@ -119,7 +121,8 @@ def two_folders(root: Path, files: Iterable[Path]) -> tuple[list[Named], list[Na
     if None in places:
         return None
     images, labels = ([path for path in files if place in path.parents] for place in places)
-    named = [Named(path, without_role(stem(path), LABEL_ROLES), LABEL_ROLES[0]) for path in labels]
+    role = label or LABEL_ROLES[0]
+    named = [Named(path, without_role(stem(path), (role, *LABEL_ROLES)), role) for path in labels]
     scans = {one.scan for one in named}
     return [image_of(path, scans) for path in images], named
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # What the runs do not get from the sweep's own command.
 OURS = ("hydra.mode", "hydra.run.dir", "hydra/job_logging", "hydra/launcher", "hydra/sweeper")
+LONGEST_GROUP = 100  # characters, so that trackers take it as it is
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,8 @@ class LocalLauncher(Launcher):
     def _group(self) -> str:
         """Return a name for the set of all runs, decided by what was asked for."""
         choices = self.config.hydra.runtime.choices
-        return str(choices.get("sweeps") or folder_name(self.config.hydra.overrides.task))
+        overrides = self.config.hydra.overrides.task
+        return str(choices.get("sweeps") or folder_name(overrides, LONGEST_GROUP))
 
 
 class LocalSweeper(BasicSweeper):
