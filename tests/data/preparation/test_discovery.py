@@ -73,6 +73,11 @@ def test_two_folders_are_paired_by_name(tmp_path: Path, suffix: str) -> None:
     assert [case.label.name for case in found.cases] == ["a.nii.gz", "b_seg.nii.gz"]
 
 
+def test_labels_of_two_folders_may_end_in_a_chosen_way(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a_T1w.nii.gz", "labels/a_lesion.nii.gz")
+    assert found_names(tmp_path, label="lesion") == [("sub-a", "a_T1w.nii.gz", "a_lesion.nii.gz")]
+
+
 def test_images_of_two_folders_may_end_with_a_channel(tmp_path: Path) -> None:
     touch(tmp_path, "images/a_1_0000.nii.gz", "images/a_1_0001.nii.gz", "labels/a_1.nii.gz")
     assert found_names(tmp_path, channels=["0001", "0000"]) == [
