@@ -5,7 +5,9 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 
+from config import CONF
 from src.figures import write_figures
 
 
@@ -31,6 +33,13 @@ def test_both_parts_are_written_as_pictures_and_numbers(folder: Path) -> None:
 def test_pictures_can_be_opened_and_are_not_blank(folder: Path, stem: str) -> None:
     assert matplotlib.image.imread(folder / f"{stem}.png").std() > 0.01
     assert ET.parse(folder / f"{stem}.svg").getroot().tag.endswith("svg")
+
+
+def test_the_configuration_asks_for_the_papers_figure() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("figures")
+    assert config.object_sides[0] == 5
+    assert (config.steps, config.seed, config.output) == (101, 0, "outputs/figures")
 
 
 def test_the_losses_have_a_column_for_each_loss_and_object(folder: Path) -> None:

@@ -76,7 +76,7 @@ def make_page(
             problems=study.problems,
             unfinished=_unfinished(results),
             notes=study.notes,
-            plain_tables=[table for table in tables if table.name != "runs"],
+            plain_tables=[t for t in tables if not t.name.startswith(("runs", "comparisons"))],
             pictures=galleries,
             tolerance=_tolerance(results),
             resamples=RESAMPLES,

@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from src.layers.spectral import LARGEST_NATIVE_KERNEL
 from src.native import cache_folder
 from src.native.library import fingerprint
 
@@ -37,8 +36,8 @@ class Measurement(NamedTuple):
         return "direct" if self.direct <= CLEARLY_FASTER * self.spectral else "spectral"
 
 
-def check_algorithm(algorithm: str, kernel_size: int) -> None:
-    """Check that there is such an algorithm, and for kernels of this size.
+def check_algorithm(algorithm: str) -> None:
+    """Check that there is such an algorithm.
 
     Raises:
         ValueError: There is not.
@@ -46,10 +45,6 @@ def check_algorithm(algorithm: str, kernel_size: int) -> None:
     if algorithm not in get_args(Algorithm):
         options = " or ".join(get_args(Algorithm))
         raise ValueError(f"algorithm must be {options}, got {algorithm!r}")
-    if algorithm == "spectral" and kernel_size > LARGEST_NATIVE_KERNEL:
-        raise ValueError(
-            f"algorithm=spectral takes kernel_size up to {LARGEST_NATIVE_KERNEL}, got {kernel_size}"
-        )
 
 
 def layer_name(x: Tensor, out_channels: int, kernel_size: int) -> str:

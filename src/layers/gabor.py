@@ -109,8 +109,8 @@ class GaborConv3d(ParametricConv3d):
         bias: Add a trained offset to each output channel.
         trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
         algorithm: How to convolve, to the same values: `"spectral"`, by Fourier transforms, on a
-            CPU with the native code; `"direct"`, with synthesised kernels; or `"auto"`, spectral
-            where that can be, except for `faster_directly`.
+            CPU only, and slow without the native code; `"direct"`, with synthesised kernels; or
+            `"auto"`, spectral where the native code serves, except for `faster_directly`.
 
     Attributes:
         faster_directly: Names of layers that were measured to be faster directly; none at first.
@@ -118,7 +118,7 @@ class GaborConv3d(ParametricConv3d):
     Raises:
         TypeError: `kernel_size` is not an integer.
         ValueError: A channel count is below 1, `kernel_size` is even or below 1, or there is no
-            such algorithm for it.
+            such algorithm.
     """
 
     names = PARAMETERS
@@ -134,7 +134,7 @@ class GaborConv3d(ParametricConv3d):
         algorithm: Algorithm = "auto",
     ) -> None:
         gabor = initial_gabor(in_channels, out_channels, kernel_size)
-        check_algorithm(algorithm, kernel_size)
+        check_algorithm(algorithm)
         super().__init__(gabor, kernel_size, bias=bias, trainable=trainable)
         self.algorithm = algorithm
         self.faster_directly: Collection[str] = ()
@@ -147,7 +147,7 @@ class GaborConv3d(ParametricConv3d):
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W).
 
         Raises:
-            ValueError: The algorithm must be spectral, and cannot be.
+            ValueError: The algorithm must be spectral, and x is not on a CPU.
         """
         if self.way(x) == "direct":
             return super().forward(x)
@@ -158,27 +158,26 @@ class GaborConv3d(ParametricConv3d):
         """How a volume is filtered.
 
         Raises:
-            ValueError: The algorithm must be spectral, and cannot be.
+            ValueError: The algorithm must be spectral, and x is not on a CPU.
         """
-        if self.algorithm == "direct" or not self.is_served(x):
+        self.check_device(x.device)
+        if self.algorithm != "auto":
+            return self.algorithm
+        if not runs_natively(x, self.kernel_size):
             return "direct"
-        if self.algorithm == "auto" and self.faster_directly:
+        if self.faster_directly:
             name = layer_name(x, self.out_channels, self.kernel_size)
             return "direct" if name in self.faster_directly else "spectral"
         return "spectral"
 
-    def is_served(self, x: Tensor) -> bool:
-        """Tell whether the native code can filter what is on the device of a tensor.
+    def check_device(self, device: torch.device) -> None:
+        """Check that the layer can work on a device.
 
         Raises:
-            ValueError: It cannot, and the algorithm must be spectral.
+            ValueError: The algorithm must be spectral, and this is no CPU.
         """
-        served = runs_natively(x, self.kernel_size)
-        if self.algorithm == "spectral" and not served:
-            if x.device.type != "cpu":
-                raise ValueError(f"algorithm=spectral needs a CPU, got {x.device}")
-            raise ValueError("algorithm=spectral needs the native code, which is not there")
-        return served
+        if self.algorithm == "spectral" and device.type != "cpu":
+            raise ValueError(f"algorithm=spectral needs a CPU, got {device}")
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
@@ -196,12 +195,12 @@ def settle_algorithms(
         faster_directly: Names of layers that were measured to be faster directly.
 
     Raises:
-        ValueError: A layer is to be spectral, and cannot be on this device.
+        ValueError: A layer must be spectral, and the device is no CPU.
     """
     for layer in network.modules():
         if isinstance(layer, GaborConv3d):
             layer.faster_directly = faster_directly
-            layer.is_served(torch.empty(0, device=device))
+            layer.check_device(device)
 
 
 class GeneralGaborConv3d(ParametricConv3d):
