@@ -79,7 +79,7 @@ def show_choices(config: DictConfig) -> None:
         layers = named_layers(config)
         table = read_table(table_file())
     if not native_available():
-        log.info("There is no native code: every Gabor layer convolves directly.")
+        log.info("There is no native code: every Gabor layer multiplies spectra in torch.")
         return
     missing = [name for name in layers if config.again or name not in table]
     for name in progress(missing):

@@ -6,11 +6,13 @@ The same command on the same run folder resumes after the last whole epoch, or s
 """
 
 import contextlib
+import json
 import logging
 import math
 import os
+import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -38,9 +40,11 @@ from src.command import (
     show,
 )
 from src.data import DataError, SegmentationData, appearance_of
+from src.layers import settle_algorithms
+from src.layers.algorithm import faster_directly
 from src.metrics import mean_dice
 from src.networks import parameter_counts
-from src.runs import lead_these, note_failure
+from src.runs import FAILED, lead_these, note_failure
 from src.training import (
     AtomicCheckpointIO,
     Cost,
@@ -140,11 +144,13 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
         trainer = build_trainer(config, run, data)
         prepare(data)
         module = build_module(config, data)
+        exceptions = direct_layers(run)
+        settle_algorithms(module.network, trainer.strategy.root_device, exceptions)
     counts = parameter_counts(module.network)
     run.claim()
-    _record(run, trainer, data, counts, choices)
+    _record(run, trainer, data, counts, choices, exceptions)
     show_summary(counts, data, run)
-    with keyboard_interrupts():
+    with keyboard_interrupts(), killed_together(run, trainer):
         _fit(trainer, module, data, run)
         best = str(run.path("best.ckpt"))
         trainer.test(module, data.loader("test"), ckpt_path=best, verbose=False)
@@ -252,6 +258,17 @@ def describe_model(config: DictConfig, data: SegmentationData) -> dict[str, Any]
     }
 
 
+def direct_layers(run: Run) -> list[str]:
+    """Return the Gabor layers that were known to be faster directly when the run began.
+
+    A table that is measured later does not change the numbers of a run that is resumed.
+    """
+    path = run.path("run.json")
+    if not path.exists():
+        return faster_directly()
+    return list(json.loads(path.read_text()).get("direct_layers", []))
+
+
 def fill_in_counts(config: DictConfig, data: SegmentationData) -> DictConfig:
     """Return the configuration with the data's numbers of image channels and classes.
 
@@ -274,6 +291,7 @@ def _record(
     data: SegmentationData,
     counts: Mapping[str, int],
     choices: Mapping[str, Any],
+    exceptions: Sequence[str],
 ) -> None:
     """Write ``run.json`` and hand configuration and parameter counts to the trackers."""
     parameters = dict(counts) | {"total": sum(counts.values())}
@@ -283,6 +301,7 @@ def _record(
         "group": run.group,
         "choices": dict(choices),
         "parameters": parameters,
+        "direct_layers": list(exceptions),
         "data": data.describe(),
         "sessions": [*run.sessions(), session],
     }
@@ -312,6 +331,28 @@ def keyboard_interrupts() -> Iterator[None]:
         yield
     except SystemExit as error:
         raise KeyboardInterrupt from error
+
+
+@contextlib.contextmanager
+def killed_together(run: Run, trainer: pl.Trainer) -> Iterator[None]:
+    """End a distributed run as killed, not as failed, if another of its processes was killed.
+
+    The other processes see no more than a lost connection; that is not the error to report.
+    """
+    try:
+        yield
+    except Exception:
+        others = getattr(trainer.strategy.launcher, "procs", [])
+        if others:
+            time.sleep(1)  # its connections are closed a moment before it has ended
+        if any((process.poll() or 0) < 0 for process in others):
+            log.error("another process of this run was killed")
+            for process in others:
+                process.kill()
+                process.wait()
+            run.path(FAILED).unlink(missing_ok=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise
 
 
 @rank_zero_only

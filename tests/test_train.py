@@ -107,6 +107,20 @@ def test_the_record_says_what_was_run(run: Callable[..., Path]) -> None:
     assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["lr"] == 0.01
 
 
+def test_a_resumed_run_keeps_to_the_layers_that_were_faster_directly_when_it_began(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[object] = []
+    monkeypatch.setattr(entry, "settle_algorithms", lambda *given: settled.append(given[2]))
+    monkeypatch.setattr(entry, "faster_directly", lambda: ["one layer"])
+    folder = run()
+    (folder / "done.json").unlink()
+    monkeypatch.setattr(entry, "faster_directly", lambda: ["another layer"])
+    run()
+    assert settled == [["one layer"], ["one layer"]]
+    assert json.loads((folder / "run.json").read_text())["direct_layers"] == ["one layer"]
+
+
 def test_checkpoints_are_plain_and_of_the_right_epochs(run: Callable[..., Path]) -> None:
     folder = run()
     dice = [float(row["val/dice"]) for row in metrics(folder)]

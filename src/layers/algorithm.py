@@ -1,9 +1,9 @@
 """How a Gabor layer convolves: by spectra, or directly with the kernels that it synthesises.
 
-`auto` is a rule that takes no time: by spectra on a CPU wherever the native code serves, directly
-elsewhere. `python -m src.algorithms` times both ways for the layers of a network, once for each
-machine, and keeps the table; in runs that start later, layers that it found to be faster directly
-are exceptions to the rule.
+`auto` is a rule that takes no time: by spectra on a CPU, directly elsewhere.
+`python -m src.algorithms` times both ways for the layers of a network, once for each machine, and
+keeps the table; in runs that start later, layers that it found to be faster directly are exceptions
+to the rule.
 """
 
 import json

@@ -1,8 +1,8 @@
 """'Same' convolution, in the way that is fastest on the device.
 
-On a CPU, torch gives one sample to slower code than it gives two: a small one to a loop without
-oneDNN, and the weight gradient of any to one that leaves threads idle. So a single volume is cut in
-two overlapping slabs that go through as a batch. The sums are the same.
+On a CPU, torch runs one sample slower than two of half its size: a small one without oneDNN, the
+weight gradient of a large one by matrix products that take twice as long. So a single volume is cut
+in two overlapping slabs that go through as a batch. The sums are the same.
 """
 
 import math

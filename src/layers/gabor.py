@@ -16,7 +16,7 @@ from src.kernels import (
 )
 from src.layers.algorithm import Algorithm, Way, check_algorithm, layer_name
 from src.layers.convolution import same_conv3d
-from src.layers.spectral import runs_natively, spectral_conv3d, synthesise
+from src.layers.spectral import spectral_conv3d, synthesise
 
 
 class ParametricConv3d(nn.Module):
@@ -108,9 +108,9 @@ class GaborConv3d(ParametricConv3d):
         kernel_size: Side K in voxels, odd; it does not change the number of parameters.
         bias: Add a trained offset to each output channel.
         trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
-        algorithm: How to convolve, to the same values: `"spectral"`, by Fourier transforms, on a
-            CPU only, and slow without the native code; `"direct"`, with synthesised kernels; or
-            `"auto"`, spectral where the native code serves, except for `faster_directly`.
+        algorithm: How to convolve: `"spectral"`, by Fourier transforms, on a CPU only, exact to the
+            last digits of float32; `"direct"`, with synthesised kernels, to the precision of
+            `F.conv3d`; or `"auto"`, spectral on a CPU, except for `faster_directly`.
 
     Attributes:
         faster_directly: Names of layers that were measured to be faster directly; none at first.
@@ -163,7 +163,7 @@ class GaborConv3d(ParametricConv3d):
         self.check_device(x.device)
         if self.algorithm != "auto":
             return self.algorithm
-        if not runs_natively(x, self.kernel_size):
+        if x.device.type != "cpu":
             return "direct"
         if self.faster_directly:
             name = layer_name(x, self.out_channels, self.kernel_size)

@@ -22,14 +22,13 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """Makes the native code stand ready, in name; the list holds what was filtered spectrally."""
+    """Holds what was filtered spectrally, which gives zeros here."""
     filtered: list[Tensor] = []
 
     def spectral_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
         filtered.append(x)
         return x.new_zeros(len(x), parameters.shape[2], *x.shape[2:])
 
-    monkeypatch.setattr(gabor, "runs_natively", lambda x, k: x.device.type == "cpu" and k <= 11)
     monkeypatch.setattr(gabor, "spectral_conv3d", spectral_conv3d)
     return filtered
 
@@ -48,12 +47,12 @@ def test_both_ways_give_the_same_values() -> None:
     torch.testing.assert_close(direct(VOLUME.double()), spectral(VOLUME.double()))
 
 
-def test_auto_is_spectral_where_the_native_code_serves(served: list[Tensor]) -> None:
+def test_auto_is_spectral_on_a_cpu(served: list[Tensor]) -> None:
     layer = GaborConv3d(2, 3, 3)
     layer(VOLUME)
     assert len(served) == 1
     assert layer.way(VOLUME.to("meta")) == "direct"
-    assert GaborConv3d(2, 3, 13).way(VOLUME) == "direct"
+    assert GaborConv3d(2, 3, 13).way(VOLUME) == "spectral"
 
 
 def test_auto_is_direct_where_that_was_measured_to_be_faster(served: list[Tensor]) -> None:
@@ -100,16 +99,6 @@ def test_spectral_layers_are_refused_on_other_devices() -> None:
         settle_algorithms(layer, torch.device("meta"), [])
     with pytest.raises(ValueError, match="algorithm=spectral needs a CPU, got meta"):
         layer(VOLUME.to("meta"))
-
-
-def test_spectral_layers_do_without_native_code(
-    served: list[Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gabor, "runs_natively", lambda x, k: False)
-    GaborConv3d(2, 3, 3, algorithm="spectral")(VOLUME)
-    assert len(served) == 1
-    GaborConv3d(2, 3, 3, algorithm="auto")(VOLUME)
-    assert len(served) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from gabor_reference import naive_gabor_kernel
 from src.kernels import GENERAL_PARAMETERS, PARAMETERS
-from src.layers import GaborConv3d, GeneralGaborConv3d
+from src.layers import GaborConv3d, GeneralGaborConv3d, spectral
 
 Layer = GaborConv3d | GeneralGaborConv3d
 FAMILY = pytest.mark.parametrize("kind", [GaborConv3d, GeneralGaborConv3d])
@@ -23,6 +23,18 @@ def test_output_is_the_convolution_with_equation_two() -> None:
     layer, volume = GaborConv3d(2, 3).double(), torch.randn(2, 2, 8, 9, 10, dtype=torch.float64)
     want = F.conv3d(volume, naive_gabor_kernel(layer.gabor, 7), padding=3)
     torch.testing.assert_close(layer(volume), want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_float32_is_exact_with_and_without_native_code(
+    native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        monkeypatch.setattr(spectral, "native", lambda: None)
+    layer, volume = GaborConv3d(96, 2), torch.randn(1, 96, 5, 6, 4)
+    reference = naive_gabor_kernel(layer.gabor.double(), 7)
+    want = F.conv3d(volume.double(), reference, padding=3)
+    assert (layer(volume) - want).abs().max() < 1e-6 * want.abs().max()
 
 
 def test_gradients_are_those_of_the_naive_layer() -> None:
