@@ -20,7 +20,7 @@ from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
 
 PROJECT = Path(__file__).parents[2]
-CRASH = "+callbacks.crash._target_=crash.CrashOfOneProcess"
+CRASH = "+callbacks.crash._target_=crash.CrashOfProcessOne"
 
 
 def cells_of(*overrides: str, gpus: str = "") -> list[Cell]:
@@ -201,11 +201,15 @@ def test_a_mistake_in_one_run_does_not_stop_the_others(tiny: list[str], tmp_path
 
 
 @pytest.mark.slow
-def test_a_crash_of_one_process_fails_its_run_alone(tiny: list[str], tmp_path: Path) -> None:
-    ended = sweep([*tiny, "trainer=ddp_cpu", CRASH, "+callbacks.crash.rank=1,7"], tmp_path)
+def test_a_crash_of_one_process_fails_its_run_and_a_kill_repeats_it(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    ended = sweep([*tiny, "trainer=ddp_cpu", CRASH, "+callbacks.crash.how=error,kill"], tmp_path)
     assert ended.returncode == 1
-    failed, done = sorted(tmp_path.glob("*crash.rank=*"))
-    assert (done / "done.json").exists()
+    failed, repeated = sorted(tmp_path.glob("*crash.how=*"))
     assert not (failed / "done.json").exists()
     assert json.loads((failed / "failed.json").read_text())["error"] == "process 1 crashes"
-    assert "rank=1: failed: process 1 crashes" in ended.stdout
+    assert "how=error: failed: process 1 crashes" in ended.stdout
+    assert "how=kill: was killed by SIGKILL: it is started once more" in ended.stdout
+    assert "how=kill: goes on after epoch 1" in ended.stdout
+    assert (repeated / "done.json").exists()
