@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 EXTRA = "the dashboard needs its extra: pip install 'gaborseg[dashboard]'"
 KEY = "a dashboard needs a W&B key: run `wandb login`, or write it to a file with output=FILE.json"
 EPOCH, KERNEL, LOSS, RATE = "epoch", "choices.kernel", "choices.loss", "optimizer.lr"
-FIGURES = ("learning_rate", "structures_dice", "differences", "subject", "training_curves")
+FIGURES = ("learning_rate", "structures", "differences", "subject", "training_curves")
 TABLES = ("structures_dice", "robustness", "comparisons_dice", "cost")
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,20 +18,24 @@ from src.analysis.results import Results
 from src.analysis.summaries import std
 
 CURVE = "val/dice"
+SCORES = {
+    "structures": ("dice",),
+    "surface": ("hd95", "nsd"),
+    "volume_error": ("volume_error", "absolute_volume_error"),
+}
 HATCHES = ("", "//", "..", "xx", "--")
 
 
 def all_charts(results: Results) -> Iterator[tuple[str, Figure]]:
     """Yield name and figure of every chart that the runs have numbers for."""
     makers: dict[str, Callable[[Results], Figure | None]] = {
+        **{name: partial(structures_chart, metrics=metrics) for name, metrics in SCORES.items()},
         "learning_rate": learning_rate_chart,
         "differences": differences_chart,
         "training_curves": training_chart,
         "parameters": parameters_chart,
         "cost": cost_chart,
     }
-    for metric in results.metrics:
-        yield f"structures_{metric}", structures_chart(results, metric)
     for name, maker in makers.items():
         figure = maker(results)
         if figure is not None:
@@ -65,18 +70,34 @@ def learning_rate_chart(results: Results) -> Figure | None:
     return figure
 
 
-def structures_chart(results: Results, metric: str) -> Figure:
-    """Return a metric per structure: a row a structure, a mark a configuration."""
-    kind, names = METRICS[metric], [*results.study.structures, AVERAGE]
-    figure = Figure(figsize=(7.2, 1.2 + 0.27 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    look = styles(results.study.configurations)
+def structures_chart(results: Results, metrics: Sequence[str]) -> Figure | None:
+    """Return scores per structure, a panel a metric: a row a structure, a mark a configuration."""
+    drawn = [metric for metric in metrics if metric in results.metrics]
+    if not drawn:
+        return None
+    names = [*results.study.structures, AVERAGE]
+    size = (2.2 + (5.0 if len(drawn) == 1 else 3.6) * len(drawn), 1.2 + 0.27 * len(names))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, drawn, strict=True):
+        _mark_structures(axes, results, metric)
+        axes.axhline(len(names) - 1.5, color="#999999", linewidth=0.8)
+    panels[0].set_yticks(range(len(names)), [readable(name) for name in names])
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    handles, labels = panels[0].get_legend_handles_labels()
+    columns = min(3, len(labels))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=7.5)
+    return figure
+
+
+def _mark_structures(axes: Axes, results: Results, metric: str) -> None:
+    kind, look = METRICS[metric], styles(results.study.configurations)
     offsets = np.linspace(-0.3, 0.3, len(results.shown)) if len(results.shown) > 1 else [0.0]
     for offset, configuration in zip(offsets, results.shown, strict=True):
         summary, style = results.summaries[metric][configuration.id], look[configuration.id]
         axes.errorbar(
             kind.factor * summary.mean,
-            np.arange(len(names)) + offset,
+            np.arange(len(summary.mean)) + offset,
             xerr=kind.factor * np.nan_to_num(summary.std),
             color=LIGHT[style.color],
             marker=style.kernel_mark,
@@ -85,12 +106,7 @@ def structures_chart(results: Results, metric: str) -> Figure:
             elinewidth=0.9,
             label=configuration.label,
         )
-    axes.set_yticks(range(len(names)), [readable(name) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.axhline(len(names) - 1.5, color="#999999", linewidth=0.8)
     axes.set_xlabel(f"test {kind.title} [{kind.unit}]")
-    figure.legend(loc="outside upper center", ncols=min(3, len(results.shown)), fontsize=7.5)
-    return figure
 
 
 def differences_chart(results: Results) -> Figure | None:

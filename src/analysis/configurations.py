@@ -125,7 +125,7 @@ def _variants(
     Options of groups come first, then single settings; those that tell nothing new are left out.
     """
     known: list[Values] = [identity[:2] for identity in identities]
-    words: list[list[str]] = [[] for _ in records]
+    words = [_unrecorded_words(record) for record in records]
     for values, word in _distinctions(records, identities, keys):
         finer = [(*old, value) for old, value in zip(known, values, strict=True)]
         if len(set(finer)) > len(set(known)):
@@ -143,20 +143,20 @@ def _distinctions(
         several = len(set(chosen) - {None}) > 1
         if several and len(set(zip(identities, chosen, strict=True))) == len(set(identities)):
             yield chosen, lambda value: readable(str(value), {})
-    yield tuple(_unrecorded_words(record) for record in records), str
     for key in sorted(keys, key=lambda key: (key.count("."), key)):
         name = key.removesuffix("._target_").rpartition(".")[2]
         values = tuple(_plain((record.settings or {}).get(key)) for record in records)
         yield values, partial(_named, name)
 
 
-def _unrecorded_words(record: RunRecord) -> str | None:
+def _unrecorded_words(record: RunRecord) -> list[str]:
+    """Return what the folder of a run without settings says beyond its choices."""
     if record.settings is not None:
-        return None
+        return []
     words = _nameless(record) or ""
     for choice in named_choices(record.folder.name).values():
         words = re.sub(rf"(^|[-_,])([\w.]+=)?{re.escape(choice)}($|[-_,])", r"\1", words)
-    return words.strip("-_,") or "settings not recorded"
+    return [words.strip("-_,") or "settings not recorded"]
 
 
 def _named(name: str, value: Hashable) -> str:

@@ -160,22 +160,31 @@ def read_run(folder: Path) -> RunRecord:
     config = _yaml(folder / "config.yaml")
     outcome = _json(folder / "done.json")
     done = bool(outcome) or not (record or config)
-    if done and not (folder / "subjects.csv").exists():
-        raise RunFolderError("subjects.csv is missing, though the run is done")
-    settings = flatten(config) if config else None
+    data = record.get("data") or {}
     return RunRecord(
         folder=folder,
         done=done,
         choices=record.get("choices") or named_choices(folder.name),
-        settings=settings,
-        data=record.get("data") or {},
+        settings=flatten(config) if config else None,
+        data=data,
         parameters=record.get("parameters") or {},
         versions=_versions(record),
         outcome=outcome,
         failure="" if done else str(_json(folder / "failed.json").get("error", "")),
-        scores=read_scores(folder / "subjects.csv") if done else pd.DataFrame(),
+        scores=_scores(folder, data.get("structures")) if done else pd.DataFrame(),
         curves=read_curves(folder / "metrics.csv"),
     )
+
+
+def _scores(folder: Path, structures: Sequence[str] | None) -> pd.DataFrame:
+    """Return the scores of a finished run, of none but the structures of its data."""
+    path = folder / "subjects.csv"
+    if not path.exists():
+        raise RunFolderError("subjects.csv is missing, though the run is done")
+    scores = read_scores(path)
+    if strange := set(scores["structure"]) - set(structures or scores["structure"]):
+        raise RunFolderError(f"subjects.csv has a structure that run.json has not: {min(strange)}")
+    return scores
 
 
 def read_scores(path: Path) -> pd.DataFrame:

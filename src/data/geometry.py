@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 from torch import Tensor
 
 Interpolation = Literal["linear", "nearest"]
@@ -173,7 +174,7 @@ def to_prepared(
 
 
 def labels_to_prepared(labels: Tensor, grid: PreparedGrid) -> Tensor:
-    """A label map (D, H, W) of the scan on the cube: in each voxel the label that fills most of it.
+    """A label map (D, H, W) uint8 of the scan on the cube: the label that fills most of a voxel.
 
     Of equal shares the smaller label's counts.
     """
@@ -183,8 +184,11 @@ def labels_to_prepared(labels: Tensor, grid: PreparedGrid) -> Tensor:
     ]
     most = torch.zeros((grid.size,) * 3)
     winner = torch.zeros((grid.size,) * 3, dtype=labels.dtype)
-    for label in labels.unique().tolist():
-        share = resample(labels == label, weights)
+    boxes = [(slice(None),) * 3, *find_objects(labels.numpy())]  # of each label, 0 being anywhere
+    for label, box in enumerate(boxes):
+        if box is None:
+            continue
+        share = resample(labels[box] == label, [w[:, s] for w, s in zip(weights, box, strict=True)])
         winner.masked_fill_(share > most, label)
         torch.maximum(most, share, out=most)
     return grid.canonical(winner).contiguous()

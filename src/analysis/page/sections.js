@@ -4,7 +4,7 @@ const main = document.getElementById("sections");
 
 function overview() {
   const box = document.getElementById("findings");
-  for (const finding of data.findings) box.append(make("article", { class: "finding" }, make("h3", {}, finding.title), make("strong", {}, finding.value), make("p", {}, finding.note)));
+  for (const finding of data.findings) box.append(make("article", { class: "finding" }, make("h3", {}, finding.title), make("strong", {}, finding.value), make("p", {}, rich(finding.note))));
 }
 
 function structures() {

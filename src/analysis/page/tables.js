@@ -63,7 +63,7 @@ function kernelHeads(shown) {
   for (const kernel of data.kernels) {
     const own = shown.filter((c) => c.kernel === kernel.id);
     const sizes = new Set(own.map((c) => c.parameters).filter(Boolean));
-    const size = sizes.size === 1 ? ` · ${([...sizes][0] / 1e6).toFixed(2)} M parameters` : "";
+    const size = sizes.size === 1 ? ` · ${([...sizes][0] / 1e6).toFixed(2)} M` : "";
     if (own.length) row.append(make("th", { colspan: own.length, scope: "colgroup" }, kernel.name + size));
   }
   return row;
