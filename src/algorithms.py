@@ -35,7 +35,7 @@ from src.layers.algorithm import (
     table_rows,
 )
 from src.layers.spectral import LARGEST_NATIVE_KERNEL, native_available
-from src.training.run_folder import write_atomically
+from src.runs import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Time and memory of layers, networks, losses, metrics and data, against other ways to them.
+"""Time, memory and errors of layers, networks, losses, metrics and data, against other ways.
 
     python -m src.benchmark layer
     python -m src.benchmark network size=64 threads=1 repeats=7
@@ -9,7 +9,6 @@ round by round. They are Markdown; the same numbers go to a JSON file under ``ou
 
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +25,8 @@ from src.benchmarks import SUBJECTS, Benchmark, Table
 from src.command import UserError, run_command
 from src.data.parallel import available_processes
 from src.layers.spectral import native_available
-from src.training import software_versions
+from src.runs import software_versions
+from src.training.cost import processor_name
 
 OUTPUTS = Path("outputs/benchmarks")
 
@@ -98,7 +98,7 @@ def prepare(benchmark: Benchmark) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "allocator": "keeps freed memory" if kept else "as the system sets it",
         "machine": {
-            "processor": processor(),
+            "processor": f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}",
             "processors": available_processes(),
             "threads": torch.get_num_threads(),
             "load": os.getloadavg(),
@@ -106,16 +106,6 @@ def prepare(benchmark: Benchmark) -> dict[str, Any]:
         },
         "versions": software_versions(),
     }
-
-
-def processor() -> str:
-    """The name of the processor, and its vector instructions where Linux tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
-    return f"{name or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def summary(record: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,15 +13,16 @@ from typing import Any, NoReturn, TextIO
 
 import rich
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from src.runs import end_with_parent, folder_name, sweep_folder
 from src.sweeps import SweepFailed
+from src.sweeps.cells import SHELLS_SIGNAL
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,10 @@ sys.path.append(PLUGINS)  # where Hydra, when it starts, finds the package hydra
 if PLUGINS not in os.environ.get("PYTHONPATH", ""):  # and so do the workers of other launchers
     paths = filter(None, [os.environ.get("PYTHONPATH"), PLUGINS])
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asked this process to end, and it was not Ctrl-C."""
 
 
 class UserError(Exception):
@@ -76,7 +82,6 @@ def mistakes_as_user_errors() -> Iterator[None]:
         OSError,
         ImportError,
         OmegaConfBaseException,
-        MisconfigurationException,
     ) as error:
         raise UserError(_one_line(error)) from error
 
@@ -134,8 +139,10 @@ def run_command(main: Callable[[], object]) -> None:
     os.environ.update({"HYDRA_FULL_ERROR": "1", ONE_LINE: "1"})
     try:
         main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on after the last whole epoch")
+    except KeyboardInterrupt as stop:
+        print("interrupted: the same command goes on after the last whole epoch", file=sys.stderr)
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        sys.exit(SHELLS_SIGNAL + number)
     except SweepFailed as error:
         sys.exit(f"error: {error}")
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -171,8 +178,7 @@ def _with_quotes(argument: str, keys: Sequence[str]) -> str:
 
 
 def _quoted(value: str) -> str:
-    escaped = re.sub(r"(\\*)'", r"\1\1\'", value)
-    return f"'{escaped}'"
+    return QuotedString(value, Quote.single).with_quotes()
 
 
 def show(renderable: object) -> None:

@@ -8,6 +8,7 @@ figures and tables that ``python -m src.report wandb=auto`` computed.
 
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,14 @@ import hydra
 from omegaconf import DictConfig
 
 from src.analysis.paper import paper_sizes
-from src.command import UserError, errors_in_log, mistakes_as_user_errors, run_command
-from src.training.run_folder import write_atomically
+from src.command import (
+    UserError,
+    errors_in_log,
+    mistakes_as_user_errors,
+    quote_values,
+    run_command,
+)
+from src.runs import write_atomically
 from src.training.wandb_logger import has_key
 
 if TYPE_CHECKING:
@@ -176,4 +183,5 @@ def report() -> list[Any]:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = quote_values(sys.argv[1:], ("output",))
     run_command(main)

@@ -27,7 +27,7 @@ from src.analysis.first_figure import (
     sinusoidal_factor,
 )
 from src.command import errors_in_log, mistakes_as_user_errors, quote_values, run_command
-from src.training.run_folder import write_atomically
+from src.runs import write_atomically
 
 log = logging.getLogger(__name__)
 

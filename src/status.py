@@ -7,6 +7,7 @@ It works while they run, after a crash, and on another machine that sees the fil
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,10 +56,16 @@ def sweeps_in(folder: Path) -> dict[Path, list[Entry]]:
 
     What a sweep has planned counts as well, whether there is anything of it or not.
     """
-    runs = {path.parent for name in FILES_OF_A_RUN for path in folder.rglob(name)}
+    runs, homes = set(), set()
+    for path, folders, files in os.walk(folder):
+        if {*FILES_OF_A_RUN} & {*files}:
+            runs.add(Path(path))
+            folders.clear()  # a tracker may keep a config.yaml of its own in there
+        elif PLAN in files:
+            homes.add(Path(path))
     if folder in runs:
         return {folder.parent: [entry(folder, folder.name)]}
-    homes = {run.parent for run in runs} | {path.parent for path in folder.rglob(PLAN)}
+    homes |= {run.parent for run in runs}
     return {home: entries_of(home, runs) for home in sorted(homes)}
 
 

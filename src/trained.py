@@ -24,7 +24,7 @@ from src.inference import (
 )
 from src.training import Argmax, Calibrated
 
-__all__ = ["ModelError", "TrainedModel", "build_network", "load_trained"]
+__all__ = ["ModelError", "TrainedModel", "build_network", "choose_device", "load_trained"]
 
 LARGEST_KERNELS = 2**29
 """Voxels in all kernels of a network, 2 GiB in float32; the 7x7x7 Gabor network has 2^26."""
@@ -58,6 +58,23 @@ class TrainedModel:
     data: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     run: Path | None = None
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that is meant: ``auto`` is the GPU if there is one.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"device must be auto, cpu or cuda, got {name}: {reason}") from error
+    return device
 
 
 def load_trained(checkpoint: Path, device: str | torch.device = "cpu") -> TrainedModel:

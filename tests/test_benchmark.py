@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from config import compose_config
+from gabor_reference import naive_gabor_kernel
 from src import benchmark
 from src.allocator import keep_freed_memory
-from src.benchmarks import SUBJECTS, Table, plain
+from src.benchmarks import SUBJECTS, Table, exactness, plain
 from src.benchmarks.data import loading_rows, opened_files, opening_rows
 from src.benchmarks.layer import (
     Shape,
@@ -259,7 +261,7 @@ def test_samples_are_counted_by_worker(source: Folder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "subject must be layer | network | loss | metrics | data, got ''"),
+        ([], "subject must be layer | network | loss | metrics | data | exactness, got ''"),
         (["speed"], "got 'speed'"),
         (["layer", "sise=3"], "options of layer are repeats= threads= size= levels=, got 'sise=3'"),
         (["layer", "size"], "got 'size'"),
@@ -288,7 +290,7 @@ def test_options_have_their_types() -> None:
 def test_every_subject_has_defaults() -> None:
     for subject, kind in SUBJECTS.items():
         assert f"{subject} " in benchmark.usage()
-        assert kind().repeats == 7
+        assert kind().repeats >= 7
 
 
 def test_a_wrong_argument_ends_with_one_line_and_code_two(
@@ -312,7 +314,9 @@ def run(arguments: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
     return json.loads((folder / "outputs" / "benchmarks" / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("arguments", ["metrics size=8 repeats=1", "loss size=8 repeats=1"])
+@pytest.mark.parametrize(
+    "arguments", ["metrics size=8 repeats=1", "loss size=8 repeats=1", "exactness repeats=2"]
+)
 def test_tables_are_printed_and_written(
     arguments: str,
     tmp_path: Path,
@@ -326,6 +330,19 @@ def test_tables_are_printed_and_written(
     for table in record["tables"]:
         assert f"**{table['title']}**" in printed
         assert table["rows"]
+
+
+def test_errors_are_relative_to_the_largest_value_in_float64() -> None:
+    case = exactness.draw(3)
+    want = exactness.results(exactness.by_definition, case)
+    kernel = naive_gabor_kernel(case.parameters, case.kernel_size)
+    output = F.conv3d(case.x, kernel, padding=case.kernel_size // 2)
+    torch.testing.assert_close(want[0], output)
+    assert exactness.error(torch.tensor([4.0, 1.5]), torch.tensor([4.0, 1.0])) == 0.125
+    (table,) = exactness.ExactnessBenchmark(repeats=1).tables()
+    errors = {row["convolution"]: row["output"] for row in table.rows}
+    assert 0 < errors["spectral, in torch, float64"] < 1e-12
+    assert 1e-9 < errors["naive and F.conv3d, float32"] < 1e-4
 
 
 @pytest.mark.slow

@@ -8,8 +8,7 @@ from torch import nn
 
 from config import CONF, compose_config, sweep_cells
 from src.command import build
-from src.runs import folder_name
-from src.training import Run
+from src.runs import Run, folder_name
 
 GROUPS = ("kernel", "loss", "network", "optimizer", "scheduler", "decision", "trainer", "logger")
 GROUPS += ("callbacks", "data", "augmentation", "experiment")

@@ -14,12 +14,15 @@ from tiny_cohort import write_cohort
 PROJECT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def batch_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """What sbatch would get for a run of the paper's grid."""
+@pytest.fixture(params=[[]])
+def batch_script(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> str:
+    """What sbatch would get for a run of the paper's grid, with some more settings."""
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")  # as if SLURM were here
     grid = ["+sweeps=paper_grid", "hydra/launcher=slurm", "hydra.launcher.partition=gpu"]
-    parameters = instantiate(compose_config(grid, hydra=True).hydra.launcher).params
+    config = compose_config([*grid, *request.param], hydra=True)
+    parameters = instantiate(config.hydra.launcher).params
     retries, _ = parameters.pop("max_num_timeout"), parameters.pop("submitit_folder")
     executor = submitit.AutoExecutor(tmp_path, cluster="slurm", slurm_max_num_timeout=retries)
     general = set(OmegaConf.structured(BaseQueueConf))
@@ -33,6 +36,14 @@ def test_a_run_on_two_gpus_is_a_job_of_two_tasks_with_a_gpu_each(batch_script: s
     asked = {line.split()[1] for line in batch_script.splitlines() if line.startswith("#SBATCH")}
     assert {"--ntasks-per-node=2", "--gpus-per-node=2", "--nodes=1"} <= asked
     assert {"--time=240", "--partition=gpu", "--job-name=gaborseg"} <= asked
+
+
+@pytest.mark.parametrize(
+    "batch_script", [["trainer.devices=8", "trainer.num_nodes=2"]], indirect=True
+)
+def test_a_run_over_two_nodes_is_a_job_of_two_nodes(batch_script: str) -> None:
+    assert "#SBATCH --nodes=2" in batch_script
+    assert "#SBATCH --ntasks-per-node=8" in batch_script
 
 
 @pytest.mark.slow

@@ -56,6 +56,16 @@ def test_runs_that_no_sweep_planned_are_found(
     assert "1 of 3 done" in capsys.readouterr().out
 
 
+def test_the_files_of_a_tracker_inside_a_run_are_no_runs(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sweep / "seed=1/wandb/run-1/files"
+    files.mkdir(parents=True)
+    (files / "config.yaml").write_text("seed: {value: 0}\n")
+    status.main([str(sweep)])
+    assert capsys.readouterr().out.count("done") == 2  # in the title and in one row
+
+
 def test_a_folder_without_runs_is_a_mistake(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,9 +14,12 @@ import pytest
 import torch
 import yaml
 from omegaconf import DictConfig
+from pytorch_lightning.trainer.connectors.logger_connector.logger_connector import (
+    _LoggerConnector,
+)
 
 from config import compose_config
-from src import train as entry
+from src import experiment
 from src.command import UserError, build
 from src.losses import CCCLoss
 from src.training import Score, SegmentationModule, read_scores
@@ -40,7 +43,7 @@ def overrides(cohort: Path) -> list[str]:
 @pytest.fixture
 def run(overrides: list[str], tmp_path: Path) -> Callable[..., Path]:
     def start(*more: str, folder: str = "run") -> Path:
-        entry.train(compose_config([*overrides, *more]), tmp_path / folder, CHOICES)
+        experiment.train(compose_config([*overrides, *more]), tmp_path / folder, CHOICES)
         return tmp_path / folder
 
     return start
@@ -111,11 +114,11 @@ def test_a_resumed_run_keeps_to_the_layers_that_were_faster_directly_when_it_beg
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settled: list[object] = []
-    monkeypatch.setattr(entry, "settle_algorithms", lambda *given: settled.append(given[2]))
-    monkeypatch.setattr(entry, "faster_directly", lambda: ["one layer"])
+    monkeypatch.setattr(experiment, "settle_algorithms", lambda *given: settled.append(given[2]))
+    monkeypatch.setattr(experiment, "faster_directly", lambda: ["one layer"])
     folder = run()
     (folder / "done.json").unlink()
-    monkeypatch.setattr(entry, "faster_directly", lambda: ["another layer"])
+    monkeypatch.setattr(experiment, "faster_directly", lambda: ["another layer"])
     run()
     assert settled == [["one layer"], ["one layer"]]
     assert json.loads((folder / "run.json").read_text())["direct_layers"] == ["one layer"]
@@ -167,12 +170,58 @@ def test_a_run_that_broke_off_ends_as_if_it_had_not(
     assert read_scores(broken / "subjects.csv") == read_scores(whole / "subjects.csv")
 
 
+def test_a_run_that_is_killed_after_its_checkpoint_keeps_the_epochs_metrics(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(folder="whole")
+    hand_over, calls = _LoggerConnector.update_train_epoch_metrics, iter(range(100))
+
+    def break_off(self: _LoggerConnector) -> None:
+        if next(calls) == 1:  # the second epoch, whose checkpoint is written
+            raise KeyboardInterrupt
+        hand_over(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_LoggerConnector, "update_train_epoch_metrics", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder="broken")
+    assert torch.load(whole.parent / "broken/last.ckpt", weights_only=True)["epoch"] == 1
+    assert metrics(run(folder="broken")) == metrics(whole)
+
+
+def test_a_training_that_was_stopped_stays_stopped(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = SegmentationModule.training_step
+
+    def diverge(self: SegmentationModule, *arguments: object) -> object:
+        loss = step(self, *arguments)
+        return loss * float("nan") if self.current_epoch == 1 else loss
+
+    monkeypatch.setattr(SegmentationModule, "training_step", diverge)
+    folder = run()
+    rows = metrics(folder)
+    assert len(rows) == 2
+    (folder / "done.json").unlink()  # as if it had been killed in its test
+    assert metrics(run()) == rows
+
+
+def test_a_run_that_another_process_has_finished_meanwhile_is_shown(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    answers = iter([False, True])
+    monkeypatch.setattr(experiment.Run, "done", property(lambda self: next(answers)))
+    monkeypatch.setattr(experiment, "build_trainer", None)
+    run()
+
+
 def test_a_finished_run_is_shown_not_trained_again(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run()
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    monkeypatch.setattr(entry, "build_trainer", None)
+    monkeypatch.setattr(experiment, "build_trainer", None)
     run()
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
@@ -273,7 +322,8 @@ def test_a_moved_folder_remembers_its_best_epoch(
     best = (moved / "best.ckpt").read_bytes()
     state = torch.load(moved / "last.ckpt", weights_only=True)["callbacks"]
     scores = [s["best_model_score"] for k, s in state.items() if "val/dice" in k]
-    checkpoint = entry.checkpoints(entry.describe_run(compose_config(), moved, CHOICES))[0]
+    run_there = experiment.describe_run(compose_config(), moved, CHOICES)
+    checkpoint = experiment.checkpoints(run_there)[0]
     checkpoint.load_state_dict(next(s for k, s in state.items() if "val/dice" in k))
     assert checkpoint.best_model_score == scores[0]
     assert checkpoint.best_model_path == str(moved / "best.ckpt")
@@ -378,7 +428,7 @@ def test_a_signal_ends_a_run_with_a_word_and_an_error_code(
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 1
+    assert process.returncode == 128 + number
     assert "interrupted: the same command goes on after the last whole epoch" in errors
 
 
@@ -430,11 +480,11 @@ def test_two_processes_score_as_one_does(overrides: list[str], tmp_path: Path) -
 
 def score_again(config: DictConfig, trained: Path, folder: Path) -> list[Score]:
     """Test the best checkpoint of a run in one process."""
-    run = entry.describe_run(config, folder, CHOICES)
+    run = experiment.describe_run(config, folder, CHOICES)
     run.claim()
     data = build(config.data)
     data.prepare()
-    trainer = entry.build_trainer(config, run, data)
-    module = entry.build_module(config, data)
+    trainer = experiment.build_trainer(config, run, data)
+    module = experiment.build_module(config, data)
     trainer.test(module, data.loader("test"), ckpt_path=str(trained / "best.ckpt"))
     return read_scores(folder / "subjects.csv")

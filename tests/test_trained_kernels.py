@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from config import compose_config
-from src import train as training
+from src import experiment as training
 from src.trained import ModelError
 from src.trained_kernels import trained_kernels
 from tiny_cohort import write_cohort

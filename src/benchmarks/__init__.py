@@ -1,6 +1,7 @@
 """What the package costs in time and memory, measured against other ways to the same numbers."""
 
 from src.benchmarks.data import DataBenchmark
+from src.benchmarks.exactness import ExactnessBenchmark
 from src.benchmarks.layer import LayerBenchmark
 from src.benchmarks.loss import LossBenchmark
 from src.benchmarks.metrics import MetricsBenchmark
@@ -16,5 +17,6 @@ SUBJECTS: dict[str, type[Benchmark]] = {
     "loss": LossBenchmark,
     "metrics": MetricsBenchmark,
     "data": DataBenchmark,
+    "exactness": ExactnessBenchmark,
 }
 """What `python -m src.benchmark` can measure."""

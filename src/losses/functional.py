@@ -112,16 +112,17 @@ def pearson_correlation(statistics: LabelStatistics) -> Tensor:
     """Pearson's r between score and label over space, (B, C) in [-1, 1].
 
     r = cov(p, y) / sqrt(var p * var y). An absent label, or one that fills the volume, or a score
-    that is constant up to the rounding of float32, is unrelated: r = 0, and no gradient.
+    that is constant up to the rounding of float32, is unrelated: r = 0, and no gradient. A score
+    that is no number gives none.
 
     References:
         Wong and Moradi, 3D segmentation with fully trainable Gabor kernels and Pearson's
         correlation coefficient, MLMI 2022, eqs. (3) and (4).
     """
     rounding = torch.finfo(torch.float32).eps * statistics.mean_p.detach()
-    varies = (statistics.variance_p > rounding.square()) & (statistics.variance_y > 0)
-    variances = torch.where(varies, statistics.variance_p * statistics.variance_y, 1)
-    covariance = torch.where(varies, statistics.covariance, 0)
+    constant = (statistics.variance_p <= rounding.square()) | (statistics.variance_y <= 0)
+    variances = torch.where(constant, 1, statistics.variance_p * statistics.variance_y)
+    covariance = torch.where(constant, 0, statistics.covariance)
     return (covariance * variances.rsqrt()).clamp(-1, 1)
 
 

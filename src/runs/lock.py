@@ -41,10 +41,11 @@ def locked(folder: Path) -> Iterator[None]:
 def is_locked(folder: Path) -> bool:
     """Return whether another process holds a folder; the owner itself must not ask."""
     try:
-        with (folder / NAME).open("r+") as file:
-            return not _try_lock(file)
-    except OSError:
-        return False
+        with (folder / NAME).open() as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in TAKEN
+    return False
 
 
 def _take(path: Path) -> TextIO:

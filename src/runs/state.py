@@ -53,8 +53,7 @@ def read_state(folder: Path) -> RunState:
     """Return the state of a run folder, whatever it lacks."""
     rows = _rows(folder / "metrics.csv")
     epochs = _epochs(folder / "config.yaml")
-    done = _json(folder / "done.json")
-    if done and (folder / "subjects.csv").exists():
+    if done := outcome(folder):
         return RunState(Stage.DONE, done.get("epochs", len(rows)), epochs, done.get("test_dice"))
     failed = _json(folder / FAILED)
     return RunState(
@@ -65,6 +64,11 @@ def read_state(folder: Path) -> RunState:
         seconds_left=_seconds_left(rows, epochs),
         message=failed.get("error", ""),
     )
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Return what ``done.json`` says of a run that has ended and was tested; else nothing."""
+    return _json(folder / "done.json") if (folder / "subjects.csv").exists() else {}
 
 
 def note_failure(folder: Path, error: BaseException | str) -> None:

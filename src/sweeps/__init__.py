@@ -1,6 +1,13 @@
 from src.sweeps.cells import Cell, SweepFailed
 from src.sweeps.display import cells_table, counts
-from src.sweeps.machine import DevicePool, Machine, device_count, machine_for, visible_gpus
+from src.sweeps.machine import (
+    DevicePool,
+    Machine,
+    device_count,
+    machine_for,
+    own_processors,
+    visible_gpus,
+)
 from src.sweeps.plan import PLAN, read_plan, write_plan
 from src.sweeps.sweep import Display, Entry, Sweep
 from src.sweeps.work import work_through
@@ -18,6 +25,7 @@ __all__ = [
     "counts",
     "device_count",
     "machine_for",
+    "own_processors",
     "read_plan",
     "visible_gpus",
     "work_through",

@@ -30,7 +30,7 @@ class Cell:
         gpus: How many GPUs it uses.
         processes: How many processes of it compute.
         refusal: Why it must not be started, if so.
-        remark: What to know about a cell that is done.
+        remark: What was other code when the part of it that is done was made.
     """
 
     name: str

@@ -1,5 +1,6 @@
 """What the cells of a sweep share on one machine: GPUs, processors, and places to run."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -97,6 +98,11 @@ def machine_for(
     return Machine(gpus, processors, n_jobs or jobs, environment)
 
 
+def own_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def visible_gpus(environment: Mapping[str, str], count: int) -> tuple[str, ...]:
     """Return the names of the ``count`` GPUs that this process sees.
 
@@ -120,9 +126,9 @@ def device_count(devices: int | str, available: int) -> int:
     """
     if devices in ("auto", "-1", -1):
         return available
-    if isinstance(devices, int) or (isinstance(devices, str) and devices.isdecimal()):
+    if str(devices).isdecimal() and int(devices) > 0:
         return int(devices)
     raise ValueError(
-        f"trainer.devices must be a number in a sweep, got {devices}; "
+        f"trainer.devices must be a positive number in a sweep, got {devices}; "
         "hydra.launcher.gpus says which GPUs are used"
     )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.runs import write_atomically
 from src.sweeps.cells import Cell
 
 PLAN = "sweep.json"
@@ -14,9 +15,9 @@ PLAN = "sweep.json"
 def write_plan(folder: Path, cells: Sequence[Cell], overrides: Sequence[str]) -> None:
     """Write the folders of all cells, relative to the sweep's, their names, and the overrides."""
     runs = {os.path.relpath(cell.folder, folder): cell.name for cell in cells}
-    temporary = folder / f".{PLAN}.{os.getpid()}"
-    temporary.write_text(json.dumps({"overrides": [*overrides], "runs": runs}, indent=2) + "\n")
-    temporary.replace(folder / PLAN)
+    with write_atomically(folder / PLAN) as file:
+        json.dump({"overrides": [*overrides], "runs": runs}, file, indent=2)
+        file.write("\n")
 
 
 def read_plan(folder: Path) -> dict[Path, str]:

@@ -100,6 +100,11 @@ class Sweep:
             raise
         return self.entries
 
+    def _tell(self, entry: Entry, what: str, lines: Sequence[str] = ()) -> None:
+        """Tell what happened to a cell; a terminal that is gone, or a full disk, stops nothing."""
+        with contextlib.suppress(OSError):
+            self.display.event(entry, what, lines)
+
     def _of(self, stage: Stage) -> list[Entry]:
         return [entry for entry in self.entries if entry.stage == stage]
 
@@ -109,11 +114,10 @@ class Sweep:
             state = read_state(entry.cell.folder)
             if entry.cell.refusal:
                 entry.state = RunState(Stage.FAILED, message=entry.cell.refusal)
-                self.display.event(entry, "refused", [entry.cell.refusal])
+                self._tell(entry, "refused", [entry.cell.refusal])
             elif state.stage == Stage.DONE:
                 entry.state = state
-                remark = [f"with other code: {entry.cell.remark}"] if entry.cell.remark else []
-                self.display.event(entry, "is done already", remark)
+                self._tell(entry, "is done already", remarks(entry.cell))
 
     def _start(self) -> None:
         """Start waiting cells, in their order, as far as places and GPUs allow."""
@@ -139,7 +143,8 @@ class Sweep:
             return
         where = f" on GPU {','.join(entry.gpus)}" if entry.gpus else ""
         done = f" after epoch {before.epoch}" if before.epoch else ""
-        self.display.event(entry, ("goes on" if done else "starts") + done + where)
+        what = ("goes on" if done else "starts") + done + where
+        self._tell(entry, what, remarks(entry.cell) if done else ())
 
     def _collect(self) -> None:
         """Take up the cells whose processes have ended."""
@@ -152,10 +157,10 @@ class Sweep:
         state = read_state(entry.cell.folder)
         if state.stage == Stage.DONE:
             self._release(entry, state)
-            self.display.event(entry, f"done in {entry.seconds:.0f} s")
+            self._tell(entry, f"done in {entry.seconds:.0f} s")
         elif (name := killed_by(code)) and not state.message and entry.attempts < ATTEMPTS:
             self._release(entry, RunState(Stage.WAITING, state.epoch, state.epochs, state.dice))
-            self.display.event(entry, f"was killed by {name}: it is started once more")
+            self._tell(entry, f"was killed by {name}: it is started once more")
         else:
             killed = f"killed by {name}, perhaps for want of memory" if name else ""
             last = lines[-1] if lines else f"it ended with exit code {code}"
@@ -165,7 +170,7 @@ class Sweep:
         note_failure(entry.cell.folder, message)
         seen = read_state(entry.cell.folder)
         self._release(entry, RunState(Stage.FAILED, seen.epoch, seen.epochs, message=message))
-        self.display.event(entry, f"failed: {message}", lines or [message])
+        self._tell(entry, f"failed: {message}", lines or [message])
 
     def _release(self, entry: Entry, state: RunState) -> None:
         entry.state = state
@@ -185,7 +190,8 @@ class Sweep:
             entry.state = RunState(
                 Stage.RUNNING, seen.epoch, seen.epochs, seen.dice, seen.seconds_left
             )
-        self.display.update(self.entries)
+        with contextlib.suppress(OSError):
+            self.display.update(self.entries)
 
     def _interrupt(self) -> None:
         """Interrupt the running cells and wait for them; a second signal ends them at once."""
@@ -193,9 +199,9 @@ class Sweep:
         for entry in running:
             if entry.process:
                 entry.process.signal(signal.SIGINT, group=False)
-        with contextlib.suppress(KeyboardInterrupt, OSError):  # the terminal may be gone
+        with contextlib.suppress(KeyboardInterrupt):
             for entry in running:
-                self.display.event(entry, "is interrupted")
+                self._tell(entry, "is interrupted")
             self._wait_for(running)
         for entry in running:
             self._kill(entry)
@@ -213,6 +219,11 @@ class Sweep:
             entry.process.signal(signal.SIGKILL)
             entry.process.process.wait()
         self._release(entry, read_state(entry.cell.folder))
+
+
+def remarks(cell: Cell) -> list[str]:
+    """Return what to say about the part of a cell that is done."""
+    return [f"with other code: {cell.remark}"] if cell.remark else []
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 from src.training.callbacks import (
     EpochLine,
+    EpochRow,
     FitDecision,
     ProgressBar,
     SeedEpochs,
@@ -21,7 +22,6 @@ from src.training.results import (
     subject_means,
     write_scores,
 )
-from src.training.run_folder import Run, software_versions
 from src.training.schedules import constant, cosine, one_cycle
 from src.training.testing import TestReport, write_label_map
 from src.training.wandb_logger import finish, use_epoch_as_axis, wandb_logger
@@ -33,10 +33,10 @@ __all__ = [
     "Cost",
     "CsvLogger",
     "EpochLine",
+    "EpochRow",
     "FitDecision",
     "Means",
     "ProgressBar",
-    "Run",
     "Score",
     "SeedEpochs",
     "SegmentationModule",
@@ -52,7 +52,6 @@ __all__ = [
     "read_scores",
     "score_rows",
     "scores_table",
-    "software_versions",
     "subject_means",
     "use_epoch_as_axis",
     "wandb_logger",

@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from src.training.checkpoints import MONITOR
+from src.training.csv_logger import CsvLogger
 from src.training.decision import Calibrated
 from src.training.module import SegmentationModule
 
@@ -87,15 +88,46 @@ class FitDecision(Callback):
 class StopAtNaN(Callback):
     """Ends a training whose loss is no longer a number; its best epoch is tested all the same."""
 
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep to the end that an earlier session has decided on."""
+        trainer.should_stop = trainer.should_stop or self.stopped
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop all processes if the mean loss of the epoch is NaN or infinite."""
         loss = float(trainer.callback_metrics["train/loss"])
         if not math.isfinite(loss):
-            trainer.should_stop = True
+            self.stopped = trainer.should_stop = True
             rank_zero_only(log.warning)(
                 f"training stops: the loss of epoch {trainer.current_epoch + 1} is {loss}; "
                 "a lower optimizer.lr may help"
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether the training has been stopped."""
+        return {"stopped": self.stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up whether the training has been stopped."""
+        self.stopped = state_dict["stopped"]
+
+
+class EpochRow(Callback):
+    """Has the csv files hold an epoch whole before a checkpoint says that the epoch is over.
+
+    Lightning hands over the metrics of training after its checkpoints: a run that was killed in
+    between would go on with the next epoch, and never write them.
+    """
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the row of the epoch."""
+        row = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        for logger in trainer.loggers:
+            if isinstance(logger, CsvLogger):
+                logger.log_metrics({**row, "epoch": trainer.current_epoch})
+                logger.save()
 
 
 class EpochLine(Callback):

@@ -10,7 +10,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from src.training.run_folder import Run, write_atomically
+from src.runs import Run, write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from src.training.run_folder import Run, write_atomically
+from src.runs import Run, write_atomically
 
 
 class CsvLogger(Logger):

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from src.runs import Run, write_atomically
 from src.training.results import Score, overall_means, read_scores
-from src.training.run_folder import Run, write_atomically
 
 CARD = "model_card.md"
 PAPER = """\

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from src.metrics import CaseScores
-from src.training.run_folder import write_atomically
+from src.runs import write_atomically
 
 
 class Score(NamedTuple):

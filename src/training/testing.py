@@ -15,10 +15,10 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from src.metrics import case_scores, voxel_sides, voxel_tolerance
+from src.runs import Run, write_atomically
 from src.training.module import Batch, SegmentationModule
 from src.training.picture import Example, draw_example, example_slices
 from src.training.results import Score, overall_means, score_rows, subject_means, write_scores
-from src.training.run_folder import Run, write_atomically
 
 PREDICTIONS = "predictions"
 

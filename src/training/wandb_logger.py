@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from src.training.run_folder import Run
+from src.runs import Run
 
 log = logging.getLogger(__name__)
 

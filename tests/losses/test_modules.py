@@ -153,6 +153,16 @@ def test_absent_label_and_extreme_logits_stay_finite(
     assert torch.isfinite(logits.grad).all()
 
 
+@every_loss
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_logits_that_are_no_numbers_are_not_hidden(
+    kind: type[SegmentationLoss], everywhere: bool
+) -> None:
+    logits, target = torch.randn(1, 3, 4, 4, 4), torch.randint(3, (1, 4, 4, 4))
+    logits[0, :, :, 0 if not everywhere else slice(None)] = torch.nan
+    assert kind()(logits, target).isnan()
+
+
 @pytest.mark.parametrize("kind", [PCCLoss, CCCLoss])
 def test_absent_label_has_a_correlation_loss_of_one_half(kind: type[SegmentationLoss]) -> None:
     logits, target = example()

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 
 from config import CONF, register_resolvers
-from src.runs import locked
+from src.runs import locked, software_versions
 from src.sweeps import Cell
-from src.training import software_versions
 from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
 
@@ -106,7 +106,7 @@ def test_without_a_gpu_the_best_device_is_the_processor(sweep_dir: str) -> None:
 
 def test_more_than_one_machine_is_refused(sweep_dir: str) -> None:
     with pytest.raises(ValueError, match="num_nodes must be 1 with hydra/launcher=local, got 2"):
-        cells_of("seed=0", sweep_dir, "+trainer.num_nodes=2")
+        cells_of("seed=0", sweep_dir, "trainer.num_nodes=2")
 
 
 @pytest.fixture
@@ -145,6 +145,24 @@ def test_a_done_run_of_other_code_is_said(
     (cell,) = cells_of("seed=7", sweep_dir)
     assert cell.remark == f"torch: 1.0 -> {software_versions()['torch']}"
     assert not cell.refusal
+
+
+def test_a_damaged_run_is_refused_alone(
+    sweep_dir: str, done: Callable[[dict[str, str]], Path]
+) -> None:
+    folder = done(software_versions())
+    (folder / "config.yaml").write_text("{a: [")
+    damaged, other = cells_of("seed=7,8", sweep_dir)
+    assert damaged.refusal.startswith(f"{folder / 'config.yaml'} is damaged")
+    assert not other.refusal
+
+
+@pytest.mark.parametrize("name", ["plain", "a b,c=d", "quo'te\"s", "back\\slash", "ends\\"])
+def test_a_path_reaches_a_run_as_it_is(name: str) -> None:
+    plugin = sys.modules["hydra_plugins.local_launcher"]
+    override = f"hydra.run.dir={plugin.quoted(Path(name))}"
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    assert parsed.value() == name
 
 
 def test_a_run_of_other_settings_is_refused(

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def test_in_a_slurm_job_a_cell_starts_its_processes_itself() -> None:
     assert inside.environment_of(cell(), ())["SLURM_JOB_NAME"] == "bash"
 
 
-def test_devices_by_index_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"trainer.devices must be a number in a sweep, got \[2\]"):
-        device_count([2], 4)  # type: ignore[arg-type]
+@pytest.mark.parametrize("devices", [[2], 0, -2, "0,1"])
+def test_devices_that_are_no_positive_number_are_refused(devices: Any) -> None:
+    message = f"trainer.devices must be a positive number in a sweep, got {devices}; "
+    with pytest.raises(ValueError, match=re.escape(message)):
+        device_count(devices, 4)

@@ -84,6 +84,35 @@ def test_what_is_done_is_not_started_again(make: Callable[..., Cell]) -> None:
     assert record.lines == ["with other code: torch: 1 -> 2"]
 
 
+def test_other_code_is_said_where_half_of_a_cell_is_done(make: Callable[..., Cell]) -> None:
+    begun, new = (make(name, remark="torch: 1 -> 2") for name in "ab")
+    begun.folder.mkdir()
+    (begun.folder / "metrics.csv").write_text("epoch\n0\n")
+    one, record = sweep([begun, new])
+    one.run()
+    assert record.events[:2] == [("a", "goes on after epoch 1"), ("b", "starts")]
+    assert record.lines == ["with other code: torch: 1 -> 2"]
+
+
+def test_a_display_that_cannot_write_stops_nothing(make: Callable[..., Cell]) -> None:
+    class Full(Record):
+        def event(self, entry: Entry, what: str, lines: Sequence[str] = ()) -> None:
+            raise OSError("No space left on device")
+
+        def update(self, entries: Sequence[Entry]) -> None:
+            raise OSError("No space left on device")
+
+    cells = [make("a"), make("b", "kill() if first_time() else done()")]
+    one = Sweep(cells, Machine((), 2, 1, dict(os.environ)), Full())
+    assert stages(one.run()) == ["done", "done"]
+
+
+def test_a_cell_that_was_asked_to_end_is_started_once_more(make: Callable[..., Cell]) -> None:
+    one, record = sweep([make("a", "sys.exit(143) if first_time() else done()")])
+    assert stages(one.run()) == ["done"]
+    assert ("a", "was killed by SIGTERM: it is started once more") in record.events
+
+
 def test_a_cell_that_fails_does_not_stop_the_others(make: Callable[..., Cell]) -> None:
     one, record = sweep([make("a", "sys.exit('no such loss')"), make("b")], jobs=1)
     assert stages(one.run()) == ["failed", "done"]

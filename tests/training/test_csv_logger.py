@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from src.training import CsvLogger, Run
+from src.runs import Run
+from src.training import CsvLogger
 
 
 def logger_in(folder: Path) -> CsvLogger:

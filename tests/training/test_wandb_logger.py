@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import wandb
 
-from src.training import Run, finish, use_epoch_as_axis, wandb_logger
+from src.runs import Run
+from src.training import finish, use_epoch_as_axis, wandb_logger
 from src.training.wandb_logger import has_key
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import rich
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -24,6 +25,7 @@ from rich.progress import track
 from src.runs import folder_name, locked, readable
 
 if TYPE_CHECKING:
+    from src.runs import Run
     from src.sweeps import Cell
 
 # What the runs do not get from the sweep's own command.
@@ -76,8 +78,7 @@ class LocalLauncher(Launcher):
             KeyboardInterrupt: If a signal asked for an end.
         """
         from src.command import mistakes_as_user_errors
-        from src.data.parallel import available_processes
-        from src.sweeps import machine_for, work_through, write_plan
+        from src.sweeps import machine_for, own_processors, work_through, write_plan
 
         setup_globals()
         folder = Path(self.config.hydra.sweep.dir)
@@ -85,13 +86,13 @@ class LocalLauncher(Launcher):
             with mistakes_as_user_errors():
                 stack.enter_context(locked(folder))
                 jobs = self._compose(job_overrides, initial_job_idx)
-                gpus = self._gpus()
+                gpus = self._gpus() if any(may_use_gpus(job) for job in jobs) else ()
                 cells = [self._cell(job, name, gpus) for job, name in named(distinct(jobs))]
                 machine = machine_for(
                     cells,
                     n_jobs=self.n_jobs,
                     gpus=gpus,
-                    processors=available_processes(),
+                    processors=own_processors(),
                     environment={"WANDB_RUN_GROUP": self._group(), **os.environ},
                 )
                 write_plan(folder, cells, sys.argv[1:])
@@ -141,28 +142,25 @@ class LocalLauncher(Launcher):
         Raises:
             ValueError: If it cannot run on one machine, whatever that has.
         """
+        from src.runs import Run
         from src.sweeps import Cell, device_count
-        from src.training import Run
 
         trainer = job.config["trainer"]
         if trainer.get("num_nodes", 1) != 1:
             raise ValueError(
                 f"trainer.num_nodes must be 1 with hydra/launcher=local, got {trainer['num_nodes']}"
             )
-        on_gpu = trainer["accelerator"] in ("gpu", "cuda") or (
-            trainer["accelerator"] == "auto" and bool(gpus)
-        )
+        on_gpu = may_use_gpus(job) and (bool(gpus) or trainer["accelerator"] != "auto")
         processes = device_count(trainer["devices"], len(set(gpus)) if on_gpu else 1)
-        run = Run(job.folder, job.config, name, (), "")
-        changed = run.conflicts()
+        refusal, remark = said_by(Run(job.folder, job.config, name, (), ""))
         return Cell(
             name=name,
             folder=job.folder,
             command=self._command(job),
             gpus=processes if on_gpu else 0,
             processes=processes,
-            refusal=f"other settings in {job.folder}: {'; '.join(changed)}" if changed else "",
-            remark="; ".join(run.software_changes()) if run.done else "",
+            refusal=refusal,
+            remark=remark,
         )
 
     def _command(self, job: Job) -> tuple[str, ...]:
@@ -185,12 +183,34 @@ class LocalLauncher(Launcher):
 
 
 class LocalSweeper(BasicSweeper):
-    """Hydra's own sweeper, which leaves composing, and so checking, the runs to the launcher."""
+    """Hydra's own sweeper, which leaves composing, and so checking, the runs to the launcher.
+
+    Args:
+        params: Values of settings, all combinations of which are runs.
+    """
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave it to ``LocalLauncher``; for other launchers do what Hydra does."""
         if not isinstance(self.launcher, LocalLauncher):
             super().validate_batch_is_legal(batch)
+
+
+def said_by(run: "Run") -> tuple[str, str]:
+    """Return why a run must not be started, and what was other code when it was worked on."""
+    try:
+        changed, other = run.conflicts(), run.software_changes()
+    except (ValueError, OSError) as error:
+        return str(error), ""
+    refusal = f"other settings in {run.folder}: {'; '.join(changed)}" if changed else ""
+    return refusal, "; ".join(other)
+
+
+def may_use_gpus(job: Job) -> bool:
+    """Return whether a run works on GPUs where there are some."""
+    return job.config["trainer"]["accelerator"] in ("auto", "gpu", "cuda")
 
 
 def distinct(jobs: Sequence[Job]) -> list[Job]:
@@ -217,8 +237,7 @@ def named(jobs: Sequence[Job]) -> list[tuple[Job, str]]:
 
 def quoted(path: Path) -> str:
     """Return a path as a value that Hydra reads as it is, whatever is in it."""
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return QuotedString(str(path), Quote.double).with_quotes()
 
 
 def returned(job: Job, dice: float | None) -> JobReturn:

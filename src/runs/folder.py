@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,11 +23,15 @@ from typing import IO, Any, Literal
 
 import yaml
 
-from src.runs import FAILED, locked
+from src.runs.lock import locked
+from src.runs.state import FAILED, outcome
 
 # Settings that change where or how fast a run works, never its result.
 TECHNICAL = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
 PACKAGES = ("gaborseg", "torch", "pytorch-lightning", "hydra-core", "torchio", "torchmetrics")
+SOURCES = (".py", ".cpp", ".h")
+LEFTOVER = re.compile(r"\.[^.].*\.(yaml|json|csv|ckpt|md|png|gz)\.\d+")
+"""Names of the half files that a killed ``write_atomically`` leaves."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,15 @@ class Run:
 
     @property
     def identity(self) -> str:
-        """Return twelve hexadecimal digits of the folder's name and the settings that count."""
+        """Return twelve hexadecimal digits of the folder and the settings that count.
+
+        A run that has begun keeps them, wherever its folder is moved to.
+        """
+        if told := self.record().get("id"):
+            return str(told)
         settings = without_technical(self.config)
-        text = json.dumps([self.folder.name, self.name, settings], sort_keys=True, default=str)
+        place = str(self.folder.absolute())
+        text = json.dumps([place, self.name, settings], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def path(self, name: str) -> Path:
@@ -61,12 +72,20 @@ class Run:
     @property
     def done(self) -> bool:
         """Return whether the run has ended and was tested."""
-        return self.path("done.json").exists() and self.path("subjects.csv").exists()
+        return bool(outcome(self.folder))
 
     def conflicts(self) -> list[str]:
-        """Return what the run in the folder, if there is one, has set to other values."""
+        """Return what the run in the folder, if there is one, has set to other values.
+
+        Raises:
+            ValueError: If the run's configuration is damaged.
+        """
         path = self.path("config.yaml")
-        return differences(yaml.safe_load(path.read_text()), self.config) if path.exists() else []
+        try:
+            there = yaml.safe_load(path.read_text()) if path.exists() else self.config
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged; mend it, or move the folder away") from error
+        return differences(there, self.config)
 
     def check_folder(self) -> None:
         """Check that the folder is free, or holds a run of the same configuration.
@@ -89,8 +108,9 @@ class Run:
         """
         with locked(self.folder):
             self.path(FAILED).unlink(missing_ok=True)
-            for leftover in self.folder.rglob(".*.[0-9]*"):  # half files of a killed session
-                leftover.unlink()
+            for path in (*self.folder.glob(".*"), *self.folder.glob("predictions/.*")):
+                if LEFTOVER.fullmatch(path.name) and path.is_file():
+                    path.unlink()
             yield
 
     def claim(self) -> None:
@@ -107,14 +127,26 @@ class Run:
             file.write("\n")
 
     def software_changes(self) -> list[str]:
-        """Return what of code and packages is another version than in the last session."""
-        sessions = self.sessions()
-        return software_changes(sessions[-1], software_versions()) if sessions else []
+        """Return what of code and packages was another version in any session than it is now."""
+        now = software_versions()
+        changes = [line for then in self.sessions() for line in software_changes(then, now)]
+        return [*dict.fromkeys(changes)]
 
     def sessions(self) -> list[dict[str, str]]:
         """Return when and with which software the run was worked on before, oldest first."""
+        return self.record().get("sessions", [])
+
+    def record(self) -> dict[str, Any]:
+        """Return what ``run.json`` says; nothing before the run has begun.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
         path = self.path("run.json")
-        return json.loads(path.read_text())["sessions"] if path.exists() else []
+        try:
+            return dict(json.loads(path.read_text())) if path.exists() else {}
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is damaged; mend it, or move the folder away") from error
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:
@@ -130,8 +162,11 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
 
 
 def software_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """Return one ``name: old -> new`` for every version that differs between two sessions."""
-    names = ("python", *PACKAGES, "git_commit")
+    """Return one ``name: old -> new`` for every version that differs between two sessions.
+
+    What code it is, its content tells; a commit may have changed no more than a page.
+    """
+    names = ("python", *PACKAGES, "source" if "source" in old else "git_commit")
     return [
         f"{name}: {old.get(name)} -> {new.get(name)}"
         for name in names
@@ -177,6 +212,7 @@ def software_versions() -> dict[str, str]:
         "platform": platform.platform(),
         **packages,
         "git_commit": git_commit(),
+        "source": source_hash(),
     }
 
 
@@ -190,3 +226,14 @@ def git_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
+
+
+@functools.cache
+def source_hash() -> str:
+    """Return twelve hexadecimal digits of this code, committed or not."""
+    here = Path(__file__).parents[1]
+    content = hashlib.sha256()
+    for path in sorted(path for path in here.rglob("*") if path.suffix in SOURCES):
+        content.update(path.relative_to(here).as_posix().encode())
+        content.update(path.read_bytes())
+    return content.hexdigest()[:12]

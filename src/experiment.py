@@ -1,0 +1,288 @@
+"""The work of one run: data, training, best epoch, test; also what is half done already."""
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import nn
+
+from src.allocator import keep_freed_memory
+from src.command import Terminated, build, mistakes_as_user_errors
+from src.data import DataError, SegmentationData, appearance_of
+from src.layers import settle_algorithms
+from src.layers.algorithm import faster_directly
+from src.metrics import mean_dice
+from src.networks import parameter_counts
+from src.run_record import record_end, record_start, show_result, show_summary
+from src.runs import FAILED, Run, lead_these, note_failure
+from src.training import (
+    AtomicCheckpointIO,
+    Cost,
+    EpochLine,
+    EpochRow,
+    FitDecision,
+    SeedEpochs,
+    SegmentationModule,
+    StopAtNaN,
+    TestReport,
+    checkpoint_to_resume,
+    checkpoints,
+    finish,
+)
+
+log = logging.getLogger(__name__)
+
+PRIVATE = ("root", "split")
+"""What of the data's description stays in the run folder: paths, and names of subjects."""
+
+
+def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
+    """Train and test one run in its folder and return the mean test Dice in [0, 1].
+
+    Args:
+        config: The composed configuration.
+        folder: The run folder; a half-finished run of the same configuration is resumed.
+        choices: The option chosen in each group, for the run's name and tags.
+
+    Raises:
+        UserError: If anything that the user chose or brought cannot work.
+    """
+    with mistakes_as_user_errors():
+        check_settings(config)
+        run = describe_run(config, folder, choices)
+        run.check_folder()
+    if run.done:
+        log.info("This run is done; name another folder with hydra.run.dir=... to train again.")
+        return show_result(run)
+    with at_work(run):
+        return show_result(run) if run.done else _train(config, run, choices)
+
+
+@contextlib.contextmanager
+def at_work(run: Run) -> Iterator[None]:
+    """Hold the run's folder, and tell its files and its tracker how the work ended.
+
+    Raises:
+        UserError: If another process works on the run.
+    """
+    with contextlib.ExitStack() as stack:
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            with mistakes_as_user_errors():
+                stack.enter_context(run.working())
+        stack.enter_context(lead_these())  # the other processes of a distributed run
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, Exception):
+                note_failure(run.folder, error)
+            finish(exit_code=1)
+            raise
+        finish(exit_code=0)
+
+
+def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
+    started = time.time()
+    keep_freed_memory()
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    with mistakes_as_user_errors():
+        data: SegmentationData = build(config.data)
+        trainer = build_trainer(config, run, data)
+        prepare(data)
+        module = build_module(config, data)
+        exceptions = direct_layers(run)
+        settle_algorithms(module.network, trainer.strategy.root_device, exceptions)
+        if changes := run.software_changes():
+            rank_zero_only(log.warning)(f"begun with other code: {'; '.join(changes)}")
+    counts = parameter_counts(module.network)
+    rank_zero_only(run.claim)()
+    record_start(run, trainer, data, counts, choices, exceptions)
+    show_summary(counts, data, run)
+    with keyboard_interrupts(), killed_together(run, trainer):
+        _fit(trainer, module, data, run)
+        best = str(run.path("best.ckpt"))
+        trainer.test(module, data.loader("test"), ckpt_path=best, verbose=False)
+    record_end(run, trainer, time.time() - started)
+    return float(mean_dice(module.test_scores.dice))
+
+
+def check_settings(config: DictConfig) -> None:
+    """Check the numbers that nothing else checks before the training starts.
+
+    Raises:
+        ValueError: If one is out of its range; the message names it.
+    """
+    seed, epochs, rate = config.seed, config.trainer.max_epochs, config.optimizer.lr
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2^32 - 1, got {seed}")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"trainer.max_epochs must be a positive integer, got {epochs}")
+    if not isinstance(rate, float | int) or not 0 < rate < math.inf:
+        raise ValueError(f"optimizer.lr must be a positive number, got {rate}")
+
+
+def describe_run(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Run:
+    """Return the run, named by kernel, loss, learning rate and split."""
+    tags = (
+        str(choices["kernel"]),
+        str(choices["loss"]),
+        f"lr{config.optimizer.lr:.3g}",
+        f"split{config.split}",
+    )
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    group = os.environ.get("WANDB_RUN_GROUP") or choices.get("sweeps") or choices.get("experiment")
+    return Run(folder, cast(dict[str, Any], resolved), "-".join(tags), tags, str(group or "train"))
+
+
+def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Trainer:
+    """Return the Trainer with the loggers and callbacks of the configuration and of the run.
+
+    Raises:
+        ValueError: If this machine has no such accelerator.
+    """
+    loggers: list[Logger] = [build(node)(run) for node in config.logger.values()]
+    callbacks: list[Callback] = [
+        TestReport(run, lambda: affines(data)),
+        FitDecision(lambda: data.loader("validation")),
+        *(build(node) for node in config.callbacks.values()),
+        SeedEpochs(config.seed),
+        StopAtNaN(),
+        Cost(),
+        EpochLine(),
+        EpochRow(),
+        *checkpoints(run),
+    ]
+    trainer = build(config.trainer, _partial_=True, default_root_dir=str(run.folder))
+    try:
+        return trainer(logger=loggers or False, callbacks=callbacks, plugins=[AtomicCheckpointIO()])
+    except (MisconfigurationException, RuntimeError) as error:
+        accelerator = config.trainer.accelerator
+        raise ValueError(f"trainer.accelerator={accelerator} cannot be used: {error}") from error
+
+
+def affines(data: SegmentationData) -> dict[str, NDArray]:
+    """Return the affine (4, 4) of each subject of the data set, in its order."""
+    cases = zip(data.subjects, data.prepared.cases, strict=True)
+    return {subject: case.read("affine") for subject, case in cases}
+
+
+def prepare(data: SegmentationData) -> None:
+    """Check and prepare the data; of several problems, log all but the one that is raised."""
+    try:
+        data.prepare()
+    except DataError as error:
+        for line in str(error).splitlines()[1:]:
+            log.error(line)
+        raise
+
+
+def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModule:
+    """Return the module around network, loss, optimiser, schedule and decision."""
+    config = fill_in_counts(config, data)
+    network: nn.Module = build(config.network)
+    optimizer = build(config.optimizer)
+    scheduler = build(config.scheduler)
+    scheduler(optimizer(network.parameters()), total_steps=1)  # wrong values must show here
+    return SegmentationModule(
+        network=network,
+        loss=build(config.loss),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        decision=build(config.decision),
+        structures=data.structures,
+        description=describe_model(config, data),
+        infer=data.infer,
+    )
+
+
+def describe_model(config: DictConfig, data: SegmentationData) -> dict[str, Any]:
+    """Return what a checkpoint needs beside its weights, plain values, nothing of this machine."""
+    known = {key: value for key, value in data.describe().items() if key not in PRIVATE}
+    cases = dict(zip(data.subjects, data.prepared.cases, strict=True))
+    appearance = appearance_of([cases[subject] for subject in data.split.train])
+    nodes = OmegaConf.to_container(config, resolve=True)
+    return {
+        **{part: cast(dict[str, Any], nodes)[part] for part in ("network", "decision")},
+        "data": known | {"appearance": appearance.as_json()},
+    }
+
+
+def direct_layers(run: Run) -> list[str]:
+    """Return the Gabor layers that were known to be faster directly when the run began.
+
+    A table that is measured later does not change the numbers of a run that is resumed.
+    """
+    record = run.record()
+    return list(record.get("direct_layers", [])) if record else faster_directly()
+
+
+def fill_in_counts(config: DictConfig, data: SegmentationData) -> DictConfig:
+    """Return the configuration with the data's numbers of image channels and classes.
+
+    Raises:
+        ValueError: If the network is told other numbers than the data have.
+    """
+    counts = {"in_channels": data.in_channels, "num_classes": data.num_classes}
+    for key, found in counts.items():
+        told = config.network[key]
+        if told not in (None, found):
+            raise ValueError(f"network.{key} must be {found}, as in the data, got {told}")
+    filled = OmegaConf.merge(config, {"network": counts})
+    return cast(DictConfig, filled)
+
+
+def _fit(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, run: Run) -> None:
+    resume = checkpoint_to_resume(run.folder)
+    if resume is not None:
+        rank_zero_only(log.info)(f"Resuming from {resume}")
+    trainer.fit(
+        module,
+        data.loader("train"),
+        data.loader("validation"),
+        ckpt_path=None if resume is None else str(resume),
+    )
+
+
+@contextlib.contextmanager
+def keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM, which Lightning turns into exits, interrupt as usual."""
+    try:
+        yield
+    except SIGTERMException as error:
+        raise Terminated from error
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+
+
+@contextlib.contextmanager
+def killed_together(run: Run, trainer: pl.Trainer) -> Iterator[None]:
+    """End a distributed run as killed, not as failed, if another of its processes was killed.
+
+    The other processes see no more than a lost connection; that is not the error to report.
+    """
+    try:
+        yield
+    except Exception:
+        others = getattr(trainer.strategy.launcher, "procs", [])
+        if others:
+            time.sleep(1)  # its connections are closed a moment before it has ended
+        if any((process.poll() or 0) < 0 for process in others):
+            log.error("another process of this run was killed")
+            for process in others:
+                process.kill()
+                process.wait()
+            run.path(FAILED).unlink(missing_ok=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise

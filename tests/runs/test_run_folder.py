@@ -1,0 +1,113 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from src.runs import Run, software_versions, write_atomically
+from src.runs.folder import differences, software_changes
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run", {"seed": 0, "logger": {"a": 1}}, "name", ("tag",), "group")
+
+
+def test_a_folder_is_claimed_once_and_recognised_again(run: Run) -> None:
+    run.claim()
+    run.check_folder()
+    run.claim()
+    assert (run.folder / "config.yaml").read_text() == "seed: 0\nlogger:\n  a: 1\n"
+
+
+def test_other_settings_are_refused_by_name(run: Run) -> None:
+    run.claim()
+    with pytest.raises(FileExistsError, match="seed: 0 -> 1"):
+        replace(run, config={"seed": 1}).check_folder()
+
+
+def test_settings_that_decide_nothing_may_change(run: Run) -> None:
+    run.claim()
+    replace(run, config={"seed": 0, "logger": {}}).check_folder()
+
+
+def test_differences_name_nested_keys() -> None:
+    old, new = {"a": {"b": 1, "c": [1, 2]}}, {"a": {"b": 2, "c": [1, 2]}, "d": None}
+    assert differences(old, new) == ["a.b: 1 -> 2"]
+
+
+def test_the_identity_depends_on_choices_and_folder(run: Run, tmp_path: Path) -> None:
+    assert run.identity == replace(run).identity
+    assert run.identity != replace(run, folder=tmp_path / "elsewhere" / "run").identity
+    assert run.identity != replace(run, config={"seed": 1}).identity
+
+
+def test_a_run_that_has_begun_keeps_its_identity_where_it_is_moved_to(
+    run: Run, tmp_path: Path
+) -> None:
+    run.claim()
+    run.write_json("run.json", {"id": run.identity})
+    moved = replace(run, folder=run.folder.rename(tmp_path / "moved"))
+    assert moved.identity == run.identity
+
+
+def test_half_files_of_a_killed_session_are_removed_and_nothing_else(run: Run) -> None:
+    names = (".metrics.csv.4711", "predictions/.sub-01.nii.gz.4711")
+    others = (".coverage.host.1234", ".notes.2024", "deeper/.metrics.csv.12", ".venv.json.3/x")
+    for name in (*names, *others):
+        run.path(name).parent.mkdir(parents=True, exist_ok=True)
+        run.path(name).touch()
+    with run.working():
+        assert not any(run.path(name).exists() for name in names)
+        assert all(run.path(name).exists() for name in others)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "run.json"])
+def test_a_damaged_record_is_named(run: Run, name: str) -> None:
+    run.claim()
+    run.path(name).write_text("{a: [")
+    with pytest.raises(ValueError, match=f"{name} is damaged"):
+        assert run.conflicts() or run.sessions()
+
+
+def test_code_is_other_code_if_its_content_differs_whatever_the_commit() -> None:
+    old = {"python": "3.11", "git_commit": "a", "source": "1"}
+    assert software_changes(old, {**old, "git_commit": "b"}) == []
+    assert software_changes(old, {**old, "source": "2"}) == ["source: 1 -> 2"]
+    before = {"python": "3.11", "git_commit": "a"}
+    assert software_changes(before, {**old, "git_commit": "b"}) == ["git_commit: a -> b"]
+
+
+def test_every_session_counts_not_the_last_alone(run: Run) -> None:
+    run.claim()
+    now = software_versions()
+    run.write_json("run.json", {"sessions": [now | {"torch": "1.0"}, now]})
+    assert run.software_changes() == [f"torch: 1.0 -> {now['torch']}"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail() -> None:
+        with write_atomically(path) as file:
+            file.write("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_is_done_when_its_scores_and_its_last_file_are_there(run: Run) -> None:
+    run.claim()
+    run.write_json("done.json", {"test_dice": 0.5})
+    assert not run.done
+    run.path("subjects.csv").touch()
+    assert run.done
+    run.path("done.json").write_text("{")
+    assert not run.done
+
+
+def test_the_identity_ignores_settings_that_decide_nothing(run: Run) -> None:
+    assert run.identity == replace(run, config={"seed": 0, "logger": {}}).identity
