@@ -38,17 +38,16 @@ from src.data.segmentation import fill_cache
 from src.inference.archive import read_settings
 from src.label_maps import find_pairs, score_pairs, structures_of
 from src.metrics import case_scores, voxel_sides, voxel_tolerance
-from src.trained import ModelError, TrainedModel, load_trained
+from src.trained import ModelError, TrainedModel, choose_device, load_trained
 from src.training import (
     Score,
     overall_means,
     score_rows,
     scores_table,
-    software_versions,
     write_label_map,
     write_scores,
 )
-from src.training.run_folder import write_atomically
+from src.runs import software_versions, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -260,19 +259,6 @@ def targets(node: Any) -> Iterator[Any]:
         yield node["_target_"]
     for value in values:
         yield from targets(value)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that is meant; ``auto`` is the GPU if there is one.
-
-    Raises:
-        ValueError: There is no such device.
-    """
-    try:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return device if name == "auto" else torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={name} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 if __name__ == "__main__":

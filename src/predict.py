@@ -38,7 +38,7 @@ from src.inference import (
     find_scans,
     segment_all,
 )
-from src.trained import load_trained
+from src.trained import choose_device, load_trained
 
 log = logging.getLogger(__name__)
 
@@ -111,23 +111,6 @@ def checkpoint_files(paths: Sequence[Path]) -> list[Path]:
         if found.count(path) > 1:
             raise ModelError(f"{path} must be named once")
     return found
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that is meant: ``auto`` is the GPU if there is one.
-
-    Raises:
-        ValueError: There is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"device must be auto, cpu or cuda, got {name}: {reason}") from error
-    return device
 
 
 def load_model(path: Path, device: torch.device) -> Model:

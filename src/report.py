@@ -42,7 +42,8 @@ from src.networks import VNetDS, parameter_counts
 from src.report_pictures import Shown, choose_subject, kernel_drawings, subject_drawing
 from src.sweeps import read_plan
 from src.sweeps.plan import PLAN
-from src.training.run_folder import TECHNICAL, write_atomically
+from src.runs import write_atomically
+from src.runs.folder import TECHNICAL
 from src.wandb_summary import NONE, check_mode, log_summary
 
 log = logging.getLogger(__name__)

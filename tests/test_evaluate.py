@@ -14,7 +14,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from config import CONF, compose_config
-from src import train as training
+from src import experiment as training
 from src.command import UserError
 from src.evaluate import evaluate
 from src.label_maps import find_pairs
@@ -247,7 +247,7 @@ def test_maps_that_do_not_belong_together_are_named(
         (["run=/nowhere"], "/nowhere/best.ckpt is missing"),
         (["run=a", "part=half"], "part must be train, validation, test, all, got half"),
         (["run=a", "tolerance=-1"], "tolerance must be a number of 0 mm or more, got -1"),
-        (["run=a", "device=moon"], "device=moon cannot be used"),
+        (["run=a", "device=moon"], "device must be auto, cpu or cuda, got moon"),
     ],
 )
 def test_mistakes_are_one_line(overrides: list[str], message: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from distorted_cohort import phantom, write_distorted_cohort
 from src.data.scans import read_scan
 from src.predict import predict
 from src.prepare import prepare
-from src.train import train
+from src.experiment import train
 from tiny_run import tiny_overrides
 
 CHOICES = {"kernel": "conventional", "loss": "pcc", "experiment": "smoke"}
