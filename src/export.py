@@ -26,17 +26,22 @@ from src.inference import (
     read_exported,
     require_onnx,
     smooth_noise,
+    whole_file,
     write_onnx,
     write_torch_export,
 )
-from src.trained import TrainedModel, load_trained
 from src.runs import software_versions
+from src.trained import TrainedModel, load_trained
 
 log = logging.getLogger(__name__)
 
 FORMATS = {"onnx": (".onnx", write_onnx), "torch_export": (".pt2", write_torch_export)}
 MOST_LOGITS, LEAST_LABELS = 1e-4, 0.9999
 """How far logits may be apart, and the share of voxels whose labels must agree."""
+
+
+class DifferenceError(Exception):
+    """An exported file does not compute what its checkpoint does."""
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="export")
@@ -49,7 +54,7 @@ def main(config: DictConfig) -> None:
 
 
 def export(config: DictConfig) -> bool:
-    """Export as configured; return whether the file agrees with the checkpoint.
+    """Export as configured; return whether the file agrees with the checkpoint, and stays.
 
     Raises:
         UserError: The checkpoint or a setting cannot be used, or a file is in the way.
@@ -68,29 +73,33 @@ def export(config: DictConfig) -> bool:
             raise ValueError(f"output must end in {ending}, got {path}")
         if path.exists() and not config.overwrite:
             raise FileExistsError(f"output {path} exists: name another, or overwrite=true")
-    decision = type(trained.decision).__name__
-    metadata = metadata_of(trained.data, decision, size, software_versions())
-    program = exported_program(
-        Deployed(trained.network, trained.decision), (1, len(trained.channels), *size)
-    )
-    write(path, program, metadata)
+    metadata = metadata_of(trained.data, trained.decision, size, software_versions())
+    shape = (1, len(trained.channels), *size)
+    program = exported_program(Deployed(trained.network, trained.decision), shape)
+    try:
+        with whole_file(path) as unproved:
+            write(unproved, program, metadata)
+            if config.verify and not verify(trained, unproved, shape):
+                raise DifferenceError
+    except DifferenceError:
+        log.error(f"{path} was not written")
+        return False
     megabytes = path.stat().st_size / 1e6
     log.info(f"Written to {path} ({megabytes:.0f} MB, {time.perf_counter() - started:.0f} s)")
-    return not config.verify or verify(trained, path, (1, len(trained.channels), *size))
+    return True
 
 
 def size_of(told: int | None, trained: TrainedModel) -> tuple[int, ...]:
-    """The size of the volumes that the file will take.
+    """The size of the volumes that the file will take; along a shorter axis, the axis.
 
     Raises:
-        ValueError: It is not positive, or more than 1024.
+        ValueError: It is not positive, or more than the prepared volumes have.
     """
-    if told is None:
-        patch: int | None = trained.data.get("patch_size")
-        return trained.size if patch is None else (patch,) * 3
-    if not 1 <= told <= 1024:
-        raise ValueError(f"size must be 1..1024, got {told}")
-    return (told,) * 3
+    longest = max(trained.size)
+    if told is not None and not 1 <= told <= longest:
+        raise ValueError(f"size must be 1..{longest}, as large as in training, got {told}")
+    side = told or trained.data.get("patch_size") or longest
+    return tuple(min(side, length) for length in trained.size)
 
 
 def verify(trained: TrainedModel, path: Path, shape: Sequence[int]) -> bool:

@@ -124,12 +124,11 @@ def load_model(path: Path, device: torch.device) -> Model:
 
         return load_exported(path, device)
     trained = load_trained(path, device)
-    network, scores = trained.network, trained.decision.scores
     try:
         facts = facts_of(trained.data)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Model(path, facts, lambda image: scores(network(image)))
+    return Model(path, facts, trained.network, trained.decision.scores)
 
 
 def record_of(files: Sequence[Path], segmenter: Segmenter, config: DictConfig) -> dict[str, Any]:

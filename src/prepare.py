@@ -35,6 +35,7 @@ from src.data.preparation import (
     contact_sheets,
     discover,
     inspect_all,
+    lost_structures,
     read_mapping,
     take_stock,
     write_description,
@@ -126,6 +127,11 @@ def write(
     about = {"name": config.name or Path(config.input).stem or "scans"}
     about |= {"credit": config.credit, "licence": config.licence}
     write_description(output, recipe, survey.cases, survey.inspections, about)
+    for name, subjects in lost_structures(output, survey.cases).items():
+        log.warning(
+            f"note: {name} is too small for {recipe.size}³ voxels in {len(subjects)} scans, "
+            f"{subjects[0]} first: a larger size= keeps it"
+        )
     for note in survey.notes():
         log.warning(f"note: {note}")
     log.info(

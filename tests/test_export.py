@@ -3,14 +3,17 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
 from config import CONF
+from distorted_cohort import phantom, write_distorted_cohort
 from src.command import UserError
 from src.export import export, size_of, verify
-from src.predict import load_model
+from src.predict import load_model, predict
 from src.trained import load_trained
 from tiny_model import description, write_checkpoint
 
@@ -61,7 +64,20 @@ def test_a_file_that_differs_from_its_checkpoint_is_told(
 def test_predict_takes_the_file(program: Path) -> None:
     model = load_model(program, torch.device("cpu"))
     assert model.fixed_size == model.facts.size == (16, 16, 16)
-    assert model.scores(torch.zeros(1, 1, 16, 16, 16)).shape == (1, 4, 16, 16, 16)
+    assert model.logits(torch.zeros(1, 1, 16, 16, 16)).shape == (1, 4, 16, 16, 16)
+
+
+def test_an_onnx_file_is_verified_and_segments_scans(run: Export, tmp_path: Path) -> None:
+    scans = write_distorted_cohort(tmp_path / "scans", [phantom])
+    model, segmented = tmp_path / "model.onnx", tmp_path / "segmented"
+    assert run(f"output={model}")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        places = [f"checkpoint={model}", f"input={scans}", f"output={segmented}"]
+        assert predict(compose("predict", [*places, "device=cpu"])) == []
+    scan = nib.load(scans / "sub-01" / "anat" / "sub-01_T1w.nii.gz")
+    labels = nib.load(segmented / "sub-01" / "anat" / "sub-01_dseg.nii.gz")
+    assert labels.shape == scan.shape
+    assert len(np.unique(labels.dataobj)) > 1
 
 
 @pytest.mark.parametrize(
@@ -69,7 +85,8 @@ def test_predict_takes_the_file(program: Path) -> None:
     [
         ("format=tflite", "format must be onnx or torch_export, got tflite"),
         ("output=model.pt2", "output must end in .onnx, got model.pt2"),
-        ("size=0", "size must be 1..1024, got 0"),
+        ("size=0", r"size must be 1\.\.16, as large as in training, got 0"),
+        ("size=24", r"size must be 1\.\.16, as large as in training, got 24"),
         ("checkpoint=none.ckpt", "none.ckpt is missing"),
     ],
 )
@@ -85,9 +102,21 @@ def test_a_file_is_not_overwritten_unless_told(run: Export, tmp_path: Path) -> N
     assert (tmp_path / "model.onnx").read_text() == "mine"
 
 
+def test_a_file_that_fails_verification_replaces_nothing(
+    run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.export.verify", lambda *_: False)
+    (tmp_path / "model.pt2").write_text("good")
+    assert not run("format=torch_export", f"output={tmp_path / 'model.pt2'}", "overwrite=true")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["good"]
+
+
 def test_the_size_is_that_of_training_or_of_its_patches_or_as_told(checkpoint: Path) -> None:
     trained = load_trained(checkpoint)
     assert size_of(None, trained) == (16, 16, 16)
-    assert size_of(24, trained) == (24, 24, 24)
+    assert size_of(12, trained) == (12, 12, 12)
     patched = dataclasses.replace(trained, data=trained.data | {"patch_size": 8})
     assert size_of(None, patched) == (8, 8, 8)
+    flat = dataclasses.replace(patched, size=(16, 12, 6))
+    assert size_of(None, flat) == (8, 8, 6)
+    assert size_of(16, flat) == (16, 12, 6)

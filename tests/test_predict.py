@@ -122,16 +122,86 @@ def test_a_bad_scan_does_not_stop_the_others(run: Run, cohort: Path, tmp_path: P
     assert (tmp_path / "out" / "b_dseg.nii.gz").exists()
 
 
+def at_one(value: float) -> np.ndarray:
+    voxels = np.arange(1000, dtype=np.float32).reshape(10, 10, 10)
+    voxels[5, 5, 5] = value
+    return voxels
+
+
+def test_every_fault_is_a_row_and_the_good_scan_is_segmented(
+    run: Run, cohort: Path, tmp_path: Path
+) -> None:
+    bad, good = tmp_path / "in", next(cohort.rglob("sub-01_T1w.nii.gz"))
+    bad.mkdir()
+    (bad / "cut_T1w.nii.gz").write_bytes(good.read_bytes()[:-50])
+    (bad / "empty_T1w.nii").touch()
+    (bad / "gone_T1w.nii").symlink_to(bad / "nowhere.nii")
+    for name, voxels, affine, unit in (
+        ("nan", at_one(np.nan), np.eye(4), "mm"),
+        ("constant", np.ones((9, 9, 9)), np.eye(4), "mm"),
+        ("many", np.ones((4, 4, 4, 3)), np.eye(4), "mm"),
+        ("slice", np.arange(100.0).reshape(10, 10, 1), np.eye(4), "mm"),
+        ("small", at_one(0), np.diag([50.0, 50, 50, 1]), "micron"),
+        ("twice", at_one(0), np.eye(4), "mm"),
+    ):
+        image = nib.Nifti1Image(voxels, affine)
+        image.header.set_xyzt_units(unit)
+        nib.save(image, bad / f"{name}_T1w.nii")
+    (bad / "twice_T1w.nii.gz").symlink_to(good)
+    (bad / "whole_T1w.nii.gz").symlink_to(good)
+    run(f"input={bad}")
+    told = {row["scan"]: row["problem"] for row in table(tmp_path / "out")}
+    for name, problem in {
+        "constant": "must not be constant, got 1.0 in every voxel",
+        "cut": "is truncated or not a readable image",
+        "empty": "is truncated or not a readable image: it is empty",
+        "gone": "is a symbolic link that leads to no file",
+        "many": "must have 3 dimensions, got 4",
+        "nan": "must be finite, got 1 NaN or Inf",
+        "slice": "must have several slices, got shape (10, 10, 1)",
+        "small": "must be in millimetres, got micrometres",
+        "twice": "must have one image of the channel T1w, got twice_T1w.nii, twice_T1w.nii.gz",
+    }.items():
+        assert problem in told.pop(name)
+    assert told == {"whole": ""}
+
+
 def test_what_is_done_is_not_done_again(run: Run, tmp_path: Path) -> None:
     run()
     label_map = tmp_path / "out" / "sub-02" / "anat" / "sub-02_dseg.nii.gz"
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.nii.gz")}
+    before = times(tmp_path / "out")
     label_map.unlink()
     assert run() == []
-    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.nii.gz")}
+    after = times(tmp_path / "out")
     assert {path for path in after if after[path] != before[path]} == {label_map}
-    assert run("overwrite=true") == []
-    assert all(path.stat().st_mtime_ns > after[path] for path in after)
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.nii.gz")}
+
+
+def test_results_of_another_model_are_replaced_once(run: Run, tmp_path: Path) -> None:
+    run()
+    before = times(tmp_path / "out")
+    other = write_checkpoint(tmp_path / "other.ckpt", description("conventional"), seed=1)
+    assert run(f"checkpoint={other}", "overwrite=true") == []
+    replaced = times(tmp_path / "out")
+    assert all(replaced[path] > before[path] for path in before)
+    assert run(f"checkpoint={other}", "overwrite=true") == []
+    assert times(tmp_path / "out") == replaced
+
+
+def test_a_corrected_label_map_stays_when_more_is_asked_for(
+    run: Run, cohort: Path, tmp_path: Path
+) -> None:
+    run(f"input={cohort / 'sub-01'}")
+    label_map = tmp_path / "out" / "anat" / "sub-01_dseg.nii.gz"
+    row = table(tmp_path / "out")
+    label_map.write_bytes(b"corrected")
+    assert run(f"input={cohort / 'sub-01'}", "overlay=true") == []
+    assert label_map.read_bytes() == b"corrected"
+    assert label_map.with_name("sub-01_overlay.png").exists()
+    assert table(tmp_path / "out") == row
 
 
 def test_results_of_other_models_are_not_touched(run: Run, tmp_path: Path) -> None:

@@ -203,6 +203,7 @@ FAULTS: list[tuple[str, str, Fault, str]] = [
     ("no spacing", IMAGE, pixdim(2, 0, 2), "must have a positive spacing, got (2, 0, 2)"),
     ("NaN spacing", IMAGE, pixdim(2, np.nan, 2), "must have a positive spacing, got (2, nan, 2)"),
     ("micrometres", IMAGE, save(ramp(), AFFINE * 1000), "must have voxels of 0.01 to 100 mm"),
+    ("unit", IMAGE, lambda p: header(p, xyzt_units=3), "must be in millimetres, got micrometres"),
     ("singular affine", IMAGE, singular, "must have an invertible affine"),
     ("NaN affine", IMAGE, lambda p: header(p, srow_x=[np.nan] * 4), "must have an invertible"),
     ("two affines", IMAGE, two_forms, "has a qform and an sform that disagree, by up to 28 mm"),
@@ -346,6 +347,29 @@ def test_structures_that_nobody_has_are_told(
     assert "hippocampus" not in caplog.text
 
 
+def test_structures_too_small_for_the_size_are_told(
+    prepare: Prepare, source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(at_one(boxes(), 53))(source / "b_seg.nii.gz")
+    for _ in range(2):  # also of scans that are prepared already
+        caplog.clear()
+        prepare(size=8)
+        assert "label_53 is too small for 8³ voxels in 1 scans, sub-b first" in caplog.text
+        assert "label_17 is too small" not in caplog.text
+
+
+def test_volumes_of_a_sheared_scan_are_those_of_its_voxels(
+    prepare: Prepare, source: Path, tmp_path: Path
+) -> None:
+    sheared = AFFINE.copy()
+    sheared[1, 2] = 1.5
+    for path in source.iterdir():
+        save(nib.load(path).get_fdata(), sheared)(path)
+    prepare()
+    row = table(tmp_path / "out" / "scans.csv")[0]
+    assert float(row["label_17_mm3"]) == pytest.approx(3 * 4 * 5 * 10, abs=1e-3)
+
+
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -366,11 +390,11 @@ def test_what_was_interrupted_goes_on(
     prepare(output=str(tmp_path / "whole"))
     real = entry.write_subjects.__globals__["write_scan"]
 
-    def write_scan(folder: Path, recipe: Any, case: Any) -> None:
+    def write_scan(folder: Path, recipe: Any, case: Any) -> list[str]:
         if case.subject == "sub-c":
             (folder / "half").touch()
             raise KeyboardInterrupt
-        real(folder, recipe, case)
+        return real(folder, recipe, case)
 
     monkeypatch.setitem(entry.write_subjects.__globals__, "write_scan", write_scan)
     with pytest.raises(KeyboardInterrupt):

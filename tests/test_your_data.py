@@ -5,17 +5,55 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 
 from config import CONF, compose_config
-from distorted_cohort import phantom, write_distorted_cohort
+from distorted_cohort import phantom, random_grid, write_distorted_cohort, write_scan
+from src.data import Folder, appearance_of
 from src.data.scans import read_scan
+from src.data.segmentation import fill_cache
+from src.experiment import train
+from src.inference import Model, Segmenter, facts_of, find_scans
+from src.inference.inputs import read_images
 from src.predict import predict
 from src.prepare import prepare
-from src.experiment import train
 from tiny_run import tiny_overrides
 
+CT_AND_MR = np.array([[-1000.0, 40.0, 55.0, 70.0], [0.0, 300.0, 500.0, 200.0]])
+"""Intensity of air, egg, ball and box in each of two channels."""
 CHOICES = {"kernel": "conventional", "loss": "pcc", "experiment": "smoke"}
+
+
+def write_two_channels(root: Path) -> Path:
+    """Write scans of a CT and an MR of different intensities, a twentieth of a voxel apart."""
+    for number, code in enumerate(("RAS", "LIA", "PIR")):
+        rng = np.random.default_rng(number)
+        grid = random_grid(rng, code, (66, 78, 86), (4.0, 6.0), (12, 30))
+        _, labels = phantom(grid.world())
+        write_scan(root / f"p{number}_seg.nii.gz", labels, grid.affine)
+        for channel, levels in zip(("CT", "MR"), CT_AND_MR, strict=True):
+            voxels = (levels[labels] + rng.normal(0, 5, labels.shape)).astype(np.float32)
+            affine = grid.affine + (0.2 * np.eye(4, k=3) if channel == "MR" else 0)
+            write_scan(root / f"p{number}_{channel}.nii.gz", voxels, affine)
+    return root
+
+
+def test_predict_sees_of_several_channels_what_was_trained_on(tmp_path: Path) -> None:
+    scans = write_two_channels(tmp_path / "scans")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        places = [f"input={scans}", f"output={tmp_path / 'prepared'}"]
+        prepare(compose("prepare", [*places, "channels=[CT,MR]", "size=24", "processes=0"]))
+    dataset = Folder(tmp_path / "prepared", tmp_path / "cache").dataset()
+    cases = fill_cache(tmp_path / "cache", dataset)
+    looks = appearance_of(cases).as_json()
+    data = {"channels": ["CT", "MR"], "size": [24] * 3, "spacing": [4.0] * 3, "appearance": looks}
+    facts = facts_of({"structures": list(dataset.structures), **data})
+    segmenter = Segmenter([Model(tmp_path / "model", facts, torch.square, torch.square)])
+    for scan, case in zip(find_scans([scans], ["CT", "MR"]), cases, strict=True):
+        images = read_images(scan.files)
+        seen, *_ = segmenter.prepare(images.voxels, images.affine)
+        torch.testing.assert_close(seen, torch.tensor(case.read("image")), rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -23,8 +23,8 @@ from src.data.cases import Case, DataError
 
 log = logging.getLogger(__name__)
 
-PREPARATION = 1
-"""Version of the preparation: raise it when the prepared arrays change."""
+PREPARATION = 2
+"""Version of the preparation: raise it when the prepared arrays or the checks change."""
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:

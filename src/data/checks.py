@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,13 +70,26 @@ def checked_label(path: Path, num_structures: int) -> tuple[NDArray[np.uint8], N
     return labels.astype(np.uint8), scan.affine
 
 
+def check_orientation(path: Path, affine: NDArray) -> None:
+    """Check that a scan's axes run towards right, anterior, superior: those of prepared scans do.
+
+    Raises:
+        ScanError: They do not.
+    """
+    axes = "".join(nib.orientations.aff2axcodes(affine))
+    if axes != "RAS":
+        problem = f"must have its axes towards right, anterior, superior (RAS), got {axes}"
+        raise ScanError(path, f"{problem}: prepare the data with src.prepare", "use src.prepare")
+
+
 def checked_case(case: Case, num_structures: int) -> dict[str, NDArray]:
     """The prepared arrays of a case: image (C, *S), label (*S), affine (4, 4).
 
     Raises:
-        DataError: A file is unfit, or the files of the case do not share one grid.
+        DataError: A file is unfit, the files of the case do not share one grid, or it is turned.
     """
     label, affine = checked_label(case.label, num_structures)
+    check_orientation(case.label, affine)
     channels = []
     for path in case.images:
         image, image_affine = checked_image(path)

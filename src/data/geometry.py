@@ -158,8 +158,8 @@ def to_prepared(
 ) -> tuple[Tensor, PreparedGrid]:
     """An image (..., D, H, W) on a cube of ``size`` voxels a side, float32, and the cube's grid.
 
-    What lies outside the scan becomes 0, as in the paper, or the minimum of the image where that is
-    below 0 (air in a CT).
+    What lies outside the scan becomes 0, as in the paper, or the minimum of the channel where that
+    is below 0 (air in a CT).
     """
     depth, height, width = image.shape[-3:]
     shape, affine = (depth, height, width), np.asarray(affine, dtype=np.float64)
@@ -168,8 +168,9 @@ def to_prepared(
         linear_weights(where, length, width=max(0.0, step**2 - 1) ** 0.5)
         for where, (step, _, length) in zip(grid.prepared_centres(), grid.lines, strict=True)
     ]
-    lowest = min(0.0, float(image.min()))
-    cube = resample(image.float() - lowest, weights) + lowest
+    image = image.float()
+    lowest = image.amin(dim=(-3, -2, -1), keepdim=True).clamp(max=0)
+    cube = resample(image - lowest, weights) + lowest
     return grid.canonical(cube).contiguous(), grid
 
 

@@ -26,6 +26,8 @@ MAX_COMPRESSION = 1100
 CHUNK = 2**20
 SPACINGS = (0.01, 100)
 """Shortest and longest distance of two voxels, mm: beyond them the unit is another one."""
+OTHER_UNITS = {1: "metres", 3: "micrometres"}
+"""NIfTI's codes of lengths that are no millimetres; 0 says nothing, and means millimetres."""
 LEAST_VOLUME = 0.01
 """Of a voxel, as a share of a box of the same edges: less is taken for flat."""
 WORLD_OF_ITK = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -107,10 +109,12 @@ def is_scan(path: Path) -> bool:
 def scan_stem(path: Path) -> str:
     """The name of a scan's file without its ending.
 
-    >>> scan_stem(Path("sub-01_T1w.nii.gz"))
-    'sub-01_T1w'
+    >>> scan_stem(Path("sub-01_T1w.nii.gz")), scan_stem(Path("SUB-01.NII.GZ"))
+    ('sub-01_T1w', 'SUB-01')
     """
-    return path.name.removesuffix(".gz").rpartition(".")[0]
+    name = path.name.lower()
+    endings = [ending for ending in FORMATS if name.endswith(ending)] or [path.suffix]
+    return path.name[: len(path.name) - max(map(len, endings))]
 
 
 def read_scan(path: Path) -> Scan:
@@ -211,11 +215,18 @@ def open_with_nibabel(path: Path) -> Header:
 
 
 def placement_of(path: Path, volume: Any) -> Placement:
-    """Where a header of nibabel's puts its scan."""
+    """Where a header of nibabel's puts its scan.
+
+    Raises:
+        ScanError: It is not in millimetres.
+    """
     affine = np.asarray(volume.affine, dtype=np.float64)
     header = volume.header
     if not isinstance(header, nib.Nifti1Header):
         return Placement(affine, tuple(map(float, header.get_zooms()[:3])))
+    if unit := OTHER_UNITS.get(int(header["xyzt_units"]) & 7):
+        remedy = "convert it to millimetres, or correct the unit in its header"
+        raise ScanError(path, f"must be in millimetres, got {unit}", remedy)
     with nib.openers.ImageOpener(str(path)) as file:  # nibabel repairs what it does not like
         raw = type(header).from_fileobj(file, check=False)
     qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]

@@ -11,6 +11,7 @@ from src.inference.exporting import (
 )
 from src.inference.inputs import ScanFiles, find_scans
 from src.inference.model import Facts, Model, facts_of
+from src.inference.outputs import whole_file
 from src.inference.results import Results, digest
 from src.inference.segmenter import Segmentation, Segmenter
 from src.inference.verification import Difference, difference, smooth_noise
@@ -42,6 +43,7 @@ __all__ = [
     "require_onnx",
     "segment_all",
     "smooth_noise",
+    "whole_file",
     "write_onnx",
     "write_torch_export",
 ]

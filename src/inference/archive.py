@@ -1,9 +1,10 @@
 """Reading a checkpoint that a stranger may have made: tensors and plain values, nothing else."""
 
+import os
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any
 
 import torch
 import yaml
@@ -45,13 +46,25 @@ def check_archive(path: Path) -> None:
     """
     if not path.is_file():
         raise ModelError(f"{path} is missing: a checkpoint is a model file or a run folder")
+    with path.open("rb") as file:
+        check_zip(file, str(path))
+
+
+def check_zip(file: IO[bytes], name: str) -> None:
+    """Check that an open file is an archive that does not grow when it is read.
+
+    Raises:
+        ModelError: It is not; the message calls it by its name.
+    """
+    length = file.seek(0, os.SEEK_END)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise ModelError(f"{path} is damaged or not a checkpoint of src.train") from error
-    if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ModelError(f"{path} must not be compressed: no checkpoint of src.train is")
+        raise ModelError(f"{name} is damaged or not a checkpoint of src.train") from error
+    if sum(entry.file_size for entry in entries) > length:
+        raise ModelError(f"{name} must not be compressed: no checkpoint of src.train is")
+    file.seek(0)
 
 
 def is_weight(item: tuple[object, object]) -> bool:

@@ -2,16 +2,18 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from src.data import DataError
 from src.inference.inputs import Images, ScanFiles, read_images
 from src.inference.outputs import write_labels, write_probabilities
 from src.inference.overlay import draw_overlay
-from src.inference.results import SOURCE, ResultFiles, Results, digest
+from src.inference.results import SOURCE, Results, Work, digest
 from src.inference.segmenter import Segmentation, Segmenter
 
 log = logging.getLogger(__name__)
@@ -40,24 +42,37 @@ def segment_all(
     for number, scan in enumerate(scans, start=1):
         progress = f"[{number}/{len(scans)}] {scan.name}"
         try:
-            line = "done before" if results.is_done(scan) else segment_one(segmenter, scan, results)
+            work = work_on(scan, results)
+            line = segment_one(segmenter, scan, results, work) if work.write else "done before"
         except FAILURES as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             problems.append(Problem(scan.name, reason))
-            if not isinstance(error, FileExistsError):
-                results.add(scan.name, {"problem": reason, "warnings": ""}, {})
+            results.add_problem(scan, reason)
             line = f"not segmented: {reason}"
         log.info("%s: %s", progress, line)
     return problems
 
 
-def segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results) -> str:
+def work_on(scan: ScanFiles, results: Results) -> Work:
+    """What is to be done for a scan.
+
+    Raises:
+        DataError: The names of its files tell already that it cannot be segmented.
+        FileExistsError: A file is in the way.
+    """
+    if scan.problem:
+        raise DataError(scan.problem)
+    return results.work_on(scan)
+
+
+def segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results, work: Work) -> str:
     """Segment a scan and write its results; returns what there is to say about it.
 
-    The label map is written last: where it is, everything is.
+    The label map is written last: where it is, everything is. If it is there already, it stays,
+    and its row in the table with it.
     """
     started = time.perf_counter()
-    images = read_images(scan.files)
+    images = read_images(scan.files, segmenter.facts.forms)
     found = segmenter(images.voxels, images.affine)
     volumes = volumes_of(found, images, results.structures)
     warnings = "; ".join([*images.doubts, *found.warnings])
@@ -70,10 +85,11 @@ def segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results) -> str:
         "field_of_view_mm": found.grid.spacing * found.grid.size,
         SOURCE: digest(*scan.files),
     }
-    results.add(scan.name, values, volumes)
-    files = results.files_of(scan)
-    write_extras(files, scan, images, found, volumes, overwrite=results.overwrite)
-    write_labels(files.labels, found.labels, scan.files[0], images.affine)
+    for path in work.remove:
+        path.unlink()
+    if "labels" in work.write:
+        results.add(scan.name, values, volumes)
+    write_results(work.write, scan, images, found, volumes)
     seconds = time.perf_counter() - started
     present = sum(volume > 0 for volume in volumes.values())
     line = (
@@ -82,21 +98,21 @@ def segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results) -> str:
     return f"{line}; look at it: {warnings}" if warnings else line
 
 
-def write_extras(
-    files: ResultFiles,
+def write_results(
+    paths: Mapping[str, Path],
     scan: ScanFiles,
     images: Images,
     found: Segmentation,
     volumes: dict[str, float],
-    *,
-    overwrite: bool,
 ) -> None:
-    """Write what is wanted besides the label map and not there yet."""
-    if files.probabilities and (overwrite or not files.probabilities.exists()):
-        write_probabilities(files.probabilities, found.scores, found.grid, scan.files[0])
-    if files.overlay and (overwrite or not files.overlay.exists()):
+    """Write the results of a scan that have a path, the label map last."""
+    if path := paths.get("probabilities"):
+        write_probabilities(path, found.scores, found.grid, scan.files[0])
+    if path := paths.get("overlay"):
         title = f"{scan.name}   confidence {found.confidence:.2f}"
-        draw_overlay(files.overlay, images.voxels[0], found.labels, found.grid, volumes, title)
+        draw_overlay(path, images.voxels[0], found.labels, found.grid, volumes, title)
+    if path := paths.get("labels"):
+        write_labels(path, found.labels, scan.files[0], images.affine)
 
 
 def volumes_of(found: Segmentation, images: Images, structures: Sequence[str]) -> dict[str, float]:

@@ -88,35 +88,46 @@ def folded(module: nn.Module) -> nn.Module:
 
 
 def metadata_of(
-    data: Mapping[str, Any], decision: str, size: tuple[int, ...], versions: Mapping[str, str]
+    data: Mapping[str, Any],
+    decision: nn.Module,
+    size: tuple[int, ...],
+    versions: Mapping[str, str],
 ) -> dict[str, Any]:
     """What an exported file says about itself, plain values.
 
     Args:
         data: The description of the training data.
-        decision: The name of the decision's class.
+        decision: Its buffers, if it has any, are what it does to the softmax of the logits.
         size: Voxels along each axis of the volumes that it takes.
         versions: Of the software that exports.
     """
+    calibration = {name: values.tolist() for name, values in decision.state_dict().items()}
     return {
         "format": FORMAT,
         "input": {"name": "image", "shape": [1, len(data["channels"]), *size], "type": "float32"},
         "outputs": dict(
             zip(
                 OUTPUTS,
-                ["of the network", "what the decision compares", "0 background, k structures[k-1]"],
+                [
+                    "of the network; of several patches, average these",
+                    "softmax of the logits; times calibration.scale plus calibration.offset",
+                    "the largest score's: 0 background, k structures[k-1]",
+                ],
                 strict=True,
             )
         ),
         "preprocessing": [
             "turn the axes towards right, anterior, superior (RAS+)",
-            "resample once to a cube of data.size voxels: the scan's longest side, brought into "
-            "data.appearance.field_of_view (mm) by padding or cropping; linear, anti-aliased; "
-            "outside the scan 0, or its minimum where that is below 0",
-            "subtract the mean of all voxels of the cube and divide by their standard deviation, "
-            "channel by channel",
+            "resample once to a cube of as many voxels a side as the longest of data.size: the "
+            "scan's longest side, brought into data.appearance.field_of_view (mm) by padding or "
+            "cropping; linear, anti-aliased; outside the scan 0, or the channel's minimum where it "
+            "is below 0",
+            "crop the cube to data.size about its centre",
+            "subtract the mean of all voxels and divide by their standard deviation, channel by "
+            "channel",
         ],
-        "decision": decision,
+        "decision": type(decision).__name__,
+        "calibration": calibration or None,
         "data": dict(data),
         "versions": dict(versions),
     }

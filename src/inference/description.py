@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from src.data.appearance import LEVELS
+from src.data.preparation.inspection import FORMS
 
 PACKAGES = ("src.networks", "src.layers", "src.training")
 HOMES = ("src.networks", "src.layers", "src.training.decision")
@@ -60,6 +61,9 @@ def check_data(data: Mapping[str, Any]) -> None:
     check_numbers("spacing", data.get("spacing"), 3, *SPACINGS)
     if (patch_size := data.get("patch_size")) is not None:
         check_numbers("patch_size", [patch_size], 1, 1, LARGEST_CUBE)
+    preparation = data.get("preparation") or {}
+    if not isinstance(preparation, dict) or preparation.get("forms", "agree") not in FORMS:
+        raise ModelError(f"preparation.forms must be one of {', '.join(FORMS)}")
     if (appearance := data.get("appearance")) is not None:
         check_appearance(appearance, len(data["channels"]))
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 
-from src.inference.archive import check_archive
+from src.inference.archive import check_archive, check_zip, is_weight
 from src.inference.deployed import FORMAT, OUTPUTS
-from src.inference.description import ModelError
+from src.inference.description import ModelError, check_numbers
 from src.inference.exporting import METADATA, quietly, require_onnx
 from src.inference.model import Model, facts_of
 
@@ -28,6 +29,7 @@ Outputs = Callable[[Tensor, Sequence[str]], Sequence[Tensor]]
 
 LARGEST_METADATA = 2**24
 MOST_NODES = 10_000
+LARGEST_SCORE = 1e30
 OPERATION = re.compile(
     r"torch\.ops\.aten\.(_assert_tensor_metadata|add|addcmul|alias|argmax|batch_norm|cat|celu|clone"
     r"|contiguous|conv3d|detach|div|elu|flatten|gelu|group_norm|instance_norm|leaky_relu|matmul"
@@ -67,9 +69,10 @@ def load_exported(path: Path, device: torch.device) -> Model:
     metadata, outputs = read_exported(path, device)
     try:
         facts, size = facts_of(metadata["data"]), input_size(metadata)
+        scores = scores_by(metadata, len(facts.structures) + 1)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Model(path, facts, lambda image: outputs(image, ["scores"])[0], size)
+    return Model(path, facts, lambda image: outputs(image, ["logits"])[0], scores, size)
 
 
 def read_exported(path: Path, device: torch.device) -> tuple[dict[str, Any], Outputs]:
@@ -94,7 +97,7 @@ def read_torch_export(path: Path, device: torch.device) -> tuple[dict[str, Any],
     with zipfile.ZipFile(path) as archive:
         metadata = check_program(archive)
     with quietly():
-        program = torch.export.load(path).module().to(device)
+        program = move_to_device_pass(torch.export.load(path), device).module()
 
     def outputs(image: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
         found = dict(zip(OUTPUTS, program(image), strict=True))
@@ -125,7 +128,11 @@ def check_program(archive: zipfile.ZipFile) -> dict[str, Any]:
             check_texts(config)
             check_tensors(config, archive, f"{root}/data/{kind}")
         check_graph(json.loads(content["models/model.json"]))
-        torch.load(io.BytesIO(content["data/sample_inputs/model.pt"]), weights_only=True)
+        sample = io.BytesIO(content["data/sample_inputs/model.pt"])
+        check_zip(sample, "its sample input")
+        arguments, _ = torch.load(sample, weights_only=True)
+        if not all(is_weight(("", one)) for one in arguments):
+            raise ModelError("its sample input must be numbers in the file")
     except UnpicklingError as error:
         raise ModelError("it must hold tensors and plain values, not objects") from error
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
@@ -227,7 +234,10 @@ def read_onnx(path: Path, device: torch.device) -> tuple[dict[str, Any], Outputs
         raise ModelError(f"onnxruntime cannot use it: {error}".splitlines()[0]) from error
 
     def outputs(image: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
-        found = session.run(list(names), {"image": image.cpu().numpy()})
+        try:
+            found = session.run(list(names), {"image": image.cpu().numpy()})
+        except Exception as error:
+            raise RuntimeError(f"onnxruntime: {error}") from error
         return [torch.from_numpy(values).to(image.device) for values in found]
 
     return metadata, outputs
@@ -274,6 +284,32 @@ def read_metadata(text: str) -> dict[str, Any]:
     if not isinstance(metadata.get("data"), dict):
         raise ModelError("its metadata must describe the data")
     return metadata
+
+
+def scores_by(metadata: dict[str, Any], classes: int) -> Callable[[Tensor], Tensor]:
+    """What turns logits (1, C, *S) into what the decision compares, as the metadata say.
+
+    Raises:
+        ModelError: They do not.
+    """
+    if "calibration" not in metadata:
+        raise ModelError("its metadata must state the calibration: export the model again")
+    calibration = metadata["calibration"]
+    if calibration is None:
+        return lambda logits: logits.float().softmax(dim=1)
+    if not isinstance(calibration, dict) or set(calibration) != {"scale", "offset"}:
+        raise ModelError("its calibration must hold scale and offset")
+    for key, values in calibration.items():
+        check_numbers(f"calibration.{key}", values, classes, -LARGEST_SCORE, LARGEST_SCORE)
+    scale, offset = (
+        torch.tensor(calibration[key]).view(-1, 1, 1, 1) for key in ("scale", "offset")
+    )
+
+    def scores(logits: Tensor) -> Tensor:
+        probs = logits.float().softmax(dim=1)
+        return torch.addcmul(offset.to(probs.device), probs, scale.to(probs.device))
+
+    return scores
 
 
 def input_size(metadata: dict[str, Any]) -> tuple[int, int, int]:

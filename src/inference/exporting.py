@@ -12,7 +12,6 @@ import torch
 from torch.export import ExportedProgram
 
 from src.inference.deployed import OUTPUTS, Deployed
-from src.inference.outputs import whole_file
 
 METADATA = "gaborseg.json"
 """The name of the metadata in the file."""
@@ -36,8 +35,7 @@ def write_torch_export(path: Path, program: ExportedProgram, metadata: Mapping[s
     content = io.BytesIO()  # a path would leave its name in the file
     with quietly():
         torch.export.save(program, content, extra_files={METADATA: json.dumps(metadata)})
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    path.write_bytes(content.getbuffer())
 
 
 def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, Any]) -> None:
@@ -58,8 +56,7 @@ def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, Any]
     for node in model.graph.node:
         del node.metadata_props[:]
     onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
-    with whole_file(path) as temporary:
-        onnx.save(model, temporary)
+    onnx.save(model, path)
 
 
 def require_onnx() -> None:

@@ -1,6 +1,7 @@
 """Which files are scans, which of them belong together, and what their results are called."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.data import DataError
+from src.data import DataError, Scan
 from src.data.checks import check_intensities
-from src.data.scans import Placement, is_scan, read_scan, scan_stem
+from src.data.preparation import Problem
+from src.data.preparation.discovery import (
+    LABEL_ROLES,
+    Named,
+    image_and_label_folders,
+    named_file,
+    scan_files,
+    stem,
+)
+from src.data.preparation.inspection import SAME_PLACE, check_same_grid, distance, read_placed
+from src.data.scans import Placement, scan_stem
 
-RESULTS = ("_dseg", "_probabilities", "_mask", "_label", "_labels")
-"""Endings of files beside scans that are no scans."""
+NO_SCANS = (*LABEL_ROLES, "probabilities")
+"""Roles of files beside scans that are no scans, unless the model has a channel of that name."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +35,27 @@ class ScanFiles:
     Attributes:
         name: What it is called in tables: its path in the input folder, without its ending.
         files: One a channel, in the model's order.
+        problem: Why it cannot be segmented, if the names of its files tell; it has none then.
     """
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
+    problem: str = ""
 
 
 def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFiles]:
     """The scans that are asked for: those in a folder, or one scan's file or files.
 
-    In a folder and its subfolders, files whose names end in ``_<channel>`` belong to one scan. If
-    the model takes one channel and no file is named so, every image that is not called a label map
-    is a scan.
+    A folder is arranged as for ``src.prepare``, with or without label maps: files that end in
+    ``_<channel>``, or are called so, are the images of a scan. If the model takes one channel and
+    no file is named so, every image that is not called a label map is a scan.
 
     Args:
         inputs: One folder; or the files of one scan, in the order of the channels.
         channels: Names of the model's channels.
 
     Raises:
-        DataError: A path is missing, no scan is found, or files are missing or too many.
+        DataError: A path is missing, no scan is found, or files are too many or too few.
     """
     for path in inputs:
         if not path.exists():
@@ -61,102 +74,112 @@ def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFile
 
 
 def scans_in(folder: Path, channels: Sequence[str]) -> list[ScanFiles]:
-    """The scans in a folder and its subfolders, ordered by name.
+    """The scans in a folder and its subfolders, ordered by name; also those that are incomplete.
 
     Raises:
-        DataError: There are none, a channel's file is missing, or two would have one name.
+        DataError: There are none.
     """
-    images = sorted(path for path in folder.rglob("*") if is_image(path))
-    by_channel = [
-        by_name([path for path in images if ends_in(path, channel)], folder, f"_{channel}")
-        for channel in channels
-    ]
-    names = sorted(set().union(*by_channel))
-    if not names and len(channels) == 1:
-        scans = [path for path in images if not scan_stem(path).endswith(RESULTS)]
-        by_channel = [by_name(scans, folder, "")]
-        names = sorted(by_channel[0])
-    if not names:
+    shut: list[Problem] = []
+    scans: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for image in images_in(folder, channels, shut):
+        name = (image.path.parent.relative_to(folder) / image.scan).as_posix()
+        scans[name][image.role].append(image.path)
+    if not scans:
         wanted = " ".join(f"*_{channel}.nii.gz" for channel in channels)
         raise DataError(f"input {folder} holds no scan: expected files named {wanted}")
-    for name in names:
-        for channel, files in zip(channels, by_channel, strict=True):
-            if name not in files:
-                raise DataError(f"{folder / name} has no image of the channel {channel}")
-    return [ScanFiles(name, tuple(files[name] for files in by_channel)) for name in names]
+    found = [scan_of(name, images, channels) for name, images in scans.items()]
+    found += [ScanFiles(one.within(folder).file, problem=one.problem) for one in shut]
+    return sorted(found, key=lambda scan: scan.name)
 
 
-def by_name(paths: Iterable[Path], folder: Path, suffix: str) -> dict[str, Path]:
-    """Paths by what they are called in the folder, without their ending and without a suffix.
+def images_in(folder: Path, channels: Sequence[str], shut: list[Problem]) -> list[Named]:
+    """The images of the channels in a folder, with what their scans are called where they lie.
 
-    Raises:
-        DataError: Two have one name.
+    Files of several channels share what their names tell of the scan. Of a single channel each is a
+    scan of its own, also where BIDS would tell no difference, and is called by its whole name.
+    Folders that cannot be opened are added to ``shut``.
     """
-    named: dict[str, Path] = {}
-    for path in paths:
-        bare = path.relative_to(folder).with_name(scan_stem(path).removesuffix(suffix))
-        name = bare.as_posix()
-        if name in named:
-            raise DataError(f"{named[name]} and {path} must differ in more than their ending")
-        named[name] = path
-    return named
+    places = image_and_label_folders(folder)
+    named = [
+        named_file(path, (*channels, *NO_SCANS))
+        for path in scan_files(folder, None, shut)
+        if "derivatives" not in path.relative_to(folder).parts
+        and (places is None or places[1] not in path.parents)
+    ]
+    images = [one for one in named if one.role in channels]
+    if len(channels) > 1:
+        return images
+    if images:
+        return [Named(one.path, own_name(one), one.role) for one in images]
+    others = [one.path for one in named if one.role not in NO_SCANS]
+    return [Named(path, stem(path), channels[0]) for path in others]
 
 
-def is_image(path: Path) -> bool:
-    """Return whether a file's name is that of a scan, and not hidden."""
-    return is_scan(path) and not path.name.startswith(".")
+def own_name(image: Named) -> str:
+    """The name of a file without ending and role; where nothing is left, its scan's."""
+    return stem(image.path).removesuffix(image.role).removesuffix("_") or image.scan
 
 
-def ends_in(path: Path, channel: str) -> bool:
-    """Return whether a file's name without its ending ends in a channel's."""
-    return scan_stem(path).endswith(f"_{channel}")
+def scan_of(name: str, images: Mapping[str, Sequence[Path]], channels: Sequence[str]) -> ScanFiles:
+    """A scan from its images by channel; or what keeps it from being one."""
+    for channel in channels:
+        files = images.get(channel, ())
+        if len(files) != 1:
+            listed = ", ".join(path.name for path in files) or "none"
+            problem = f"must have one image of the channel {channel}, got {listed}"
+            return ScanFiles(name, problem=problem)
+    return ScanFiles(name, tuple(images[channel][0] for channel in channels))
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a scan (I, D, H, W) float32, and where they lie."""
+    """The images of a scan.
+
+    Attributes:
+        voxels: (I, D, H, W) float32.
+        placement: Where they lie.
+        doubts: What makes that uncertain.
+    """
 
     voxels: Tensor
     placement: Placement
+    doubts: tuple[str, ...] = ()
 
     @property
     def affine(self) -> NDArray[np.float64]:
         """(4, 4), voxel index to world millimetres (RAS+)."""
         return self.placement.affine
 
-    @property
-    def doubts(self) -> list[str]:
-        """What makes it uncertain where the voxels lie."""
-        place = self.placement
-        if not place.oriented:
-            return ["its header does not know left from right"]
-        if place.qform is None or place.sform is None:
-            return []
-        apart = np.abs(place.qform - place.sform).max()
-        return [f"qform and sform differ by {apart:.3g} mm; used the sform"] if apart > 0.1 else []
 
+def read_images(files: Sequence[Path], forms: str = "agree") -> Images:
+    """The images of one scan, checked; the first says where all of them lie.
 
-def read_images(files: Sequence[Path]) -> Images:
-    """The images of one scan, checked.
+    Args:
+        files: One a channel.
+        forms: Which affine was used in training where a NIfTI header gives two: ``sform``,
+            ``qform``, or ``agree`` if they were never different; then it is the sform.
 
     Raises:
         DataError: A file cannot be used, or they do not share one grid.
     """
-    voxels: list[NDArray] = []
-    first: Placement | None = None
+    scans: list[Scan] = []
     for path in files:
-        scan = read_scan(path)
-        first = first or scan.placement
+        scan = read_placed(path, "sform" if forms == "agree" else forms)
         check_intensities(path, scan.voxels)
-        if voxels and scan.voxels.shape != voxels[0].shape:
-            raise DataError(
-                f"{path} must have the shape of {files[0].name}, {voxels[0].shape}, "
-                f"got {scan.voxels.shape}"
-            )
-        if not (apart := np.abs(scan.affine - first.affine).max()) < 1e-3:
-            raise DataError(
-                f"{path} and {files[0].name} must share an affine, off by {apart:.3g} mm"
-            )
-        voxels.append(scan.voxels.astype(np.float32))
-    assert first is not None
-    return Images(torch.from_numpy(np.stack(voxels)), first)
+        scans.append(Scan(scan.voxels.astype(np.float32), scan.stored, scan.placement))
+        check_same_grid(path, scan, files[0], scans[0])
+    voxels = torch.from_numpy(np.stack([scan.voxels for scan in scans]))
+    return Images(voxels, scans[0].placement, tuple(doubts_about(scans[0], forms)))
+
+
+def doubts_about(scan: Scan, forms: str) -> list[str]:
+    """What makes it uncertain where a scan lies."""
+    place = scan.placement
+    if not place.oriented:
+        return ["its header does not know left from right"]
+    if forms != "agree" or place.qform is None or place.sform is None:
+        return []
+    apart = distance(place.qform, place.sform, scan.voxels.shape)
+    if apart <= SAME_PLACE * min(place.spacing):
+        return []
+    return [f"qform and sform differ by up to {apart:.3g} mm; used the sform"]

@@ -22,6 +22,8 @@ class Facts:
         spacing: Millimetres from voxel to voxel.
         appearance: What the training scans look like, if it is known.
         patch_size: Voxels a side of what the network saw at a time, or None for whole volumes.
+        forms: Which affine was used where a NIfTI header gave two: ``sform``, ``qform``, or
+            ``agree`` if none gave two that differ.
     """
 
     structures: tuple[str, ...]
@@ -30,6 +32,7 @@ class Facts:
     spacing: float
     appearance: Appearance | None = None
     patch_size: int | None = None
+    forms: str = "agree"
 
     @property
     def cube(self) -> int:
@@ -44,6 +47,11 @@ class Facts:
         low, high = self.appearance.field_of_view
         return low, high
 
+    def shape_seen(self, patch_size: int | None) -> tuple[int, int, int]:
+        """Voxels along each axis of a patch of a prepared case; of all of it if None."""
+        depth, height, width = (min(length, patch_size or length) for length in self.size)
+        return depth, height, width
+
 
 @dataclass(frozen=True)
 class Model:
@@ -52,14 +60,23 @@ class Model:
     Attributes:
         file: Where it was read from.
         facts: What it was trained on.
-        scores: Maps prepared images (1, I, D, H, W) to what its decision compares, (1, C, D, H, W).
-        fixed_size: The only size that it takes, if there is just one.
+        logits: Maps prepared images, or patches of them, (1, I, *S) to logits (1, C, *S).
+        scores: Maps logits to what the decision compares, (1, C, *S).
+        fixed_size: The only size of image that it takes, if there is just one.
     """
 
     file: Path
     facts: Facts
+    logits: Callable[[Tensor], Tensor]
     scores: Callable[[Tensor], Tensor]
     fixed_size: tuple[int, int, int] | None = None
+
+    @property
+    def patch_size(self) -> int | None:
+        """Voxels a side of the patches that it is to be used on; None: on whole volumes."""
+        if self.fixed_size is None:
+            return self.facts.patch_size
+        return None if self.fixed_size == self.facts.size else max(self.fixed_size)
 
 
 def facts_of(data: Mapping[str, Any]) -> Facts:
@@ -83,4 +100,5 @@ def facts_of(data: Mapping[str, Any]) -> Facts:
         spacing=sum(data["spacing"]) / 3,
         appearance=Appearance(**known) if known else None,
         patch_size=data.get("patch_size"),
+        forms=(data.get("preparation") or {}).get("forms", "agree"),
     )

@@ -13,29 +13,37 @@ from src.inference.inputs import ScanFiles
 from src.inference.outputs import whole_file
 
 TABLE, RECORD = "volumes.csv", "predict.json"
-SOURCE = "source"
-"""The column that tells the scan's content."""
+SOURCE, DECIDED = "source", "decided_by"
+"""The columns that tell the scan's content, and models and settings."""
 DECIMALS = {"seconds": 1, "confidence": 4, "unlikeness": 3, "field_of_view_mm": 1}
-COLUMNS = ("scan", "problem", "warnings", *DECIMALS, SOURCE)
+COLUMNS = ("scan", "problem", "warnings", *DECIMALS, SOURCE, DECIDED)
+ENDINGS = {
+    "labels": "_dseg.nii.gz",
+    "probabilities": "_probabilities.nii.gz",
+    "overlay": "_overlay.png",
+}
+"""How the results of a scan end, by kind."""
 Row = dict[str, str]
 
 
 @dataclass(frozen=True)
-class ResultFiles:
-    """Where the results of one scan belong, those that are asked for."""
+class Work:
+    """What is to be done for a scan.
 
-    labels: Path
-    probabilities: Path | None
-    overlay: Path | None
+    Attributes:
+        write: Where its results go that are missing, by kind.
+        remove: What they replace; it goes first, so that no file ever stands under another's row.
+    """
 
-    @property
-    def wanted(self) -> list[Path]:
-        """All of them."""
-        return [path for path in (self.labels, self.probabilities, self.overlay) if path]
+    write: Mapping[str, Path]
+    remove: tuple[Path, ...] = ()
 
 
 class Results:
-    """The results in a folder, scan by scan; nothing in it is overwritten unless told.
+    """The results in a folder, scan by scan.
+
+    What the same models and settings have made of the same scan stays as it is, even if it was
+    corrected by hand since. Anything else is replaced only if told.
 
     Args:
         folder: Where they are, or will be.
@@ -43,10 +51,11 @@ class Results:
         record: What decides the results: models and settings.
         probabilities: Whether probabilities are asked for.
         overlay: Whether pictures are asked for.
-        overwrite: Whether existing results may be replaced.
+        overwrite: Whether results of other models, settings or scans may be replaced.
 
     Raises:
-        FileExistsError: The folder holds results that something else has decided.
+        FileExistsError: The folder holds results that something else has decided, or a table that
+            is not ours.
         OSError: The folder cannot be written to.
     """
 
@@ -62,11 +71,26 @@ class Results:
     ) -> None:
         self.folder = folder
         self.structures = tuple(structures)
-        self.probabilities, self.overlay = probabilities, overlay
+        asked = {"labels": True, "probabilities": probabilities, "overlay": overlay}
+        self.kinds = [kind for kind in ENDINGS if asked[kind]]
         self.overwrite = overwrite
-        self._claim(record)
+        text = json.dumps(record, indent=2) + "\n"
+        self.decided_by = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._check_table()
+        self._claim(record, text)
 
-    def _claim(self, record: Mapping[str, Any]) -> None:
+    def _check_table(self) -> None:
+        """See that the table, if there is one, was written here."""
+        if not self.table.is_file():
+            return
+        with self.table.open(newline="", encoding="utf-8", errors="replace") as file:
+            columns = next(csv.reader(file), [])
+        if not (self.folder / RECORD).is_file() or not {*COLUMNS} <= {*columns}:
+            raise FileExistsError(
+                f"{self.table} is no table of src.predict: choose another folder as output"
+            )
+
+    def _claim(self, record: Mapping[str, Any], text: str) -> None:
         """Write down what decides the results in this folder, or see that it is the same."""
         path = self.folder / RECORD
         if path.is_file() and not self.overwrite:
@@ -79,40 +103,43 @@ class Results:
                     )
             return
         with whole_file(path) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
     @property
     def table(self) -> Path:
-        """The table of all scans."""
+        """The csv file with a row for each scan."""
         return self.folder / TABLE
 
-    def files_of(self, scan: ScanFiles) -> ResultFiles:
-        """Where the results of a scan belong."""
+    def files_of(self, scan: ScanFiles) -> dict[str, Path]:
+        """Where the results of a scan belong, by kind, those that are not asked for too."""
         stem = self.folder / scan.name
-        return ResultFiles(
-            labels=stem.with_name(f"{stem.name}_dseg.nii.gz"),
-            probabilities=stem.with_name(f"{stem.name}_probabilities.nii.gz")
-            if self.probabilities
-            else None,
-            overlay=stem.with_name(f"{stem.name}_overlay.png") if self.overlay else None,
-        )
+        return {kind: stem.with_name(stem.name + ending) for kind, ending in ENDINGS.items()}
 
-    def is_done(self, scan: ScanFiles) -> bool:
-        """Return whether a scan has all its results already.
+    def work_on(self, scan: ScanFiles) -> Work:
+        """What is to be done for a scan; nothing is to be written if it is done.
 
         Raises:
-            FileExistsError: A file is in the way that is none of them, or the scan has changed.
+            FileExistsError: A file is in the way and may not be replaced.
         """
-        if self.overwrite:
-            return False
         files = self.files_of(scan)
+        wanted = {kind: files[kind] for kind in self.kinds}
         row = self.rows().get(scan.name)
-        present = [path for path in files.wanted if path.exists()]
-        if present and (row is None or row["problem"]):
-            raise FileExistsError(f"{present[0]} is in the way; overwrite=true replaces it")
-        if present and row is not None and row[SOURCE] != digest(*scan.files):
-            raise FileExistsError(f"{present[0]} is of another scan; overwrite=true replaces it")
-        return len(present) == len(files.wanted)
+        present = [path for path in (wanted if row is None else files).values() if path.exists()]
+        if not present:
+            return Work(wanted)
+        if (strange := self._strange(scan, row)) is None:
+            return Work({kind: path for kind, path in wanted.items() if path not in present})
+        if self.overwrite:
+            return Work(wanted, remove=tuple(present))
+        raise FileExistsError(f"{present[0]} {strange}; overwrite=true replaces it")
+
+    def _strange(self, scan: ScanFiles, row: Row | None) -> str | None:
+        """Why the files of a scan are not results that this would give, if they are not."""
+        if row is None or row["problem"]:
+            return "is in the way"
+        if row[DECIDED] != self.decided_by:
+            return "is of other models or settings"
+        return "is of another scan" if row[SOURCE] != digest(*scan.files) else None
 
     def rows(self) -> dict[str, Row]:
         """The rows of the table by scan."""
@@ -131,7 +158,7 @@ class Results:
         """
         texts = {key: text_of(value, DECIMALS.get(key)) for key, value in values.items()}
         row = {"scan": name, **texts, **{key: text_of(v, 2) for key, v in volumes.items()}}
-        rows = self.rows() | {name: row}
+        rows = self.rows() | {name: row | {DECIDED: self.decided_by}}
         with (
             whole_file(self.table) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
@@ -140,6 +167,11 @@ class Results:
             writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows[key] for key in sorted(rows))
+
+    def add_problem(self, scan: ScanFiles, reason: str) -> None:
+        """Put down why a scan was not segmented, unless there is a label map: its row stays."""
+        if not self.files_of(scan)["labels"].exists():
+            self.add(scan.name, {"problem": reason, "warnings": ""}, {})
 
 
 def text_of(value: Any, decimals: int | None) -> str:

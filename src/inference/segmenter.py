@@ -75,8 +75,7 @@ class Segmenter:
         check_flips(flips, models[0].facts.structures)
         self.models = models
         self.flips = [AXES.index(axis) + 2 for axis in dict.fromkeys(flips)]
-        known = self.facts.patch_size or fixed_patch(models[0])
-        self.patch_size = known if patch_size is None else patch_size
+        self.patch_size = common_patch(models) if patch_size is None else patch_size
         self.device = torch.device(device)
         check_patch_size(self.patch_size, models)
 
@@ -112,7 +111,7 @@ class Segmenter:
         )
 
     def prepare(self, image: Tensor, affine: np.ndarray) -> tuple[Tensor, PreparedGrid, Frame]:
-        """A scan (I, D, H, W) as the models want it, (I, N, N, N), and where it was taken from.
+        """A scan (I, D, H, W) as the models want it, (I, *size), and the cube it was taken from.
 
         Raises:
             ValueError: What the models would see has no contrast.
@@ -120,15 +119,16 @@ class Segmenter:
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         frame = frame_for(image[0], spacing, self.field_of_view)
         cube, grid = to_prepared(image, affine, self.facts.cube, frame.field_of_view, frame.centre)
-        if any(channel.min() == channel.max() for channel in cube):
+        seen = centred(cube, self.facts.size).numpy()
+        if any(channel.min() == channel.max() for channel in seen):
             raise ValueError(f"there is but one intensity in the {frame.field_of_view:.0f} mm seen")
-        prepared = np.stack([zscore(channel) for channel in cube.numpy()])
+        prepared = np.stack([zscore(channel) for channel in seen])
         return torch.from_numpy(prepared), grid, frame
 
     def scores(self, prepared: Tensor) -> Tensor:
-        """Mean scores (C, N, N, N) of a prepared scan (I, N, N, N) over models and flips."""
+        """Mean scores (C, N, N, N) of a prepared scan (I, *size) over models and flips."""
         cube = self.facts.cube
-        image = centred(prepared, self.facts.size)[None].to(self.device)
+        image = prepared[None].to(self.device)
         total: Tensor | None = None
         for model, axes in itertools.product(self.models, subsets(self.flips)):
             scores = self._scores_of(model, image, axes)
@@ -141,8 +141,9 @@ class Segmenter:
         if flipped:
             return self._scores_of(model, image.flip(flipped), ()).flip(flipped)
         if self.patch_size is None:
-            return model.scores(image)
-        return in_patches(model.scores, image, self.patch_size)
+            return model.scores(model.logits(image))
+        logits = in_patches(model.logits, image, self.patch_size)  # as when it was validated
+        return model.scores(logits.to(image.device))
 
     def unlikeness(self, prepared: Tensor) -> float:
         """How far a prepared scan is from the training scans of the model nearest to it."""
@@ -192,11 +193,12 @@ def check_agreement(models: Sequence[Model]) -> None:
     """Check that models can be averaged.
 
     Raises:
-        ModelError: They differ in structures, channels, size or, by more than 1 %, in spacing.
+        ModelError: They differ in structures, channels, size, the affine of headers with two or, by
+            more than 1 %, in spacing.
     """
     first, *others = models
     for model in others:
-        for name in ("structures", "channels", "size"):
+        for name in ("structures", "channels", "size", "forms"):
             here, there = getattr(model.facts, name), getattr(first.facts, name)
             if here != there:
                 raise ModelError(f"{model.file}: {name} must be those of {first.file}: {there}")
@@ -220,10 +222,20 @@ def check_flips(flips: Sequence[str], structures: Sequence[str]) -> None:
         raise ValueError(f"flips must not hold x: {sided[0]} would be taken for the other side's")
 
 
-def fixed_patch(model: Model) -> int | None:
-    """The side of the patches that an exported model takes, if it is not the whole volume."""
-    whole = model.fixed_size in (None, model.facts.size)
-    return None if whole or model.fixed_size is None else model.fixed_size[0]
+def common_patch(models: Sequence[Model]) -> int | None:
+    """Voxels a side of the patches that all models are to be used on; None: on whole volumes.
+
+    Raises:
+        ModelError: They differ.
+    """
+    first, *others = models
+    for model in others:
+        if model.patch_size != first.patch_size:
+            raise ModelError(
+                f"{model.file}: patch_size must be that of {first.file}, {first.patch_size}, "
+                f"got {model.patch_size}; patch_size=... chooses one for all"
+            )
+    return first.patch_size
 
 
 def check_patch_size(patch_size: int | None, models: Sequence[Model]) -> None:
@@ -235,6 +247,6 @@ def check_patch_size(patch_size: int | None, models: Sequence[Model]) -> None:
     if patch_size is not None and patch_size < 1:
         raise ValueError(f"patch_size must be positive, got {patch_size}")
     for model in models:
-        whole = model.facts.size if patch_size is None else (patch_size,) * 3
-        if model.fixed_size not in (None, whole):
-            raise ValueError(f"{model.file} takes volumes of {model.fixed_size} alone, got {whole}")
+        shape = model.facts.shape_seen(patch_size)
+        if model.fixed_size not in (None, shape):
+            raise ValueError(f"{model.file} takes volumes of {model.fixed_size} alone, got {shape}")

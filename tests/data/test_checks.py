@@ -71,6 +71,15 @@ def test_affines_that_differ_are_refused(cohort: Path, prepare: Prepare) -> None
     )
 
 
+def test_a_turned_case_is_refused(cohort: Path, prepare: Prepare) -> None:
+    turned = np.diag([-2.0, 2.0, 2.0, 1.0])
+    for file, voxels in ((IMAGE, ramp()), (LABEL, np.zeros(SHAPE, np.uint8))):
+        write_nifti(cohort / file, voxels, turned)
+    line = first_line(prepare)
+    assert line.startswith(f"{cohort / LABEL} must have its axes towards right, anterior, superior")
+    assert "got LAS: prepare the data with src.prepare" in line
+
+
 def test_rounding_of_an_affine_is_forgiven(cohort: Path, prepare: Prepare) -> None:
     write_nifti(cohort / IMAGE, ramp(), AFFINE + 1e-5)
     prepare()

@@ -73,6 +73,10 @@ def test_what_is_outside_the_scan_is_zero_or_the_lowest_value() -> None:
     assert cube[2:6].eq(3).all()
     cube, _ = to_prepared(torch.full((4, 8, 8), -1000.0), affine, 8)
     assert cube.eq(-1000).all()
+    channels = torch.stack([torch.full((4, 8, 8), value) for value in (-1000.0, 3.0)])
+    cube, _ = to_prepared(channels, affine, 8)
+    assert cube[0].eq(-1000).all()
+    assert cube[1, 0].eq(0).all()
 
 
 def test_enlarging_is_linear_interpolation() -> None:

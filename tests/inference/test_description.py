@@ -102,6 +102,8 @@ def test_a_tree_that_names_itself_again_and_again_is_cut_off() -> None:
         (("data", "spacing"), [float("nan")] * 3, "spacing must be 3 numbers"),
         (("data", "patch_size"), 0, "patch_size must be"),
         (("data", "appearance"), {"quantiles": []}, "appearance must hold"),
+        (("data", "preparation"), {"forms": "both"}, "forms must be one of agree, sform, qform"),
+        (("data", "preparation"), ["qform"], "forms must be one of agree, sform, qform"),
         (("network", "num_classes"), 7, "network.num_classes must be 4, got 7"),
         (("network", "in_channels"), 2, "network.in_channels must be 1, got 2"),
         (("decision", "num_classes"), 256, "decision.num_classes must be 4"),
@@ -125,6 +127,12 @@ def test_voxels_that_are_no_cubes_cannot_be_segmented() -> None:
     data = description()["data"] | {"spacing": [1.0, 1.0, 1.2]}
     with pytest.raises(ModelError, match=r"src\.prepare"):
         facts_of(data)
+
+
+def test_the_affine_of_training_is_a_fact() -> None:
+    data = description()["data"]
+    assert facts_of(data).forms == "agree"
+    assert facts_of(data | {"preparation": {"forms": "qform"}}).forms == "qform"
 
 
 def test_without_an_appearance_the_field_of_view_is_that_of_the_first_case() -> None:

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import os
@@ -36,8 +37,8 @@ NAMES = ("logits", "scores", "labels")
 
 
 def export(trained: TrainedModel, folder: Path) -> dict[str, Path]:
-    decision = type(trained.decision).__name__
-    metadata = metadata_of(trained.data, decision, SHAPE[2:], {"torch": torch.__version__})
+    versions = {"torch": torch.__version__}
+    metadata = metadata_of(trained.data, trained.decision, SHAPE[2:], versions)
     program = exported_program(Deployed(trained.network, trained.decision), SHAPE)
     paths = {"onnx": folder / "model.onnx", "torch_export": folder / "model.pt2"}
     write_onnx(paths["onnx"], program, metadata)
@@ -91,7 +92,7 @@ def test_a_model_from_a_file_gives_its_scores(files: dict[str, Path]) -> None:
         assert model.fixed_size == (32, 32, 32)
         assert model.facts.structures == ("egg", "left_ball", "right_box")
         (scores,) = read_exported(path, CPU)[1](image, ["scores"])
-        torch.testing.assert_close(model.scores(image), scores)
+        torch.testing.assert_close(model.scores(model.logits(image)), scores)
 
 
 def test_the_metadata_say_how_to_use_the_file(files: dict[str, Path]) -> None:
@@ -101,6 +102,17 @@ def test_the_metadata_say_how_to_use_the_file(files: dict[str, Path]) -> None:
         assert metadata["input"]["shape"] == [1, 1, 32, 32, 32]
         assert metadata["decision"] == "Calibrated"
         assert any("standard deviation" in step for step in metadata["preprocessing"])
+
+
+def test_a_program_moves_to_another_device_with_all_that_it_holds(files: dict[str, Path]) -> None:
+    _, outputs = read_exported(files["torch_export"], torch.device("meta"))
+    (logits,) = outputs(torch.zeros(SHAPE, device="meta"), ["logits"])
+    assert (logits.device.type, logits.shape) == ("meta", (1, 4, *SHAPE[2:]))
+
+
+def test_an_image_that_a_runtime_refuses_is_an_error_of_ours(files: dict[str, Path]) -> None:
+    with pytest.raises(RuntimeError, match="onnxruntime: "):
+        load_exported(files["onnx"], CPU).logits(torch.zeros(1, 1, 16, 16, 16))
 
 
 def test_no_path_of_this_machine_is_in_a_file(files: dict[str, Path]) -> None:
@@ -124,14 +136,18 @@ Change = Callable[[dict[str, Any]], None]
 
 def tamper(source: Path, target: Path, name: str, change: Change) -> Path:
     """A copy of a .pt2 file with one of its JSON files changed."""
+    with zipfile.ZipFile(source) as archive:
+        (entry,) = (one for one in archive.namelist() if one.endswith(name))
+        tree = json.loads(archive.read(entry))
+    change(tree)
+    return replace(source, target, name, json.dumps(tree).encode())
+
+
+def replace(source: Path, target: Path, name: str, content: bytes) -> Path:
+    """A copy of a .pt2 file with other content in one of its files."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for entry in old.namelist():
-            content = old.read(entry)
-            if entry.endswith(name):
-                tree = json.loads(content)
-                change(tree)
-                content = json.dumps(tree).encode()
-            new.writestr(entry, content)
+            new.writestr(entry, content if entry.endswith(name) else old.read(entry))
     return target
 
 
@@ -232,10 +248,7 @@ def test_a_pickle_in_the_sample_inputs_is_not_run(
 ) -> None:
     harm, pickled, bad = tmp_path / "harm", tmp_path / "pickled", tmp_path / "bad.pt2"
     torch.save(((Malicious(f"touch {harm}"),), {}), pickled)
-    with zipfile.ZipFile(files["torch_export"]) as old, zipfile.ZipFile(bad, "w") as new:
-        for name in old.namelist():
-            sample = name.endswith("sample_inputs/model.pt")
-            new.writestr(name, pickled.read_bytes() if sample else old.read(name))
+    replace(files["torch_export"], bad, "sample_inputs/model.pt", pickled.read_bytes())
     with pytest.raises(ModelError, match="must hold tensors and plain values"):
         load_exported(bad, CPU)
     assert not harm.exists()
@@ -243,6 +256,27 @@ def test_a_pickle_in_the_sample_inputs_is_not_run(
     monkeypatch.setattr(noisy, "disabled", True)  # its own warning cannot be formatted
     torch.export.load(bad)
     assert harm.exists(), "the file must be one that would do harm"
+
+
+def test_sample_inputs_that_grow_are_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    zeros, bomb, bad = io.BytesIO(), io.BytesIO(), tmp_path / "bad.pt2"
+    torch.save(((torch.zeros(1_000_000),), {}), zeros)
+    with zipfile.ZipFile(zeros) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    replace(files["torch_export"], bad, "sample_inputs/model.pt", bomb.getvalue())
+    with pytest.raises(ModelError, match="its sample input must not be compressed"):
+        load_exported(bad, CPU)
+
+
+def test_sample_inputs_may_not_claim_more_than_they_hold(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    huge, bad = io.BytesIO(), tmp_path / "bad.pt2"
+    torch.save(((torch.zeros(1).expand(10**12),), {}), huge)
+    replace(files["torch_export"], bad, "sample_inputs/model.pt", huge.getvalue())
+    with pytest.raises(ModelError, match="its sample input must be numbers in the file"):
+        load_exported(bad, CPU)
 
 
 @pytest.mark.parametrize(
@@ -301,6 +335,12 @@ def huge_metadata(model: onnx.ModelProto) -> None:
     model.metadata_props[0].value = json.dumps(told)
 
 
+def short_calibration(model: onnx.ModelProto) -> None:
+    told = json.loads(model.metadata_props[0].value)
+    told["calibration"]["scale"] = [1.0]
+    model.metadata_props[0].value = json.dumps(told)
+
+
 def constant_elsewhere(model: onnx.ModelProto) -> None:
     value = onnx.numpy_helper.from_array(np.ones(3, np.float32), "c")
     value.data_location = onnx.TensorProto.EXTERNAL
@@ -317,6 +357,7 @@ def constant_elsewhere(model: onnx.ModelProto) -> None:
         (foreign_domain, "not 'evil.library"),
         (no_metadata, "lacks the metadata"),
         (huge_metadata, "size must be 3 numbers in 1..1024"),
+        (short_calibration, "calibration.scale must be 4 numbers"),
     ],
 )
 def test_an_onnx_file_with_anything_but_arithmetic_is_refused(
@@ -350,6 +391,6 @@ def test_without_onnx_one_line_says_what_to_install(
         load_exported(files["onnx"], CPU)
 
 
-def test_the_scores_of_a_file_stay_on_the_device_of_the_image(files: dict[str, Path]) -> None:
-    found: Tensor = load_exported(files["onnx"], CPU).scores(smooth_noise(SHAPE))
+def test_the_logits_of_a_file_stay_on_the_device_of_the_image(files: dict[str, Path]) -> None:
+    found: Tensor = load_exported(files["onnx"], CPU).logits(smooth_noise(SHAPE))
     assert found.device == CPU

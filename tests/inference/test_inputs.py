@@ -51,19 +51,71 @@ def test_names_may_hold_spaces_and_any_letters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "channels", "problem"),
+    ("files", "channels", "found"),
     [
-        (["notes.txt"], ["T1w"], r"holds no scan: expected files named \*_T1w\.nii\.gz"),
-        (["s_T1w.nii"], ["T1w", "T2w"], "s has no image of the channel T2w"),
-        (["s.nii", "s.nii.gz"], ["T1w"], "must differ in more than their ending"),
-        (["plain.nii"], ["T1w", "T2w"], "holds no scan"),
+        (["bert/T1.mgz", "bert/seg.mgz"], ["T1"], {"bert/bert": ["T1.mgz"]}),
+        (
+            ["bert/mri/brain.mgz", "bert/mri/aseg.mgz", "bert/mri/orig.mgz"],
+            ["brain"],
+            {"bert/mri/bert": ["brain.mgz"]},
+        ),
+        (
+            ["images/a.nii.gz", "images/b.nii.gz", "labels/a.nii.gz", "labels/b.nii.gz"],
+            ["image"],
+            {"images/a": ["a.nii.gz"], "images/b": ["b.nii.gz"]},
+        ),
+        (
+            ["imagesTr/a_0001.nii", "imagesTr/a_0000.nii", "labelsTr/a.nii"],
+            ["0000", "0001"],
+            {"imagesTr/a": ["a_0000.nii", "a_0001.nii"]},
+        ),
+        (
+            ["s/sub-1_acq-a_T1w.nii", "s/sub-1_acq-b_FLAIR.nii", "func/sub-1_bold.nii"],
+            ["T1w", "FLAIR"],
+            {"s/sub-1": ["sub-1_acq-a_T1w.nii", "sub-1_acq-b_FLAIR.nii"]},
+        ),
+        (
+            ["sub-1_acq-a_T1w.nii", "sub-1_acq-b_T1w.nii", "derivatives/x/sub-1_T1w.nii"],
+            ["T1w"],
+            {"sub-1_acq-a": ["sub-1_acq-a_T1w.nii"], "sub-1_acq-b": ["sub-1_acq-b_T1w.nii"]},
+        ),
     ],
 )
-def test_what_is_missing_or_ambiguous_is_told(
+def test_folders_may_be_arranged_as_for_prepare(
+    files: list[str], channels: list[str], found: dict[str, list[str]], tmp_path: Path
+) -> None:
+    scans = find_scans([touch(tmp_path, *files)], channels)
+    assert {scan.name: [path.name for path in scan.files] for scan in scans} == found
+    assert not any(scan.problem for scan in scans)
+
+
+@pytest.mark.parametrize("role", ["seg", "aseg", "segmentation", "dseg", "probabilities"])
+def test_nothing_that_is_called_a_label_map_is_a_scan(role: str, tmp_path: Path) -> None:
+    assert names(touch(tmp_path, "a.nii", f"a_{role}.nii", f"b/{role}.nii")) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("files", "channels", "problem"),
+    [
+        (["s_T1w.nii", "z_T1w.nii", "z_T2w.nii"], ["T1w", "T2w"], "of the channel T2w, got none"),
+        (["s.nii", "s.nii.gz", "z.nii"], ["T1w"], "one image of the channel T1w, got s.nii, s.nii"),
+    ],
+)
+def test_a_scan_that_is_incomplete_or_ambiguous_does_not_hide_the_others(
     files: list[str], channels: list[str], problem: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=problem):
-        find_scans([touch(tmp_path, *files)], channels)
+    bad, good = find_scans([touch(tmp_path, *files)], channels)
+    assert (bad.name, bad.files) == ("s", ())
+    assert problem in bad.problem
+    assert (good.name, good.problem, len(good.files)) == ("z", "", len(channels))
+
+
+@pytest.mark.parametrize(
+    ("file", "channels"), [("notes.txt", ["T1w"]), ("plain.nii", ["T1w", "T2w"])]
+)
+def test_a_folder_without_any_scan_is_told(file: str, channels: list[str], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no scan: expected files named \*_T1w\.nii\.gz"):
+        find_scans([touch(tmp_path, file)], channels)
 
 
 def test_the_files_of_one_scan_can_be_listed(tmp_path: Path) -> None:
@@ -104,23 +156,48 @@ def test_useless_images_are_refused(voxels: np.ndarray, problem: str, tmp_path: 
 def test_channels_must_share_a_grid(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     first = write(tmp_path / "a.nii", rng.random((4, 4, 4)))
-    with pytest.raises(DataError, match=r"b\.nii must have the shape of a\.nii"):
+    with pytest.raises(DataError, match=r"b\.nii must have the shape \(4, 4, 4\) of a\.nii, got"):
         read_images([first, write(tmp_path / "b.nii", rng.random((4, 4, 5)))])
-    with pytest.raises(DataError, match="must share an affine, off by 1 mm"):
+    with pytest.raises(DataError, match="they are up to 3 mm apart"):
         read_images(
             [first, write(tmp_path / "c.nii", rng.random((4, 4, 4)), np.diag([2, 1, 1, 1]))]
         )
     assert read_images([first, first]).voxels.shape == (2, 4, 4, 4)
 
 
-def test_doubts_about_a_header_are_told(tmp_path: Path) -> None:
+def test_the_first_channel_says_where_all_lie_if_they_differ_by_less_than_a_tenth(
+    tmp_path: Path,
+) -> None:
+    voxels = np.random.default_rng(0).random((4, 4, 4))
+    first = write(tmp_path / "a.nii", voxels)
+    second = write(tmp_path / "b.nii", voxels, np.eye(4) + 0.05 * np.eye(4, k=3))
+    np.testing.assert_array_equal(read_images([first, second]).affine, np.eye(4))
+
+
+def two_forms(path: Path) -> Path:
     image = nib.Nifti1Image(np.random.default_rng(0).random((4, 4, 4)), np.eye(4))
     image.set_qform(np.diag([-1.0, 1, 1, 1]), code=1)
     image.set_sform(np.eye(4), code=1)
-    nib.save(image, tmp_path / "a.nii")
-    (doubt,) = read_images([tmp_path / "a.nii"]).doubts
-    assert "qform and sform differ by 2 mm; used the sform" in doubt
+    nib.save(image, path)
+    return path
+
+
+def test_doubts_about_a_header_are_told(tmp_path: Path) -> None:
+    path = two_forms(tmp_path / "a.nii")
+    (doubt,) = read_images([path]).doubts
+    assert "qform and sform differ by up to 6 mm; used the sform" in doubt
+    image = nib.load(path)
     image.set_qform(None, code=0)
     image.set_sform(None, code=0)
     nib.save(image, tmp_path / "b.nii")
-    assert read_images([tmp_path / "b.nii"]).doubts == ["its header does not know left from right"]
+    (doubt,) = read_images([tmp_path / "b.nii"]).doubts
+    assert doubt == "its header does not know left from right"
+
+
+@pytest.mark.parametrize(("forms", "left"), [("qform", -1.0), ("sform", 1.0)])
+def test_the_affine_of_training_is_used_without_a_doubt(
+    forms: str, left: float, tmp_path: Path
+) -> None:
+    images = read_images([two_forms(tmp_path / "a.nii")], forms)
+    assert images.affine[0, 0] == left
+    assert images.doubts == ()

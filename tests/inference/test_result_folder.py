@@ -26,7 +26,7 @@ def scan(tmp_path: Path) -> ScanFiles:
 def finish(here: Results, scan: ScanFiles) -> None:
     values = {"problem": "", "seconds": 1.26, "confidence": math.nan, SOURCE: digest(*scan.files)}
     here.add(scan.name, values, {"egg": 12.0, "ball": 0.0})
-    for path in here.files_of(scan).wanted:
+    for path in here.work_on(scan).write.values():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
@@ -44,20 +44,27 @@ def test_the_table_has_a_row_a_scan_and_a_column_a_structure(tmp_path: Path) -> 
 
 def test_a_scan_is_done_when_row_and_files_are_there(tmp_path: Path, scan: ScanFiles) -> None:
     here = results(tmp_path / "out")
-    assert not here.is_done(scan)
+    assert here.work_on(scan).write == {"labels": tmp_path / "out" / "deep" / "s_dseg.nii.gz"}
     finish(here, scan)
-    assert results(tmp_path / "out").is_done(scan)
-    assert not results(tmp_path / "out", overlay=True).is_done(scan)
-    assert not results(tmp_path / "out", overwrite=True).is_done(scan)
-    assert here.files_of(scan).labels == tmp_path / "out" / "deep" / "s_dseg.nii.gz"
+    assert not results(tmp_path / "out").work_on(scan).write
+    assert not results(tmp_path / "out", overwrite=True).work_on(scan).write
+
+
+def test_only_what_is_missing_is_written(tmp_path: Path, scan: ScanFiles) -> None:
+    finish(results(tmp_path / "out"), scan)
+    for overwrite in (False, True):
+        more = results(tmp_path / "out", overlay=True, overwrite=overwrite).work_on(scan)
+        assert (set(more.write), more.remove) == ({"overlay"}, ())
 
 
 def test_a_foreign_file_is_in_the_way(tmp_path: Path, scan: ScanFiles) -> None:
     here = results(tmp_path / "out")
-    (tmp_path / "out" / "deep").mkdir()
-    (tmp_path / "out" / "deep" / "s_dseg.nii.gz").touch()
+    foreign = tmp_path / "out" / "deep" / "s_dseg.nii.gz"
+    foreign.parent.mkdir()
+    foreign.touch()
     with pytest.raises(FileExistsError, match="is in the way; overwrite=true replaces it"):
-        here.is_done(scan)
+        here.work_on(scan)
+    assert results(tmp_path / "out", overwrite=True).work_on(scan).remove == (foreign,)
 
 
 def test_another_scan_of_the_name_is_told(tmp_path: Path, scan: ScanFiles) -> None:
@@ -65,7 +72,48 @@ def test_another_scan_of_the_name_is_told(tmp_path: Path, scan: ScanFiles) -> No
     finish(here, scan)
     scan.files[0].write_bytes(b"changed")
     with pytest.raises(FileExistsError, match="is of another scan"):
-        here.is_done(scan)
+        here.work_on(scan)
+
+
+def test_results_of_other_models_are_replaced_with_all_that_belongs_to_them(
+    tmp_path: Path, scan: ScanFiles
+) -> None:
+    finish(results(tmp_path / "out", overlay=True), scan)
+    other = RECORD | {"models": ["def"]}
+    work = results(tmp_path / "out", other, overwrite=True).work_on(scan)
+    assert set(work.write) == {"labels"}
+    assert {path.name for path in work.remove} == {"s_dseg.nii.gz", "s_overlay.png"}
+
+
+def test_an_interrupted_overwriting_leaves_no_results_under_another_name(
+    tmp_path: Path, scan: ScanFiles
+) -> None:
+    finish(results(tmp_path / "out"), scan)
+    other = RECORD | {"models": ["def"]}
+    results(tmp_path / "out", other, overwrite=True)  # and no more
+    with pytest.raises(FileExistsError, match="is of other models or settings; overwrite=true"):
+        results(tmp_path / "out", other).work_on(scan)
+
+
+def test_a_problem_does_not_replace_the_row_of_a_label_map(tmp_path: Path, scan: ScanFiles) -> None:
+    here = results(tmp_path / "out")
+    here.add_problem(scan, "unreadable")
+    assert here.rows()[scan.name]["problem"] == "unreadable"
+    finish(here, scan)
+    here.add_problem(scan, "unreadable")
+    assert here.rows()[scan.name]["egg"] == "12.00"
+
+
+@pytest.mark.parametrize("mine", ["patient,liver\n1,2\n", ""])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_table_that_is_not_ours_is_left_alone(mine: str, recorded: bool, tmp_path: Path) -> None:
+    if recorded:
+        results(tmp_path)
+    (tmp_path / "volumes.csv").write_text(mine)
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match=r"is no table of src\.predict"):
+            results(tmp_path, overwrite=overwrite)
+    assert (tmp_path / "volumes.csv").read_text() == mine
 
 
 def test_what_decides_the_results_may_not_change(tmp_path: Path) -> None:

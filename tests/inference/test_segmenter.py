@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distorted_cohort import CODES, Grid, phantom, random_grid
+from src.data.cache import zscore
 from src.data.geometry import labels_to_prepared
 from src.inference import Model, ModelError, Segmenter, facts_of
 from src.inference.segmenter import centred, mean_margin
@@ -19,7 +20,12 @@ LIMITS = {"field_of_view": [60.0, 120.0], "distances": [1.0], "quantiles": [[0.0
 
 def model(scores: Any = None, fixed_size: Any = None, **data: Any) -> Model:
     facts = facts_of(description(**data)["data"])
-    return Model(Path("model.ckpt"), facts, scores or by_brightness, fixed_size)
+    return Model(Path("model.ckpt"), facts, scores or by_brightness, unchanged, fixed_size)
+
+
+def unchanged(logits: Tensor) -> Tensor:
+    """Scores that are the logits."""
+    return logits
 
 
 def by_brightness(image: Tensor) -> Tensor:
@@ -33,7 +39,7 @@ def perfect(segmenter: Segmenter, image: Tensor, labels: Tensor, grid: Grid) -> 
     _, prepared, _ = segmenter.prepare(image, grid.affine)
     truth = labels_to_prepared(labels, prepared).long()
     onehot = F.one_hot(truth, 4).permute(3, 0, 1, 2).float()[None]
-    object.__setattr__(segmenter.models[0], "scores", lambda image: onehot)
+    object.__setattr__(segmenter.models[0], "logits", lambda image: onehot)
 
 
 def dice(one: Tensor, other: Tensor, label: int) -> float:
@@ -84,6 +90,15 @@ def test_patches_change_nothing_for_a_voxelwise_model() -> None:
     torch.testing.assert_close(patched.scores(prepared), whole.scores(prepared))
 
 
+def test_logits_are_averaged_over_patches_and_then_decided_on() -> None:
+    facts = facts_of(description(patch_size=8)["data"])
+    place = torch.arange(512.0).view(1, 1, 8, 8, 8).expand(1, 4, 8, 8, 8)
+    one = Model(Path("m"), facts, lambda image: place.clone(), torch.square)
+    prepared = torch.randn(1, 16, 16, 16)
+    logits = Segmenter([Model(Path("m"), facts, one.logits, unchanged)]).scores(prepared)
+    torch.testing.assert_close(Segmenter([one]).scores(prepared), logits.square())
+
+
 def test_a_model_of_patches_is_used_on_patches() -> None:
     sizes = []
 
@@ -104,11 +119,19 @@ def test_volumes_that_are_no_cubes_are_seen_as_in_training() -> None:
         return by_brightness(image)
 
     told = description()["data"] | {"size": [16, 12, 8]}
-    segmenter = Segmenter([Model(Path("m"), facts_of(told), scores)])
+    segmenter = Segmenter([Model(Path("m"), facts_of(told), scores, unchanged)])
     found = segmenter(torch.rand(1, 16, 12, 8) * 100, np.diag([6.0, 6, 6, 1]))
     assert sizes == [(1, 1, 16, 12, 8)]
     assert found.scores.shape == (4, 16, 16, 16)
     assert found.labels.shape == (16, 12, 8)
+
+
+def test_volumes_that_are_no_cubes_are_normalised_as_in_training() -> None:
+    told = description()["data"] | {"size": [16, 12, 8]}
+    image = torch.rand(1, 16, 12, 8) * 100
+    segmenter = Segmenter([Model(Path("m"), facts_of(told), by_brightness, unchanged)])
+    prepared, *_ = segmenter.prepare(image, np.diag([6.0, 6, 6, 1]))
+    torch.testing.assert_close(prepared[0], torch.from_numpy(zscore(image[0].numpy())))
 
 
 def test_outside_the_cube_is_background() -> None:
@@ -174,6 +197,15 @@ def test_models_must_agree() -> None:
         Segmenter([model(), model(structures=["a", "b", "c"])])
     with pytest.raises(ModelError, match="spacing must be that of"):
         Segmenter([model(), model(spacing=[3.0] * 3)])
+    with pytest.raises(ModelError, match="forms must be those of"):
+        Segmenter([model(), model(preparation={"forms": "qform"})])
+
+
+def test_patches_of_several_models_are_those_of_all_or_chosen() -> None:
+    models = [model(patch_size=8), model()]
+    with pytest.raises(ModelError, match=r"patch_size must be that of .*, 8, got None"):
+        Segmenter(models)
+    assert Segmenter(models, patch_size=8).patch_size == 8
 
 
 def test_flips_must_not_swap_sides() -> None:
@@ -186,6 +218,7 @@ def test_flips_must_not_swap_sides() -> None:
 def test_an_exported_model_takes_its_size_alone() -> None:
     assert Segmenter([model(fixed_size=(8, 8, 8))]).patch_size == 8
     assert Segmenter([model(fixed_size=(16, 16, 16))]).patch_size is None
+    assert Segmenter([model(fixed_size=(16, 16, 16), patch_size=8)]).patch_size is None
     with pytest.raises(ValueError, match=r"takes volumes of \(16, 16, 16\) alone"):
         Segmenter([model(fixed_size=(16, 16, 16))], patch_size=8)
     with pytest.raises(ValueError, match="patch_size must be positive, got -1"):

@@ -7,7 +7,12 @@ from src.data.preparation.mapping import LabelMapping, read_mapping
 from src.data.preparation.problems import Problem
 from src.data.preparation.recipe import Recipe, check_choices, check_output
 from src.data.preparation.survey import Survey, discover, inspect_all, take_stock
-from src.data.preparation.writing import write_description, write_problems, write_subjects
+from src.data.preparation.writing import (
+    lost_structures,
+    write_description,
+    write_problems,
+    write_subjects,
+)
 
 __all__ = [
     "Found",
@@ -21,6 +26,7 @@ __all__ = [
     "contact_sheets",
     "discover",
     "inspect_all",
+    "lost_structures",
     "read_mapping",
     "take_stock",
     "write_description",

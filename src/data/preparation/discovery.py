@@ -114,17 +114,23 @@ def two_folders(
     root: Path, files: Iterable[Path], label: str | None
 ) -> tuple[list[Named], list[Named]] | None:
     """Images and label maps of the folders ``images`` and ``labels``, if there are both."""
-    places = [
-        next((root / name for name in names if (root / name).is_dir()), None)
-        for names in (IMAGE_FOLDERS, LABEL_FOLDERS)
-    ]
-    if None in places:
+    places = image_and_label_folders(root)
+    if places is None:
         return None
     images, labels = ([path for path in files if place in path.parents] for place in places)
     role = label or LABEL_ROLES[0]
     named = [Named(path, without_role(stem(path), (role, *LABEL_ROLES)), role) for path in labels]
     scans = {one.scan for one in named}
     return [image_of(path, scans) for path in images], named
+
+
+def image_and_label_folders(root: Path) -> tuple[Path, Path] | None:
+    """The folders ``images`` and ``labels`` (or ``imagesTr``, ``labelsTr``), if there are both."""
+    images, labels = (
+        next((root / name for name in names if (root / name).is_dir()), None)
+        for names in (IMAGE_FOLDERS, LABEL_FOLDERS)
+    )
+    return (images, labels) if images and labels else None
 
 
 def image_of(path: Path, scans: set[str]) -> Named:

@@ -33,6 +33,7 @@ class Inspection:
         problems: What keeps it from being used; the rest is then empty.
         shape: Voxels along each of its axes.
         spacing: Millimetres from voxel to voxel along each of its axes.
+        voxel_mm3: Volume of a voxel.
         orientation: Where its axes point, e.g. ``RAS``.
         oriented: Whether the headers of its files know left from right.
         stored: Type of the voxels of each image and of the label map.
@@ -44,6 +45,7 @@ class Inspection:
     problems: tuple[Problem, ...] = ()
     shape: tuple[int, ...] = ()
     spacing: tuple[float, ...] = ()
+    voxel_mm3: float = 0.0
     orientation: str = ""
     oriented: bool = True
     stored: tuple[str, ...] = ()
@@ -87,10 +89,12 @@ def inspect_case(forms: str, case: Case) -> Inspection:
     if problems:
         return Inspection(case.subject, tuple(problems))
     first = images[0][0]
+    linear = first.affine[:3, :3]
     return Inspection(
         case.subject,
         shape=first.voxels.shape,
-        spacing=tuple(np.linalg.norm(first.affine[:3, :3], axis=0).round(6).tolist()),
+        spacing=tuple(np.linalg.norm(linear, axis=0).round(6).tolist()),
+        voxel_mm3=float(abs(np.linalg.det(linear)).round(9)),
         orientation="".join(nib.orientations.aff2axcodes(first.affine)),
         oriented=all(scan.placement.oriented for _, scan in read),
         stored=tuple(scan.stored for _, scan in read),

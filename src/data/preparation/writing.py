@@ -9,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from src.data.cache import locked, remove_partials, whole_folder, write_whole
 from src.data.cases import Case
@@ -24,6 +26,8 @@ from src.data.scans import ScanError
 
 SOURCE = "source.json"
 """In a subject's folder: the files that it was made from, and what they held."""
+LOST = "lost"
+"""In that file: names of structures that the label map had and the prepared one has not."""
 SCANS = "scans.csv"
 PACKAGES = ("nibabel", "numpy", "simpleitk", "torch")
 
@@ -92,33 +96,50 @@ def write_subjects(
 def write_subject(output: Path, recipe: Recipe, pair: tuple[Case, Inspection]) -> Problem | None:
     """Write the folder of one subject; or what keeps its files from being read again."""
     case, inspection = pair
-    record = {"files": file_states(case), "inspection": inspection.as_json()}
+    record: dict[str, Any] = {"files": file_states(case), "inspection": inspection.as_json()}
     try:
         with whole_folder(output / case.subject) as folder:
-            write_scan(folder, recipe, case)
+            record[LOST] = write_scan(folder, recipe, case)
             (folder / SOURCE).write_text(json.dumps(record) + "\n", encoding="utf-8")
     except ScanError as error:
         return Problem.of(error, case.subject)
     return None
 
 
-def write_scan(folder: Path, recipe: Recipe, case: Case) -> None:
-    """Write the prepared images and label map of one scan.
+def write_scan(folder: Path, recipe: Recipe, case: Case) -> list[str]:
+    """Write the prepared images and label map of one scan, all where its first image lies.
+
+    Returns:
+        Names of the structures that are too small to be in the prepared label map.
 
     Raises:
         ScanError: One of its files can no longer be used.
     """
     prepared = case_of(folder.parent, case.subject, recipe.channels)
     (folder / "anat").mkdir()
+    affine: NDArray[np.float64] | None = None
     for path, target in zip(case.images, prepared.images, strict=True):
         scan = read_placed(path, recipe.forms)
+        affine = scan.affine if affine is None else affine
         voxels = torch.from_numpy(scan.voxels.astype("float32"))
-        cube, grid = to_prepared(voxels, scan.affine, recipe.size)
+        cube, grid = to_prepared(voxels, affine, recipe.size)
         write_volume(folder / "anat" / target.name, cube.numpy(), grid.prepared_affine)
     scan = read_placed(case.label, recipe.forms)
     labels = recipe.mapping.apply(whole_numbers(case.label, scan.voxels))
     cube = labels_to_prepared(torch.from_numpy(labels), grid)
     write_volume(folder / "anat" / prepared.label.name, cube.numpy(), grid.prepared_affine)
+    lost = {*np.unique(labels).tolist()} - {0, *cube.unique().tolist()}
+    return [recipe.mapping.names[label - 1] for label in sorted(lost)]
+
+
+def lost_structures(output: Path, cases: Sequence[Case]) -> dict[str, list[str]]:
+    """Structures that are too small for the prepared grid, with the subjects that lost them."""
+    lost: dict[str, list[str]] = {}
+    for case in cases:
+        record = json.loads((output / case.subject / SOURCE).read_text(encoding="utf-8"))
+        for name in record[LOST]:
+            lost.setdefault(name, []).append(case.subject)
+    return lost
 
 
 def write_description(
@@ -159,7 +180,6 @@ def write_description(
 def scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, Any]:
     """One scan in the table: where it came from, its grid, intensities and volumes."""
     names = ("x", "y", "z")
-    voxel = float(torch.tensor(inspection.spacing, dtype=torch.float64).prod())
     sides = [a * b for a, b in zip(inspection.shape, inspection.spacing, strict=True)]
     row: dict[str, Any] = {"subject": case.subject, "participant": case.participant}
     for channel, path in zip(recipe.channels, case.images, strict=True):
@@ -171,6 +191,7 @@ def scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, An
     for channel, statistics in zip(recipe.channels, inspection.intensities, strict=True):
         row |= {f"{channel}_{name}": value for name, value in statistics.items()}
     volumes = recipe.mapping.volumes(dict(inspection.voxels))
+    voxel = inspection.voxel_mm3
     return row | {f"{name}_mm3": round(count * voxel, 3) for name, count in volumes.items()}
 
 
