@@ -32,12 +32,13 @@ from src.command import (
     run_command,
     show,
 )
-from src.data import DataError, SegmentationData, Source
+from src.data import DataError, SegmentationData, Source, in_patches
 from src.data.cache import PreparedCase
 from src.data.segmentation import fill_cache
 from src.inference.archive import read_settings
-from src.label_maps import find_pairs, score_pairs, structures_of
+from src.label_maps import find_pairs, score_pairs, structures_of, tolerance_of
 from src.metrics import case_scores, voxel_sides, voxel_tolerance
+from src.runs import software_versions, write_atomically
 from src.trained import ModelError, TrainedModel, choose_device, load_trained
 from src.training import (
     Score,
@@ -47,7 +48,6 @@ from src.training import (
     write_label_map,
     write_scores,
 )
-from src.runs import software_versions, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -145,16 +145,18 @@ def score_folders(config: DictConfig, output: Path) -> Result:
         pairs, left_over = find_pairs(predictions, truth)
         if left_over:
             log.warning(f"{left_over} label maps of {truth} have no prediction and do not count")
+        tolerance = tolerance_of(truth) if config.tolerance is None else config.tolerance
         output.mkdir(parents=True, exist_ok=True)
-        rows, tolerance = score_pairs(pairs, structures, config.tolerance)
+        rows = score_pairs(pairs, structures, tolerance)
     return Result(rows, tolerance, {"predictions": str(predictions), "truth": str(truth)})
 
 
 class Cases(NamedTuple):
-    """Prepared cases by subject, and the name of their data set."""
+    """Prepared cases by subject, and of their whole data set the name and NSD tolerance in mm."""
 
     prepared: dict[str, PreparedCase]
     name: str
+    tolerance: float
 
 
 def score_run(config: DictConfig, output: Path) -> Result:
@@ -168,13 +170,14 @@ def score_run(config: DictConfig, output: Path) -> Result:
         trained = load_trained(checkpoint, choose_device(config.device))
         cases = other_cases(config, trained) if config.get("data") else own_cases(config, trained)
         (output / "predictions").mkdir(parents=True, exist_ok=True)
-    affines = {subject: case.read("affine") for subject, case in cases.prepared.items()}
-    tolerance = voxel_tolerance(affines.values()) if config.tolerance is None else config.tolerance
+    tolerance = cases.tolerance if config.tolerance is None else config.tolerance
     rows: list[Score] = []
     for subject in track(cases.prepared, description="Segmenting and scoring"):
-        prediction, truth = segment(trained, cases.prepared[subject])
-        write_label_map(output / "predictions" / f"{subject}.nii.gz", prediction, affines[subject])
-        spacing = voxel_sides(affines[subject]).tolist()
+        case = cases.prepared[subject]
+        prediction, truth = segment(trained, case)
+        affine = case.read("affine")
+        write_label_map(output / "predictions" / f"{subject}.nii.gz", prediction, affine)
+        spacing = voxel_sides(affine).tolist()
         scores = case_scores(
             prediction, truth, len(trained.structures), spacing=spacing, tolerance=tolerance
         )
@@ -184,11 +187,18 @@ def score_run(config: DictConfig, output: Path) -> Result:
 
 @torch.inference_mode()
 def segment(trained: TrainedModel, case: PreparedCase) -> tuple[Tensor, Tensor]:
-    """The predicted and the true labels of a case, (D, H, W) each, on the CPU."""
+    """The predicted and the true labels of a case, (D, H, W) each, on the CPU.
+
+    Whole or in patches, as in the training.
+    """
     device = next(trained.network.parameters()).device
-    image = torch.from_numpy(np.array(case.read("image"))).to(device)
-    labels = trained.decision(trained.network(image[None]))[0]
-    return labels.cpu(), torch.from_numpy(np.array(case.read("label")))
+    image = torch.from_numpy(np.array(case.read("image"))).to(device)[None]
+    patch_size = trained.data.get("patch_size")
+    if patch_size is None:
+        logits = trained.network(image)
+    else:
+        logits = in_patches(trained.network, image, patch_size).to(device)
+    return trained.decision(logits)[0].cpu(), torch.from_numpy(np.array(case.read("label")))
 
 
 def own_cases(config: DictConfig, trained: TrainedModel) -> Cases:
@@ -249,7 +259,8 @@ def fit_cases(source: Source, trained: TrainedModel) -> Cases:
                 f"{', '.join(wanted)}, got {', '.join(found)}"
             )
     prepared = fill_cache(source.cache, dataset)
-    return Cases(dict(zip(dataset.subjects, prepared, strict=True)), dataset.name)
+    tolerance = voxel_tolerance(case.read("affine") for case in prepared)
+    return Cases(dict(zip(dataset.subjects, prepared, strict=True)), dataset.name, tolerance)
 
 
 def targets(node: Any) -> Iterator[Any]:

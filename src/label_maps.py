@@ -18,7 +18,7 @@ from src.data.scans import is_scan, open_scan, read_scan, scan_stem
 from src.metrics import case_scores, voxel_sides, voxel_tolerance
 from src.training import Score
 
-__all__ = ["LabelMaps", "find_pairs", "score_pairs", "structures_of"]
+__all__ = ["LabelMaps", "find_pairs", "score_pairs", "structures_of", "tolerance_of"]
 
 LABELS = "_dseg"
 """End of a label map's name before the extension, if it has one."""
@@ -108,22 +108,29 @@ def structures_of(*folders: Path) -> tuple[str, ...] | None:
     return None
 
 
+def tolerance_of(truth: Path) -> float:
+    """The NSD tolerance of a folder of true label maps: the longest voxel side of all, in mm.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    paths = find_label_maps(truth).values()
+    return voxel_tolerance(open_scan(path).placement.affine for path in paths)
+
+
 def score_pairs(
-    pairs: Sequence[LabelMaps], structures: Sequence[str] | None, tolerance: float | None
-) -> tuple[list[Score], float]:
-    """Scores of all pairs, and the NSD tolerance that they were scored with, in mm.
+    pairs: Sequence[LabelMaps], structures: Sequence[str] | None, tolerance: float
+) -> list[Score]:
+    """Scores of all pairs.
 
     Args:
         pairs: What is scored.
         structures: Names of the labels 1 ... n; without, those that occur are named by number.
-        tolerance: Millimetres that a surface may be off; the longest voxel side if None.
+        tolerance: Millimetres that a surface may be off (NSD).
 
     Raises:
         DataError: A file cannot be read, is no label map, or does not lie on its truth's grid.
     """
-    if tolerance is None:
-        tolerance = voxel_tolerance(open_scan(pair.truth).placement.affine for pair in pairs)
-    last = None if structures is None else len(structures)
     last = None if structures is None else len(structures)
     score = partial(score_pair, last=last, tolerance=tolerance)
     results = map_in_processes(score, pairs, title="Scoring label maps")
@@ -133,12 +140,11 @@ def score_pairs(
     names = dict(enumerate(structures or (), start=1))
     if structures is None:
         names = {label: f"label_{label}" for label in sorted({k for own in found for k in own})}
-    rows = [
+    return [
         Score(pair.subject, name, *own.get(label, ABSENT))
         for pair, own in zip(pairs, found, strict=True)
         for label, name in names.items()
     ]
-    return rows, tolerance
 
 
 def score_pair(pair: LabelMaps, *, last: int | None, tolerance: float) -> Numbers | str:

@@ -9,16 +9,17 @@ The same runs give the same files, byte by byte.
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import hydra
 import rich
-import torch
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 from rich.progress import track
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from src.analysis import (
     REPORT_MARK,
@@ -37,16 +38,21 @@ from src.analysis import (
     make_study,
     read_runs,
 )
-from src.command import build, errors_in_log, mistakes_as_user_errors, run_command
+from src.command import errors_in_log, mistakes_as_user_errors, quote_values, run_command
+from src.inference import read_settings
 from src.networks import VNetDS, parameter_counts
 from src.report_pictures import Shown, choose_subject, kernel_drawings, subject_drawing
-from src.sweeps import read_plan
-from src.sweeps.plan import PLAN
 from src.runs import write_atomically
 from src.runs.folder import TECHNICAL
+from src.sweeps import read_plan
+from src.sweeps.plan import PLAN
+from src.trained import ModelError, build_network
 from src.wandb_summary import NONE, check_mode, log_summary
 
 log = logging.getLogger(__name__)
+
+MAKER = "python -m src.report"
+"""What a report's mark says made it: files of that name are common."""
 
 Item = TypeVar("Item")
 Levels = dict[str, dict[str, int]]
@@ -73,6 +79,7 @@ def report(config: DictConfig) -> None:
         study = read_study(roots, as_list(config.ignore))
         results = compute(study, config.rate, levels_of(study))
         subject = choose_subject(results, config.subject)
+    folder.begin()
     tables = all_tables(results)
     images, galleries = write_figures(folder, results, subject, tables)
     for table in tables:
@@ -85,7 +92,7 @@ def report(config: DictConfig) -> None:
     if config.wandb != NONE:
         where = {"project": config.project, "entity": config.entity, "mode": config.wandb}
         log_summary(folder.path, results, tables, images, title=title, **where)
-    tell(study, folder.path)
+    tell(results, folder.path)
 
 
 def read_study(roots: list[Path], ignored: list[str]) -> Study:
@@ -170,10 +177,15 @@ class ReportFolder:
         self.files: list[str] = []
         if path.exists() and not path.is_dir():
             raise FileExistsError(f"output must be a folder, got the file {path}")
-        if path.exists() and any(path.iterdir()) and not self.mark.exists():
+        self.earlier = files_of(self.mark)
+        if path.exists() and any(path.iterdir()) and self.earlier is None:
             raise FileExistsError(
                 f"output must be new, empty or an earlier report, got {path} with other files"
             )
+
+    def begin(self) -> None:
+        """Mark the folder as that of a report, so that one that breaks off is no obstacle."""
+        self._mark(self.earlier or [])
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file, whole or not at all."""
@@ -184,11 +196,26 @@ class ReportFolder:
         self.files.append(name)
 
     def finish(self) -> None:
-        """Mark the folder, and remove files of an earlier report that this one does not have."""
-        earlier = json.loads(self.mark.read_text())["files"] if self.mark.exists() else []
-        for name in set(earlier) - set(self.files):
+        """Remove files of an earlier report that this one does not have, and note those it has."""
+        for name in set(self.earlier or []) - set(self.files):
             (self.path / name).unlink(missing_ok=True)
-        self.write(REPORT_MARK, json.dumps({"files": sorted(self.files)}, indent=1) + "\n")
+        self._mark(sorted(self.files))
+
+    def _mark(self, files: list[str]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with write_atomically(self.mark) as file:
+            file.write(json.dumps({"made_by": MAKER, "files": files}, indent=1) + "\n")
+
+
+def files_of(mark: Path) -> list[str] | None:
+    """Return the files of the report that a mark is of, None if it is no mark of ours."""
+    try:
+        record = json.loads(mark.read_text(encoding="utf-8"))
+        ours = record["made_by"] == MAKER
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    inside = (name for name in record.get("files", []) if ".." not in Path(name).parts)
+    return [name for name in inside if not Path(name).is_absolute()] if ours else None
 
 
 def levels_of(study: Study) -> dict[str, Levels]:
@@ -197,31 +224,40 @@ def levels_of(study: Study) -> dict[str, Levels]:
     levels = {}
     for configuration in study.configurations:
         run = study.runs[next(iter(configuration.runs.values()))[0]]
-        node = network_node(run)
-        if node is not None:
-            text = OmegaConf.to_yaml(node)
-            if text not in known:
-                known[text] = count_levels(node, run)
-            levels[configuration.id] = known[text]
+        try:
+            node = network_node(run)
+            text = json.dumps(node, default=str)
+            if node and text not in known:
+                known[text] = count_levels(node)
+        except ModelError as error:  # of an older version of the code, or of somebody else's
+            log.warning(f"note: {run.folder}: parameters by level are left out: {error}")
+        else:
+            levels[configuration.id] = known.get(text, {})
     return levels
 
 
-def network_node(run: RunRecord) -> DictConfig | None:
-    """Return how the network of a run is built, None if that is not recorded."""
+def network_node(run: RunRecord) -> dict[str, Any]:
+    """Return how the network of a run is built, nothing if that is not recorded.
+
+    Raises:
+        ModelError: If its ``config.yaml`` cannot be used.
+    """
     path = run.folder / "config.yaml"
-    return cast(DictConfig, OmegaConf.load(path)).get("network") if path.exists() else None
-
-
-def count_levels(node: DictConfig, run: RunRecord) -> Levels:
-    """Return trained parameters by level and kind; nothing for networks that have no levels."""
-    counts = {"in_channels": len(run.data.get("channels") or ["image"])}
-    counts["num_classes"] = len(run.structures) + 1
-    try:
-        with torch.random.fork_rng(devices=[]):
-            network = build(node, **counts)
-    except Exception as error:  # a configuration of an older version of the code, say
-        log.warning(f"{run.folder}: parameters by level are left out: {error}")
+    network = read_settings(path).get("network") if path.exists() else None
+    if not isinstance(network, dict):
         return {}
+    classes = {"num_classes": len(run.structures) + 1}
+    return network | classes | {"in_channels": len(run.data.get("channels") or ["image"])}
+
+
+def count_levels(node: Mapping[str, Any]) -> Levels:
+    """Return trained parameters by level and kind; nothing for networks that have no levels.
+
+    Raises:
+        ModelError: If it names anything but our own networks and layers, or cannot be built.
+    """
+    with FakeTensorMode():  # shapes are enough
+        network = build_network(node)
     if not isinstance(network, VNetDS):
         return {}
     blocks = {f"level {i}": [block] for i, block in enumerate(network.encoder)}
@@ -251,9 +287,10 @@ def progress(items: list[Item], what: str) -> Iterator[Item]:
     yield from track(items, description=what, disable=quiet, transient=True)
 
 
-def tell(study: Study, output: Path) -> None:
+def tell(results: Results, output: Path) -> None:
     """Say what was read, what is wrong, and where the report is."""
-    for problem in study.problems:
+    study = results.study
+    for problem in (*study.problems, *results.notes):
         log.warning(f"note: {problem}")
     waiting = len(study.unfinished) + len(study.missing)
     if waiting:
@@ -263,4 +300,5 @@ def tell(study: Study, output: Path) -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = quote_values(sys.argv[1:], ("runs", "output"))
     run_command(main)

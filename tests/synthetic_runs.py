@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.analysis import Study, find_run_folders, make_study, read_runs
+from src.runs.folder import TECHNICAL
 
 STRUCTURES = [
     "cerebral_grey",
@@ -71,6 +72,8 @@ def write_run(
     decision: str = "argmax",
     settings: dict[str, Any] | None = None,
     data: dict[str, Any] | None = None,
+    outcome: dict[str, Any] | None = None,
+    commit: str = "a" * 40,
 ) -> Path:
     """Write a run whose ``scores`` map a column to (test subjects, structures), NaN if absent."""
     folder.mkdir(parents=True)
@@ -106,20 +109,20 @@ def write_run(
         "choices": choices,
         "parameters": {"gabor": 0, "conventional": PARAMETERS[kernel], "total": PARAMETERS[kernel]},
         "data": described,
-        "sessions": [{"git_commit": "a" * 40, "torch": "2.13.0"}],
+        "sessions": [{"git_commit": commit, "torch": "2.13.0"}],
     }
     (folder / "config.yaml").write_text(json.dumps(config))
     (folder / "run.json").write_text(json.dumps(record))
     write_curves(folder / "metrics.csv", epochs, [seed, split, *folder.name.encode()])
     if done:
         write_scores(folder / "subjects.csv", scores, parts["test"], structures)
-        outcome = {
+        usual = {
             "epochs": epochs,
             "seconds_per_step": 0.5,
             "peak_memory_bytes": 2**30,
             "device": "CPU",
         }
-        (folder / "done.json").write_text(json.dumps(outcome))
+        (folder / "done.json").write_text(json.dumps(usual | (outcome or {})))
     return folder
 
 
@@ -145,7 +148,7 @@ def write_pair(
 
 
 def study_of(folder: Path) -> Study:
-    return make_study(*read_runs(find_run_folders([folder])))
+    return make_study(*read_runs(find_run_folders([folder])), TECHNICAL)
 
 
 def write_scores(

@@ -67,6 +67,40 @@ def test_a_run_is_scored_as_its_training_scored_it(run: Path, tmp_path: Path) ->
         assert path.read_bytes() == (tmp_path / "out/predictions" / path.name).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def patched_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in patches, on voxels of six sizes; the largest are of a training subject."""
+    cohort = write_cohort(tmp_path_factory.mktemp("patches") / "cohort")
+    for number in range(1, 7):
+        for path in cohort.glob(f"sub-0{number}/anat/*.nii.gz"):
+            voxels = np.asarray(nib.load(path).dataobj)
+            write_nifti(path, voxels, np.diag([*[2.75 - number / 4] * 3, 1]))
+    folder = cohort.parent / "run"
+    overrides = [*tiny_overrides(cohort), "data.patch_size=6", "split=1"]
+    training.train(compose_config(overrides), folder, CHOICES)
+    return folder
+
+
+def test_a_run_in_patches_is_scored_in_patches(patched_run: Path, tmp_path: Path) -> None:
+    rows = evaluated(f"run={patched_run}", f"output={tmp_path / 'out'}")
+    assert rows == read_scores(patched_run / "subjects.csv")
+    for path in (patched_run / "predictions").iterdir():
+        assert path.read_bytes() == (tmp_path / "out/predictions" / path.name).read_bytes()
+
+
+def test_the_tolerance_is_that_of_the_whole_data_set(patched_run: Path, tmp_path: Path) -> None:
+    record = json.loads((patched_run / "run.json").read_text())
+    assert "sub-01" in record["data"]["split"]["train"]
+    told = json.loads((patched_run / "done.json").read_text())["nsd_tolerance"]
+    assert told == 2.5
+    evaluated(f"run={patched_run}", f"output={tmp_path / 'run'}")
+    folders = (f"predictions={patched_run / 'predictions'}", f"truth={record['data']['root']}")
+    evaluated(*folders, f"output={tmp_path / 'folders'}")
+    for name in ("run", "folders"):
+        again = json.loads((tmp_path / name / "evaluation.json").read_text())
+        assert again["nsd_tolerance"] == told
+
+
 def test_the_label_maps_of_a_run_score_as_the_run(run: Path, cohort: Path, tmp_path: Path) -> None:
     folders = (f"predictions={run / 'predictions'}", f"truth={cohort}")
     assert evaluated(*folders, f"output={tmp_path}") == read_scores(run / "subjects.csv")

@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,49 @@ def test_a_folder_of_other_things_is_never_written_to(tmp_path: Path) -> None:
         ReportFolder(tmp_path / "notes.txt")
 
 
+def test_the_mark_of_another_program_is_no_earlier_report(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps({"files": ["mine.txt"]}))
+    with pytest.raises(FileExistsError, match="output must be new, empty or an earlier report"):
+        ReportFolder(tmp_path)
+
+
+def test_a_mark_names_no_files_outside_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    ReportFolder(tmp_path / "report").begin()
+    mark = tmp_path / "report/report.json"
+    record = json.loads(mark.read_text())
+    names = ["../mine.txt", str(tmp_path / "mine.txt"), "index.html"]
+    mark.write_text(json.dumps(record | {"files": names}))
+    assert ReportFolder(tmp_path / "report").earlier == ["index.html"]
+
+
+def test_a_first_report_that_broke_off_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_small_run(tmp_path / "runs/one")
+    settings = {"runs": tmp_path / "runs", "output": tmp_path / "report"}
+    with monkeypatch.context() as patch:
+        patch.setattr("src.report.make_page", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            report(configuration(**settings))
+    assert (tmp_path / "report/tables/runs.csv").exists()
+    report(configuration(**settings))
+    assert (tmp_path / "report/index.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [("report", "runs", "output"), ("dashboard", "output")])
+def test_paths_may_hold_what_hydra_takes_for_its_own(settings: tuple[str, ...]) -> None:
+    command, *keys = settings
+    path = "runs/kernel=gabor,loss=pcc,split=0"
+    words = [sys.executable, "-m", f"src.{command}", *(f"{key}={path}" for key in keys)]
+    done = subprocess.run(
+        [*words, "--cfg", "job"], cwd=CONF.parent, capture_output=True, text=True, check=True
+    )
+    told = OmegaConf.create(done.stdout)
+    assert [told[key] for key in keys] == [path] * len(keys)
+
+
 def test_a_half_finished_sweep_says_what_is_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -95,13 +139,37 @@ def test_broken_folders_are_a_line_each_and_the_rest_is_reported(
     write_small_run(runs / "twice", dice=0.7, seed=0)
     write_small_run(runs / "nan", dice=float("nan"), seed=6)
     (write_small_run(runs / "torn", seed=7) / "run.json").write_text("{")
+    (write_small_run(runs / "no_epoch", seed=8) / "metrics.csv").write_text("val/dice\n0.5\n")
     with caplog.at_level("INFO"):
         report(configuration(runs=runs, output=tmp_path / "report"))
     lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("note: ")]
-    for name in ("scoreless", "mixed_cohort", "twice", "nan", "torn"):
+    for name in ("scoreless", "mixed_cohort", "twice", "nan", "torn", "no_epoch"):
         assert len([line for line in lines if f"{runs / name}:" in line]) == 1
     means = table(tmp_path / "report", "structures_dice")
     assert float(means[-1]["mixed · PCC (1.60 M) mean"]) == pytest.approx(50)
+
+
+def test_runs_without_any_dice_make_a_report(tmp_path: Path) -> None:
+    for loss in ("pcc", "dice"):
+        for rate in (1e-2, 1e-3):
+            name = tmp_path / f"runs/{loss}{rate}"
+            write_small_run(name, dice=float("nan"), loss=loss, rate=rate)
+    report(configuration(runs=tmp_path / "runs", output=tmp_path / "report"))
+    assert {row["test Dice [%]"] for row in table(tmp_path / "report", "runs")} == {""}
+    page = (tmp_path / "report/index.html").read_text()
+    assert "No structure of any subject has a Dice." in page
+
+
+def test_configurations_that_lack_the_rate_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for loss in ("pcc", "dice"):
+        write_small_run(tmp_path / f"runs/{loss}", loss=loss)
+    write_small_run(tmp_path / "runs/gabor", kernel="gabor", rate=1e-2)
+    report(configuration(runs=tmp_path / "runs", output=tmp_path / "report"))
+    note = "Left out, for want of a run at learning rate 10^-3: Gabor · PCC."
+    assert note in caplog.text
+    assert note.replace("^-3", "<sup>-3</sup>") in (tmp_path / "report/index.html").read_text()
 
 
 def test_tables_of_earlier_sittings_are_read_together_with_runs(tmp_path: Path) -> None:
@@ -127,6 +195,15 @@ def test_parameters_are_counted_by_level(tmp_path: Path) -> None:
     assert sum(sum(counts.values()) for counts in levels.values()) == PARAMETERS["mixed"]
     with_gabor = [level for level, counts in levels.items() if counts["gabor"]]
     assert with_gabor == ["level 2", "level 3", "level 4"]
+
+
+def test_a_run_folder_may_not_bring_code_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = {"network": {"_target_": "pathlib.Path.mkdir", "self": str(tmp_path / "made")}}
+    write_small_run(tmp_path / "run", settings=network)
+    assert levels_of(study_of(tmp_path)) == {}
+    assert "parameters by level are left out: _target_ must be a network" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from config import CONF
 from src.report import report
 from synthetic_runs import KERNELS, LOSSES, RATES, STRUCTURES, split_of, write_grid
 
-COLUMNS = ("dice", "hd95", "nsd")
+COLUMNS = ("dice", "hd95", "nsd", "volume", "true_volume")
+
+TESTED = len({subject for split in range(5) for subject in split_of(split)["test"]})
 
 pytestmark = pytest.mark.slow
 
@@ -46,8 +48,8 @@ def scores(grid: Path) -> dict[tuple[str, str, float, int], dict[str, np.ndarray
         with (folder / "subjects.csv").open() as file:
             rows = list(csv.DictReader(file))
         tested = list(dict.fromkeys(row["subject"] for row in rows))
-        numbers = [[float(row["dice"]), float(row["hd95"]), float(row["nsd"])] for row in rows]
-        values = np.array(numbers).reshape(len(tested), len(STRUCTURES), 3)
+        numbers = [[float(row[name]) for name in COLUMNS] for row in rows]
+        values = np.array(numbers).reshape(len(tested), len(STRUCTURES), len(COLUMNS))
         found[key] = dict(zip(tested, values, strict=True))
     return found
 
@@ -102,12 +104,13 @@ def test_the_learning_rates_of_the_grid_are_those_of_numpy(grid: Path, scores: d
         averages = 100 * by_split(scores, kernel, loss, rate).mean(axis=1)
         assert float(row["test Dice [%] mean"]) == pytest.approx(averages.mean())
         assert float(row["test Dice [%] std"]) == pytest.approx(averages.std(ddof=1))
-        assert (row["replicates"], row["runs"]) == ("5", "5")
+        assert (row["subjects"], row["replicates"], row["runs"]) == (str(TESTED), "5", "5")
 
 
 def test_the_robustness_of_the_grid_is_that_of_a_fine_curve(grid: Path, scores: dict) -> None:
     fine = np.linspace(-4, -2, 200_001)
     for row in table(grid / "report", "robustness"):
+        assert (row["subjects"], row["replicates"]) == (str(TESTED), "5")
         kernel, loss = key_of(row["configuration"])
         means = [by_split(scores, kernel, loss, rate).mean() for rate in RATES]
         curve = np.interp(fine, np.log10(RATES), means)
@@ -120,11 +123,16 @@ def test_the_robustness_of_the_grid_is_that_of_a_fine_curve(grid: Path, scores: 
         )
 
 
-def test_the_comparisons_of_the_grid_are_those_of_scipy(grid: Path, scores: dict) -> None:
-    rows = table(grid / "report", "comparisons_dice")
+@pytest.mark.parametrize("metric", ["dice", "hd95", "nsd"])
+def test_the_comparisons_of_the_grid_are_those_of_scipy(
+    grid: Path, scores: dict, metric: str
+) -> None:
+    rows = table(grid / "report", f"comparisons_{metric}")
     assert len(rows) == 36 * 20
+    column = COLUMNS.index(metric)
+    heading, factor = ("mm", 1) if metric == "hd95" else ("points", 100)
     for row in rows:
-        cases = paired(scores, key_of(row["first"]), key_of(row["second"]))
+        cases = paired(scores, key_of(row["first"]), key_of(row["second"]), column)
         place = [s.replace("_", " ") for s in STRUCTURES]
         structure = row["structure"].replace("3rd", "third").replace("4th", "fourth").lower()
         structure = structure.replace("inf. ", "inferior ").replace("-", " ")
@@ -133,22 +141,28 @@ def test_the_comparisons_of_the_grid_are_those_of_scipy(grid: Path, scores: dict
             for subject, d in cases.items()
         }
         differences = np.array(list(values.values()))
+        counts = np.array([len(d) for d in cases.values()])
+        mean = factor * (differences * counts).sum() / counts.sum()
+        assert float(row[f"first - second [{heading}]"]) == pytest.approx(mean)
         assert int(row["subjects"]) == len(differences)
         assert int(row["cases"]) == sum(len(d) for d in cases.values()) == 65
-        expected = stats.wilcoxon(differences)
+        expected = stats.wilcoxon(differences[differences != 0])  # an NSD of 1 is common
         assert float(row["p (subjects)"]) == pytest.approx(expected.pvalue, rel=1e-6)
         assert float(row["Cohen's dz"]) == pytest.approx(
             differences.mean() / differences.std(ddof=1)
         )
 
 
-def paired(scores: dict, first: Sequence[str], second: Sequence[str]) -> dict[str, np.ndarray]:
+def paired(
+    scores: dict, first: Sequence[str], second: Sequence[str], column: int = 0
+) -> dict[str, np.ndarray]:
     """Differences of all cases of each subject, (cases, structures)."""
     found: dict[str, list[np.ndarray]] = {}
     for split in range(5):
         one, other = scores[*first, 1e-3, split], scores[*second, 1e-3, split]
         for subject in one:
-            found.setdefault(subject, []).append(one[subject][:, 0] - other[subject][:, 0])
+            difference = one[subject][:, column] - other[subject][:, column]
+            found.setdefault(subject, []).append(difference)
     return {subject: np.array(cases) for subject, cases in found.items()}
 
 
@@ -206,6 +220,18 @@ def test_the_ranks_of_the_grid_are_those_of_its_subjects(grid: Path, scores: dic
     }
     pairs = [(kernel, loss) for kernel in KERNELS for loss in LOSSES]
     assert [ranks[pair] for pair in pairs] == pytest.approx(expected.tolist())
+
+
+def test_the_volumes_of_the_grid_are_those_of_numpy(grid: Path, scores: dict) -> None:
+    rows = table(grid / "report", "volumes")
+    assert len(rows) == len(STRUCTURES)
+    headings = [name for name in rows[0] if name != "structure"]
+    assert len(headings) == 18
+    for heading in headings:
+        kernel, loss = key_of(heading.split(" [")[0])
+        score = "true_volume" if heading.endswith("truth]") else "volume"
+        volumes = by_split(scores, kernel, loss, 1e-3, COLUMNS.index(score)).mean(axis=0)
+        assert [float(row[heading]) for row in rows] == pytest.approx(volumes.tolist())
 
 
 def test_the_grid_stands_beside_the_papers_numbers(grid: Path) -> None:

@@ -20,16 +20,6 @@ LIGHT = (  # Okabe and Ito's, the yellow one left out
     "#e69f00",
     "#8c510a",
 )
-DARK = (  # the same hues, light enough for a dark ground
-    "#5cb3ee",
-    "#ff8f4d",
-    "#2fd09e",
-    "#ee9acb",
-    "#b9b9b9",
-    "#9fd8ff",
-    "#f5c342",
-    "#d9a066",
-)
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 KERNEL_MARKS = {"conventional": "s", "gabor": "o", "mixed": "D"}
 OTHER_KERNEL_MARKS = ("^", "v", "P", "X", "*")

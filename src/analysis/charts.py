@@ -11,7 +11,6 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from src.analysis.chart_style import LIGHT, kernels_of, styles
 from src.analysis.comparisons import SHOWN
-from src.analysis.configurations import Configuration
 from src.analysis.names import AVERAGE, KERNELS, METRICS, readable, readable_rate
 from src.analysis.report_tables import KINDS
 from src.analysis.results import Results
@@ -206,10 +205,12 @@ def _bars(results: Results) -> Iterator[tuple[str, dict[str, int]]]:
 
 
 def cost_chart(results: Results) -> Figure | None:
-    """Return mean test Dice against parameters, and against time a step where it was logged."""
+    """Return mean test Dice against parameters, and against time a step if all is of one device."""
     points = {
         "trained parameters": [(c, float(c.parameters or math.nan)) for c in results.shown],
-        "time a step [s]": [(c, _seconds(results, c)) for c in results.shown],
+        f"time a step [s], {results.timed_on}": [
+            (c, results.seconds_per_step(c)) for c in results.shown
+        ],
     }
     panels = {k: [p for p in v if not math.isnan(p[1])] for k, v in points.items()}
     panels = {k: v for k, v in panels.items() if v}
@@ -237,11 +238,6 @@ def cost_chart(results: Results) -> Figure | None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
     return figure
-
-
-def _seconds(results: Results, configuration: Configuration) -> float:
-    costs = results.costs[configuration.id]
-    return costs[0].seconds_per_step if len(costs) == 1 else math.nan
 
 
 def _panels(kernels: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:

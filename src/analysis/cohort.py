@@ -117,21 +117,31 @@ def _same_scores(one: RunRecord, other: RunRecord) -> bool:
 
 
 def other_subjects(runs: Sequence[RunRecord]) -> list[Problem]:
-    """Return a problem for each run that tests other subjects than most runs of its split."""
-    tested = [frozenset(run.scores["subject"]) for run in runs]
+    """Return a problem for each run that does not test the subjects of its split.
+
+    These are the ones that most of the split's runs say they test, in ``run.json``.
+    """
     usual = {
-        split: _most_frequent(t for t, run in zip(tested, runs, strict=True) if run.split == split)
+        split: _most_frequent(_meant(run) for run in runs if run.split == split)
         for split in {run.split for run in runs}
     }
-    return [
-        Problem(
-            str(run.folder),
-            f"tests {len(subjects - usual[run.split])} other subjects than most runs of split "
-            f"{run.split}; comparisons use those that both have",
-        )
-        for subjects, run in zip(tested, runs, strict=True)
-        if subjects != usual[run.split]
-    ]
+    found = []
+    for run in runs:
+        tested, wanted = frozenset(run.scores["subject"]), usual[run.split]
+        lacking, others, split = wanted - tested, tested - wanted, f"split {run.split}"
+        reasons = {
+            f"lacks {len(lacking)} of the {len(wanted)} test subjects of {split}": lacking,
+            f"tests {len(others)} other subjects than those of {split}": others,
+        }
+        if told := [reason for reason, subjects in reasons.items() if subjects]:
+            message = f"{' and '.join(told)}; comparisons use the subjects that both runs have"
+            found.append(Problem(str(run.folder), message))
+    return found
+
+
+def _meant(run: RunRecord) -> frozenset[str]:
+    """Return the test subjects that a run says it has; if it does not say, those that it has."""
+    return frozenset(_split(run).get("test") or run.scores["subject"])
 
 
 def absences(runs: Sequence[RunRecord]) -> list[Problem]:

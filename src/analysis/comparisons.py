@@ -17,7 +17,7 @@ from src.analysis.configurations import Configuration
 from src.analysis.names import AVERAGE, METRICS
 from src.analysis.signed_rank import holm, signed_rank, smallest_p
 from src.analysis.study import Array, Study
-from src.analysis.summaries import Replicates, mean, replicates_of
+from src.analysis.summaries import Replicates, mean, nsd_tolerances, replicates_of
 
 ALPHA = 0.05
 RESAMPLES = 10_000
@@ -46,7 +46,7 @@ class Comparison:
         first: Id of a configuration.
         second: Id of the other one.
         structure: Name, or ``average`` over structures.
-        difference: Mean over all test cases.
+        difference: Mean over all test cases that both have.
         low: Lower end of its 95 % confidence interval.
         high: Upper end.
         subjects: Different subjects behind it: the independent units.
@@ -55,7 +55,7 @@ class Comparison:
         agreeing: Replicates whose difference has the sign of ``difference``.
         p: Wilcoxon signed-rank test over subjects, two-sided.
         p_holm: The same, adjusted for all comparisons of its family.
-        p_trainings: Corrected resampled t-test over the replicates; NaN for fewer than two.
+        p_trainings: Corrected resampled t-test over the splits; NaN for fewer than two.
         rank_biserial: Matched-pairs rank-biserial correlation over subjects.
         dz: Mean over standard deviation of the subjects' differences (Cohen's dz).
         verdict: What can be claimed, a key of ``VERDICTS``.
@@ -84,6 +84,8 @@ def compare_all(
 ) -> list[Comparison]:
     """Return all pairs of configurations at their learning rates, each structure and the average.
 
+    Left out are pairs without a common test case, and of NSD those of different tolerances.
+
     Holm's adjustment is over all pairs for the averages, and over all pairs and structures for the
     structures.
     """
@@ -93,6 +95,7 @@ def compare_all(
     rows = [
         row
         for first, second in combinations(chosen, 2)
+        if metric != "nsd" or len(nsd_tolerances(study, found[first.id], found[second.id])) == 1
         for row in _compare(study, (first, second), found, ratio)
     ]
     return _judged(rows)
@@ -105,8 +108,8 @@ def _compare(
     ratio: float,
 ) -> Iterator[Comparison]:
     first, second = (found[c.id] for c in pair)
-    names = [name for name in first.names if name in second.names]
-    if first.kind != second.kind or not names:
+    names = _common_names([first, second])
+    if not names:
         return
     cases = _cases(first, names) - _cases(second, names)
     cases = np.concatenate([cases, mean(cases, axis=2)[..., None]], axis=2)
@@ -116,7 +119,7 @@ def _compare(
     differences = mean(cases.reshape(-1, cases.shape[2]), axis=0)
     p, effect = signed_rank(by_subject)
     low, high = bootstrap_interval(cases)
-    overlap = ratio if first.kind == "split" else 0.0
+    of_splits = first.kind == "split"
     for column, structure in enumerate([*study.structures, AVERAGE]):
         if np.isnan(differences[column]):
             continue
@@ -135,11 +138,19 @@ def _compare(
             agreeing=int((np.sign(trained) == np.sign(differences[column])).sum()),
             p=float(p[column]),
             p_holm=float("nan"),
-            p_trainings=corrected_resampled_p(trained, overlap),
+            p_trainings=corrected_resampled_p(trained, ratio) if of_splits else float("nan"),
             rank_biserial=float(effect[column]),
             dz=cohens_dz(units),
             verdict="",
         )
+
+
+def _common_names(found: Sequence[Replicates]) -> list[str]:
+    """Return the replicates that all have; seeds of different splits have nothing in common."""
+    kinds = {own.kind for own in found}
+    if len(kinds) > 1 or not frozenset.intersection(*(own.splits for own in found)):
+        return []
+    return [name for name in found[0].names if all(name in own.names for own in found)]
 
 
 def _cases(replicates: Replicates, names: Sequence[str]) -> Array:
@@ -150,31 +161,35 @@ def bootstrap_interval(cases: Array, resamples: int = RESAMPLES) -> tuple[Array,
     """Return 95 % confidence intervals of the mean over cases, resampling whole subjects.
 
     Percentiles of the bootstrap distribution, widened for small samples as Hesterberg's expanded
-    percentile interval is: with n subjects the tails hold Phi(-sqrt(n / (n - 1)) t(0.975, n - 1)).
+    percentile interval is: with n subjects that have a value in a column, its tails hold
+    Phi(-sqrt(n / (n - 1)) t(0.975, n - 1)).
 
     Args:
         cases: Differences (J, S, C), NaN where a subject was not tested.
         resamples: Number of bootstrap samples; the same ones for every column.
 
     Returns:
-        Lower and upper ends (C,); both are NaN for fewer than two subjects.
+        Lower and upper ends (C,); both are NaN for a column of fewer than two subjects.
 
     References:
         Hesterberg, What teachers should know about the bootstrap, The American Statistician 2015.
     """
     there = ~np.isnan(cases)
+    low, high = np.full((2, cases.shape[2]), np.nan)
+    if not there.any():
+        return low, high
     tested = there.any(axis=(0, 2))
     sums = np.where(there, cases, 0).sum(axis=0)[tested]
     counts = there.sum(axis=0)[tested].astype(float)
-    n = len(sums)
-    if n < 2:
-        return np.full(cases.shape[2], np.nan), np.full(cases.shape[2], np.nan)
-    weights = _resampling_weights(n, resamples)
+    weights = _resampling_weights(len(sums), resamples)
     with np.errstate(invalid="ignore"):
         means = (weights @ sums) / (weights @ counts)
-    tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(1 - ALPHA / 2, n - 1))
-    quantile = np.nanquantile if np.isnan(means).any() else np.quantile
-    low, high = quantile(means, [tail, 1 - tail], axis=0)
+    subjects = (counts > 0).sum(axis=0)
+    for n in np.unique(subjects[subjects > 1]):
+        own = subjects == n
+        tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(1 - ALPHA / 2, n - 1))
+        quantile = np.nanquantile if np.isnan(means[:, own]).any() else np.quantile
+        low[own], high[own] = quantile(means[:, own], [tail, 1 - tail], axis=0)
     return low, high
 
 
@@ -257,8 +272,8 @@ def mean_ranks(
     """
     chosen = [c for c in study.configurations if c.id in rates]
     found = [replicates_of(study, c, rates[c.id], metric) for c in chosen]
-    names = [n for n in found[0].names if all(n in other.names for other in found)]
-    if not names or len({replicates.kind for replicates in found}) > 1:
+    names = _common_names(found)
+    if not names:
         return {}, 0, float("nan")
     cases = np.stack([_cases(replicates, names) for replicates in found])
     cases[:, np.isnan(cases).any(axis=0)] = np.nan

@@ -10,26 +10,23 @@ from functools import partial
 from typing import Any
 
 from src.analysis.names import KERNELS, LOSSES, rank_of, readable
-from src.analysis.run_folders import RunRecord, named_choices
+from src.analysis.run_folders import RunRecord, flatten, named_choices
 
-TECHNICAL = (  # settings that change no result
-    "logger",
-    "callbacks.progress",
-    "data.num_workers",
-    "data.cache",
-    "data.source.cache",
-    "data.root",
+MESSAGES = (  # settings of what a run tells, not of what it does
     "trainer.enable_model_summary",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
 )
+PLACES = ("data.root",)
 REPLICATES = ("seed", "data.seed", "split", "data.split", "data.split_file")
 TAKEN_FROM_THE_DATA = ("network.in_channels", "network.num_classes", "decision.num_classes")
 ELSEWHERE = ("optimizer.lr", "kernel.name")
-IGNORED = (*TECHNICAL, *REPLICATES, *TAKEN_FROM_THE_DATA, *ELSEWHERE)
+IGNORED = (*MESSAGES, *PLACES, *REPLICATES, *TAKEN_FROM_THE_DATA, *ELSEWHERE)
+GROUP = "set"  # value of a group of settings
 CHOICES = ("decision", "network", "augmentation", "scheduler", "optimizer", "data")
 
 Values = tuple[Hashable, ...]
+Told = dict[str, Hashable]
 
 
 @dataclass(frozen=True)
@@ -64,14 +61,36 @@ def find_configurations(
         records: Finished runs.
         ignored: More settings, or groups of them, whose differences do not count.
     """
-    keys = _varying(records, (*IGNORED, *ignored))
-    identities = [_identity(record, keys) for record in records]
-    variants = _variants(records, identities, keys)
+    told = [_told(record, ignored) for record in records]
+    keys = _varying(records, told)
+    identities = [_identity(*pair, keys) for pair in zip(records, told, strict=True)]
+    variants = _variants(records, told, identities, keys)
     groups: dict[Values, list[int]] = {}
     for position, identity in enumerate(identities):
         groups.setdefault(identity, []).append(position)
     found = [_configuration(records, group, variants[group[0]]) for group in groups.values()]
     return _with_unique_ids(sorted(found, key=_order))
+
+
+def partly_recorded(
+    records: Sequence[RunRecord],
+    configurations: Iterable[Configuration],
+    ignored: Sequence[str] = (),
+) -> list[str]:
+    """Return the settings that only some runs of a configuration record.
+
+    Args:
+        records: Finished runs.
+        configurations: What they are runs of.
+        ignored: As they were found with.
+    """
+    found: set[str] = set()
+    for configuration in configurations:
+        positions = [i for runs in configuration.runs.values() for i in runs]
+        facts = [_facts(records[i], ignored).items() for i in positions]
+        keys = [{key for key, value in own if value is not None} for own in facts]
+        found |= keys[0].union(*keys) - keys[0].intersection(*keys)
+    return sorted(found)
 
 
 def kernel_of(record: RunRecord) -> str:
@@ -86,23 +105,61 @@ def loss_of(record: RunRecord) -> str:
     return str(record.choices.get("loss") or target.rpartition(".")[2])
 
 
-def _identity(record: RunRecord, keys: Sequence[str]) -> Values:
+def _facts(record: RunRecord, ignored: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a run that count, and how its data were prepared."""
+    size, preparation = (record.data.get(key) for key in ("size", "preparation"))
+    told = {"size": size[0] if len(set(size)) == 1 else str(size)} if size else {}
+    prepared = told | ({"preparation": preparation} if preparation else {})
+    facts = (record.settings or {}) | flatten(prepared, "data.")
+    without = tuple(f"{group}." for group in (*IGNORED, *ignored))
+    return {k: v for k, v in facts.items() if v != {} and not f"{k}.".startswith(without)}
+
+
+def _told(record: RunRecord, ignored: Sequence[str]) -> Told:
+    """Return all that may tell a run from others.
+
+    A group of settings has a value too, which is neither null nor that of a longer list.
+    """
+    facts = _facts(record, ignored)
+    members: dict[str, set[str]] = {}
+    for key in facts:
+        while "." in key:
+            key, _, last = key.rpartition(".")
+            members.setdefault(key, set()).add(last)
+    groups = {
+        key: f"{len(names)} items" if all(map(str.isdigit, names)) else GROUP
+        for key, names in members.items()
+    }
+    return groups | {key: _plain(value) for key, value in facts.items()}
+
+
+def _identity(record: RunRecord, told: Told, keys: Sequence[str]) -> Values:
     """Return what runs that repeat each other have in common."""
-    values = (_plain((record.settings or {}).get(key)) for key in keys)
-    return (kernel_of(record), loss_of(record), _nameless(record), *values)
+    return (kernel_of(record), loss_of(record), _nameless(record), *map(told.get, keys))
 
 
-def _varying(records: Sequence[RunRecord], ignored: Sequence[str]) -> list[str]:
-    """Return the settings with several recorded values; one that is missing agrees with all."""
+def _varying(records: Sequence[RunRecord], told: Sequence[Told]) -> list[str]:
+    """Return the settings that tell runs apart.
+
+    A setting that a run lacks agrees with any value, for an older version of the code may not have
+    recorded it. It is a value of its own if the same version has recorded it for the same kernel
+    and loss.
+    """
     values: dict[str, set[Hashable]] = {}
-    for record in records:
-        for key, value in (record.settings or {}).items():
-            values.setdefault(key, set()).add(_plain(value))
-    return sorted(k for k, v in values.items() if len(v) > 1 and not _is_below(k, ignored))
+    recorded: dict[Values, set[str]] = {}
+    for record, own in zip(records, told, strict=True):
+        recorded.setdefault(_code(record), set()).update(own)
+        for key, value in own.items():
+            values.setdefault(key, set()).add(value)
+    for record, own in zip(records, told, strict=True):
+        if record.settings is not None:
+            for key in recorded[_code(record)] - own.keys():
+                values[key].add(None)
+    return sorted(key for key, found in values.items() if len(found) > 1)
 
 
-def _is_below(key: str, groups: Iterable[str]) -> bool:
-    return any(key == group or key.startswith(f"{group}.") for group in groups)
+def _code(record: RunRecord) -> Values:
+    return (kernel_of(record), loss_of(record), record.versions.get("git_commit"))
 
 
 def _nameless(record: RunRecord) -> str | None:
@@ -118,35 +175,43 @@ def _plain(value: Any) -> Hashable:
 
 
 def _variants(
-    records: Sequence[RunRecord], identities: Sequence[Values], keys: Sequence[str]
+    records: Sequence[RunRecord],
+    told: Sequence[Told],
+    identities: Sequence[Values],
+    keys: Sequence[str],
 ) -> list[str]:
     """Return for each run, in words, what tells it from others of its kernel and loss.
 
-    Options of groups come first, then single settings; those that tell nothing new are left out.
+    Options of groups come first, then single settings, then that there is a group at all; those
+    that tell nothing new are left out.
     """
     known: list[Values] = [identity[:2] for identity in identities]
     words = [_unrecorded_words(record) for record in records]
-    for values, word in _distinctions(records, identities, keys):
+    for values, word in _distinctions(records, told, identities, keys):
         finer = [(*old, value) for old, value in zip(known, values, strict=True)]
         if len(set(finer)) > len(set(known)):
             known = finer
             for parts, value in zip(words, values, strict=True):
                 parts.extend([word(value)] if value is not None else [])
-    return [", ".join(parts) for parts in words]
+    return [", ".join(filter(None, parts)) for parts in words]
 
 
 def _distinctions(
-    records: Sequence[RunRecord], identities: Sequence[Values], keys: Sequence[str]
+    records: Sequence[RunRecord],
+    told: Sequence[Told],
+    identities: Sequence[Values],
+    keys: Sequence[str],
 ) -> Iterator[tuple[Values, Callable[[Hashable], str]]]:
     for group in CHOICES:
         chosen: Values = tuple(record.choices.get(group) for record in records)
         several = len(set(chosen) - {None}) > 1
         if several and len(set(zip(identities, chosen, strict=True))) == len(set(identities)):
             yield chosen, lambda value: readable(str(value), {})
-    for key in sorted(keys, key=lambda key: (key.count("."), key)):
+    yield tuple(map(_nameless, records)), lambda _: ""  # runs without settings have words already
+    groups = {key for own in told for key, value in own.items() if value == GROUP}
+    for key in sorted(keys, key=lambda key: (key in groups, key.count("."), key)):
         name = key.removesuffix("._target_").rpartition(".")[2]
-        values = tuple(_plain((record.settings or {}).get(key)) for record in records)
-        yield values, partial(_named, name)
+        yield tuple(own.get(key) for own in told), partial(_named, name)
 
 
 def _unrecorded_words(record: RunRecord) -> list[str]:

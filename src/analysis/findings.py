@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from src.analysis.comparisons import NETWORKS, SHOWN, TOO_FEW, Comparison
+from src.analysis.comparisons import NETWORKS, NOT_SHOWN, SHOWN, TOO_FEW
 from src.analysis.names import AVERAGE, KERNELS, readable, readable_rate
 from src.analysis.results import Results
 
@@ -56,14 +56,10 @@ def _highest(results: Results) -> Finding:
 
 def _how_sure(results: Results, best: str) -> str:
     """Return what the comparisons with all other configurations allow to say."""
-    others = {
-        row.second if row.first == best else row.first: row
-        for row in results.comparisons["dice"]
-        if row.structure == AVERAGE and best in (row.first, row.second)
-    }
+    others = {c.label: _verdict(results, best, c.id) for c in results.shown if c.id != best}
+    verdicts = set(others.values())
     if not others:
         return ""
-    verdicts = {row.verdict for row in others.values()}
     if verdicts == {SHOWN}:
         return "It is shown to be better than every other configuration."
     if verdicts == {TOO_FEW}:
@@ -73,13 +69,17 @@ def _how_sure(results: Results, best: str) -> str:
             "These trained networks are better than those of every other configuration; whether "
             "other trainings would repeat that is not shown for all."
         )
-    labels = {c.id: c.label for c in results.shown}
-    open_ones = [labels[c.id] for c in results.shown if _is_open(others.get(c.id))]
+    open_ones = [label for label, verdict in others.items() if verdict not in (SHOWN, NETWORKS)]
     return f"Not shown to be better than {_listed(open_ones)}."
 
 
-def _is_open(row: Comparison | None) -> bool:
-    return row is not None and row.verdict not in (SHOWN, NETWORKS)
+def _verdict(results: Results, best: str, other: str) -> str:
+    """Return what their comparison can claim for the best; nothing if it has none or is behind."""
+    for row in results.comparisons["dice"]:
+        if row.structure == AVERAGE and {row.first, row.second} == {best, other}:
+            ahead = row.difference > 0 if row.first == best else row.difference < 0
+            return row.verdict if ahead or row.verdict == TOO_FEW else NOT_SHOWN
+    return NOT_SHOWN
 
 
 def _listed(names: list[str], limit: int = 3) -> str:
@@ -112,8 +112,8 @@ def _kernel(results: Results, identifier: str) -> str:
 
 def _robust(results: Results) -> Finding | None:
     """Return the configuration with the highest mean Dice over all tested learning rates."""
-    rates = {results.curves[key].rates for key in results.robustness}
-    if len(results.robustness) < 2 or len(rates) > 1:
+    bases = {found.basis for found in results.robustness.values()}
+    if len(results.robustness) < 2 or len(bases) > 1:
         return None
     key = max(results.robustness, key=lambda key: results.robustness[key].area)
     found = results.robustness[key]

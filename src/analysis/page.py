@@ -75,7 +75,7 @@ def make_page(
             lead=_lead(results),
             problems=study.problems,
             unfinished=_unfinished(results),
-            notes=study.notes,
+            notes=results.notes,
             plain_tables=[t for t in tables if not t.name.startswith(("runs", "comparisons"))],
             pictures=galleries,
             tolerance=_tolerance(results),
@@ -119,7 +119,8 @@ def _unfinished(results: Results, shown: int = 12) -> list[str]:
 def _lead(results: Results) -> str:
     study = results.study
     data = study.runs[0].data
-    size = " x ".join(map(str, data["size"])) if data.get("size") else ""
+    sizes = {" x ".join(map(str, run.data.get("size") or ())) for run in study.runs}
+    size = " or ".join(sorted(sizes - {""}, key=lambda size: (len(size), size)))
     splits = {run.split for run in study.runs}
     parts = [
         f"{_counted(len(study.runs), 'finished run')} of "
@@ -137,8 +138,8 @@ def _counted(number: int, noun: str) -> str:
 
 def _tolerance(results: Results) -> str:
     """Return the millimetres that surfaces may be off for NSD, empty if that is not recorded."""
-    told = (run.outcome.get("nsd_tolerance") for run in results.study.runs)
-    return " or ".join(sorted({f"{tolerance:.3g}" for tolerance in told if tolerance}))
+    told = set[str]().union(*results.nsd_tolerances.values()) - {"?"}
+    return " or ".join(sorted(told))
 
 
 def _raised(text: str) -> Markup:

@@ -12,7 +12,7 @@ from src.analysis.comparisons import VERDICTS, Comparison
 from src.analysis.configurations import Configuration
 from src.analysis.findings import findings
 from src.analysis.names import AVERAGE, KERNELS, METRICS, readable, readable_rate
-from src.analysis.paper import paper_dice, paper_sizes
+from src.analysis.paper import paper_sizes, published
 from src.analysis.report_tables import count_note, rate_note, spread_note
 from src.analysis.results import Results
 from src.analysis.run_folders import RunRecord
@@ -38,7 +38,9 @@ def page_data(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
             {"id": kernel, "name": readable(kernel, KERNELS)}
             for kernel in kernels_of(study.configurations)
         ],
-        "metrics": [vars(METRICS[name]) for name in results.metrics],
+        "metrics": [
+            vars(METRICS[name]) | {"better": results.better(name)} for name in results.metrics
+        ],
         "configurations": _configurations(results),
         "scores": {
             metric: {key: _replicates(found) for key, found in by_id.items()}
@@ -90,9 +92,9 @@ def _replicates(found: Replicates) -> dict[str, Any]:
 
 def _paper(results: Results) -> dict[str, list[Any]]:
     """Return the paper's mean and std of each structure and of the average, where it has them."""
-    names, dice = [*results.study.structures, AVERAGE], paper_dice()
-    published = {c.id: [dice.get((c.kernel, c.loss, s)) for s in names] for c in results.shown}
-    return {key: values for key, values in published.items() if any(values[:-1])}
+    structures = results.study.structures
+    found = {c.id: published(c.kernel, c.loss, structures) for c in results.shown}
+    return {key: values for key, values in found.items() if any(values)}
 
 
 def _curves(results: Results) -> dict[str, Any]:
@@ -101,7 +103,8 @@ def _curves(results: Results) -> dict[str, Any]:
     for c in results.study.configurations:
         rates = results.curves[c.id].rates
         if len(rates) > 1:
-            found = [replicates_of(results.study, c, rate) for rate in rates]
+            kind = results.curves[c.id].kind
+            found = [replicates_of(results.study, c, rate, kind=kind) for rate in rates]
             curves[c.id] = {
                 "rates": rates,
                 "counts": [replicates.count for replicates in found],
@@ -146,13 +149,11 @@ def _thinned(run: RunRecord) -> dict[str, Any]:
 
 
 def _cost(results: Results, configuration: Configuration) -> dict[str, Any]:
-    costs = results.costs[configuration.id]
-    alone = costs[0] if len(costs) == 1 else None
     return {
         "configuration": configuration.id,
         "parameters": configuration.parameters,
-        "seconds": None if alone is None else alone.seconds_per_step,
-        "device": "" if alone is None else alone.device,
+        "seconds": results.seconds_per_step(configuration),
+        "device": results.timed_on,
     }
 
 

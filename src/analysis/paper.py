@@ -1,9 +1,12 @@
 """What the paper prints: Table 1a and Table 1b (learning rate 10^-3, five splits)."""
 
 import csv
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from src.analysis.names import AVERAGE
 
 HERE = Path(__file__).parent
 PARAMETERS = {"conventional": 4.99e6, "gabor": 1.53e6, "mixed": 1.60e6}
@@ -26,6 +29,16 @@ def paper_dice() -> dict[tuple[str, str, str], Published]:
             )
             for row in csv.DictReader(file)
         }
+
+
+def published(kernel: str, loss: str, structures: Sequence[str]) -> list[Published | None]:
+    """Return the paper's Dice of each structure, and at last of their average; None if it has none.
+
+    Its average is of its own nineteen structures, and stands for no others.
+    """
+    found = [paper_dice().get((kernel, loss, structure)) for structure in structures]
+    same = set(structures) == paper_sizes().keys()
+    return [*found, paper_dice().get((kernel, loss, AVERAGE)) if same else None]
 
 
 @cache

@@ -8,8 +8,10 @@ import numpy as np
 from src.analysis.comparisons import VERDICTS
 from src.analysis.configurations import Configuration
 from src.analysis.names import AVERAGE, METRICS, Metric, readable, readable_rate
-from src.analysis.paper import paper_dice
+from src.analysis.paper import published
+from src.analysis.rate_tables import learning_rate_table, robustness_table
 from src.analysis.results import Results
+from src.analysis.run_tables import coverage_table, runs_table, unfinished_table
 from src.analysis.summaries import PAPER_RATE, mean
 from src.analysis.tables import Column, Spread, Table, Value, best_cells
 
@@ -60,7 +62,7 @@ def structures_table(results: Results, metric: str) -> Table:
         title=f"Test {kind.title} [{kind.unit}] per structure",
         columns=tuple(columns),
         rows=tuple(rows),
-        best=best_cells(means, range(1, len(columns)), columns[-1], kind.better),
+        best=best_cells(means, range(1, len(columns)), columns[-1], results.better(metric)),
         note=f"{spread_note(results)} {count_note(results, metric)}",
     )
 
@@ -91,11 +93,28 @@ def rate_note(results: Results) -> str:
 
 
 def count_note(results: Results, metric: str = "dice") -> str:
-    """Return from how many subjects, splits and runs the numbers come."""
+    """Return from how many subjects, splits and runs the numbers come, and NSD's tolerance."""
     counts = {c.label: results.replicates[metric][c.id].count for c in results.shown}
-    if len(set(counts.values())) == 1:
-        return f"From {next(iter(counts.values()))} each."
-    return "From " + _listed(f"{count} ({label})" for label, count in counts.items())
+    several = len(set(counts.values())) > 1
+    told = _listed(f"{count} ({label})" for label, count in counts.items())
+    words = f"From {told}" if several else f"From {next(iter(counts.values()))} each."
+    return f"{words} {tolerance_note(results)}" if metric == "nsd" else words
+
+
+def tolerance_note(results: Results) -> str:
+    """Return within how many millimetres NSD counts a surface as found."""
+    found = results.nsd_tolerances
+    different = set[str]().union(*found.values()) or {"?"}
+    if len(different) == 1:
+        return f"Tolerance: {_millimetres(different)}."
+    labels = {c.id: c.label for c in results.shown}
+    told = _listed(f"{_millimetres(own)} ({labels[key]})" for key, own in found.items())
+    return f"Tolerances differ, so NSD must not be compared: {told}"
+
+
+def _millimetres(tolerances: Iterable[str]) -> str:
+    words = ("not recorded" if mm == "?" else f"{mm} mm" for mm in sorted(tolerances))
+    return " or ".join(words)
 
 
 def _listed(parts: Iterable[str]) -> str:
@@ -104,12 +123,9 @@ def _listed(parts: Iterable[str]) -> str:
 
 def paper_table(results: Results) -> Table | None:
     """Return our Dice beside the paper's, of the kernels, losses and structures that both have."""
-    paper, structures = paper_dice(), (*results.study.structures, AVERAGE)
-    both = [
-        c
-        for c in results.shown
-        if any((c.kernel, c.loss, s) in paper for s in results.study.structures)
-    ]
+    structures = results.study.structures
+    theirs = {c.id: published(c.kernel, c.loss, structures) for c in results.shown}
+    both = [c for c in results.shown if any(theirs[c.id])]
     if not both:
         return None
     dice = shown_column(METRICS["dice"])
@@ -117,12 +133,12 @@ def paper_table(results: Results) -> Table | None:
     for c in both:
         columns += [Column(c.label, dice.factor, dice.digits), Column(f"{c.label}, paper", 100, 0)]
     rows = []
-    for i, structure in enumerate(structures):
+    for i, structure in enumerate((*structures, AVERAGE)):
         row: list[Value] = [readable(structure)]
         for c in both:
-            ours, theirs = results.summaries["dice"][c.id], paper.get((c.kernel, c.loss, structure))
+            ours, paper = results.summaries["dice"][c.id], theirs[c.id][i]
             row.append(Spread(float(ours.mean[i]), float(ours.std[i])))
-            row.append(None if theirs is None else Spread(*theirs))
+            row.append(None if paper is None else Spread(*paper))
         rows.append(tuple(row))
     return Table(
         name="paper",
@@ -132,73 +148,6 @@ def paper_table(results: Results) -> Table | None:
         note=f"{spread_note(results)} {count_note(results)} The paper's numbers are of 43 scans of "
         f"its own at learning rate {readable_rate(PAPER_RATE)}: other data, so not the same task.",
     )
-
-
-def learning_rate_table(results: Results) -> Table:
-    """Return the numbers of Fig. 3: mean Dice of every configuration at every learning rate."""
-    rows = []
-    for c in results.study.configurations:
-        curve = results.curves[c.id]
-        for i, rate in enumerate(curve.rates):
-            there = curve.values[i][~np.isnan(curve.values[i])]
-            spread = Spread(float(there.mean()), _std(there))
-            rows.append((c.label, rate, spread, len(there), curve.runs[i]))
-    columns = ("configuration", "learning rate", "test Dice [%]", "replicates", "runs")
-    return Table(
-        name="learning_rate",
-        title="Mean test Dice against learning rate",
-        columns=tuple(Column(c, 100, 1) if "[%]" in c else Column(c) for c in columns),
-        rows=tuple(rows),
-        note="Mean ± standard deviation over splits (over seeds, if there is one split).",
-    )
-
-
-def _std(values: np.ndarray) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-def robustness_table(results: Results) -> Table:
-    """Return how much each configuration depends on its learning rate."""
-    columns = (
-        Column("configuration"),
-        Column("area: mean Dice over log rate [%]", 100, 1),
-        Column("width within 1 point [decades]", 1, 2),
-        Column("wider than tested"),
-        Column("best rate"),
-        Column("best minus worst [points]", 100, 1),
-        Column("rates"),
-    )
-    rows = [
-        (
-            c.label,
-            Spread(found.area, found.area_std),
-            found.width,
-            "maybe" if found.open_end else "no",
-            readable_rate(found.best),
-            found.drop,
-            _range(results.curves[c.id].rates),
-        )
-        for c in results.study.configurations
-        if (found := results.robustness.get(c.id)) is not None
-    ]
-    comparable = len({row[-1] for row in rows}) <= 1
-    areas = [[row[1].mean] for row in rows] if comparable else []
-    best = {(i, 1) for i, (a,) in enumerate(areas) if a == max(areas)[0]} if len(areas) > 1 else {}
-    return Table(
-        name="robustness",
-        title="Robustness to the learning rate",
-        columns=columns,
-        rows=tuple(rows),
-        best=frozenset(best),
-        note="Area under mean test Dice against log10 of the rate, over the width of the range (± "
-        "standard deviation over the splits that have all rates); decades around the best rate in "
-        "which the piecewise linear curve stays within one Dice point of it."
-        + ("" if comparable else " The rates differ: these areas must not be compared."),
-    )
-
-
-def _range(rates: tuple[float, ...]) -> str:
-    return f"{readable_rate(rates[0])} ... {readable_rate(rates[-1])} ({len(rates)})"
 
 
 def comparisons_table(results: Results, metric: str) -> Table:
@@ -227,6 +176,7 @@ def comparisons_table(results: Results, metric: str) -> Table:
         for row in results.comparisons[metric]
     ]
     verdicts = " ".join(f"{name}: {meaning}" for name, meaning in VERDICTS.items())
+    tolerance = f" {tolerance_note(results)}" if metric == "nsd" else ""
     return Table(
         name=f"comparisons_{metric}",
         title=f"Paired differences of test {kind.title}",
@@ -235,7 +185,7 @@ def comparisons_table(results: Results, metric: str) -> Table:
         note="On the same test subjects in the same splits. Interval: bootstrap over subjects. "
         "p (subjects): Wilcoxon signed rank, a subject's cases averaged. p (Holm): adjusted over "
         "all averages, and over all structures. p (trainings): t-test over splits, corrected for "
-        f"overlapping training sets. {verdicts}",
+        f"overlapping training sets.{tolerance} {verdicts}",
     )
 
 
@@ -256,31 +206,37 @@ def ranks_table(results: Results) -> Table | None:
 
 
 def volumes_table(results: Results) -> Table | None:
-    """Return true and predicted volumes per structure."""
-    scores, structures = results.study.scores, results.study.structures
-    if not {"volume", "true_volume"} <= scores.keys():
+    """Return true and predicted volumes per structure, of the same cases.
+
+    The truth has one column if it is the same for all configurations, else one for each.
+    """
+    if not {"volume", "true_volume"} <= results.study.scores.keys():
         return None
-    truth = mean(mean(scores["true_volume"], axis=0), axis=0)
-    measured = [c for c in results.shown if not np.isnan(_volumes(results, c)).all()]
-    found = [_volumes(results, c) for c in measured]
-    rows: list[tuple[Value, ...]] = [
-        (readable(s), float(truth[i]), *(float(volumes[i]) for volumes in found))
-        for i, s in enumerate(structures)
-    ]
-    columns = ("structure", "truth [mm3]", *(f"{c.label} [mm3]" for c in measured))
+    measured = [c for c in results.shown if not np.isnan(_volumes(results, c, "volume")).all()]
+    if not measured:
+        return None
+    truths = {f"{c.label} [mm3, truth]": _volumes(results, c, "true_volume") for c in measured}
+    found = {f"{c.label} [mm3]": _volumes(results, c, "volume") for c in measured}
+    first = next(iter(truths.values()))
+    if all(np.allclose(first, truth, equal_nan=True) for truth in truths.values()):
+        truths = {"truth [mm3]": first}
+    columns = {**truths, **found}
     return Table(
         name="volumes",
         title="Mean volume per structure",
-        columns=tuple(Column(c, 1, 0 if i else None) for i, c in enumerate(columns)),
-        rows=tuple(rows),
-        note=f"{rate_note(results).capitalize()} {count_note(results, 'volume_error')}",
+        columns=(Column("structure"), *(Column(heading, 1, 0) for heading in columns)),
+        rows=tuple(
+            (readable(structure), *(float(volumes[i]) for volumes in columns.values()))
+            for i, structure in enumerate(results.study.structures)
+        ),
+        note=f"Shown at {rate_note(results)} {count_note(results, 'volume_error')}",
     )
 
 
-def _volumes(results: Results, configuration: Configuration) -> np.ndarray:
-    """Return the mean predicted volume of each structure over subjects, then over runs."""
+def _volumes(results: Results, configuration: Configuration, score: str) -> np.ndarray:
+    """Return the mean volume of each structure over subjects, then over runs."""
     runs = list(results.replicates["dice"][configuration.id].runs)
-    return mean(mean(results.study.scores["volume"][runs], axis=1), axis=0)
+    return mean(mean(results.study.scores[score][runs], axis=1), axis=0)
 
 
 def parameters_table(results: Results) -> Table | None:
@@ -346,77 +302,3 @@ def cost_table(results: Results) -> Table:
         note="Medians over runs, memory the highest. Compare rows of one device alone; runs that "
         "shared a machine with others took longer than they need.",
     )
-
-
-def coverage_table(results: Results) -> Table | None:
-    """Return how many runs each configuration has at each rate."""
-    study = results.study
-    if len(study.rates) < 2:
-        return None
-    rows: list[tuple[Value, ...]] = [
-        (c.label, *(len(c.runs.get(rate, ())) for rate in study.rates))
-        for c in study.configurations
-    ]
-    return Table(
-        name="coverage",
-        title="Finished runs by configuration and learning rate",
-        columns=(Column("configuration"), *(Column(readable_rate(r)) for r in study.rates)),
-        rows=tuple(rows),
-        note=f"{len(study.runs)} runs; splits: {', '.join(_splits(results))}.",
-    )
-
-
-def _splits(results: Results) -> list[str]:
-    return sorted({run.split for run in results.study.runs}, key=lambda s: (len(s), s))
-
-
-def runs_table(results: Results) -> Table:
-    """Return all finished runs."""
-    study = results.study
-    by_run = mean(mean(study.scores["dice"], axis=1), axis=1)
-    labels = {i: c.label for c in study.configurations for runs in c.runs.values() for i in runs}
-    names = ("configuration", "rate", "split", "seed", "epochs")
-    percent = [Column(f"{part} Dice [%]", 100, 1) for part in ("validation", "test")]
-    rows = [
-        (
-            labels[i],
-            readable_rate(run.rate),
-            run.split,
-            run.seed,
-            len(run.curves),
-            None if run.best_row is None else int(run.curves["epoch"].iloc[run.best_row]) + 1,
-            run.validation_dice,
-            float(by_run[i]),
-            len(run.scores["subject"].unique()),
-            run.versions.get("git_commit", "")[:7],
-            run.folder.name,
-        )
-        for i, run in enumerate(study.runs)
-    ]
-    return Table(
-        name="runs",
-        title="Finished runs",
-        columns=(
-            *(Column(name) for name in names),
-            Column("best epoch"),
-            *percent,
-            *(Column(name) for name in ("test subjects", "code", "folder")),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def unfinished_table(results: Results) -> Table:
-    """Return the runs that were begun and not finished, and those that were not begun."""
-    study = results.study
-    rows: list[tuple[Value, ...]] = [
-        (run.folder.name, *run.epochs, run.validation_dice, run.failure or "begun")
-        for run in study.unfinished
-    ]
-    rows += [(folder.name, 0, None, None, "not begun") for folder in study.missing]
-    columns = (
-        *(Column(name) for name in ("folder", "epochs trained", "epochs asked for")),
-        Column("best validation Dice [%]", 100, 1),
-        Column("state"),
-    )
-    return Table("unfinished", "Runs that are not finished", columns, tuple(rows))

@@ -9,7 +9,7 @@ import numpy as np
 
 from src.analysis.comparisons import Comparison, compare_all, mean_ranks
 from src.analysis.configurations import Configuration
-from src.analysis.names import METRICS
+from src.analysis.names import METRICS, readable_rate
 from src.analysis.robustness import Curve, Robustness, curve_of, robustness
 from src.analysis.run_folders import RunRecord
 from src.analysis.study import Study
@@ -17,6 +17,7 @@ from src.analysis.summaries import (
     Replicates,
     Summary,
     chosen_rates,
+    nsd_tolerances,
     replicates_of,
     summarise,
 )
@@ -88,6 +89,48 @@ class Results:
     def metrics(self) -> list[str]:
         """The scores that some of the shown runs have."""
         return list(self.summaries)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the reader should know beside what is wrong with run folders."""
+        lacking = [c.label for c in self.study.configurations if c.id not in self.rates]
+        if not lacking:
+            return list(self.study.notes)
+        rate = readable_rate(next(iter(self.rates.values())))
+        note = f"Left out, for want of a run at learning rate {rate}: {'; '.join(lacking)}."
+        return [*self.study.notes, f"{note} With rate=best each is shown at its own best rate."]
+
+    @property
+    def nsd_tolerances(self) -> dict[str, set[str]]:
+        """In mm, by the id of each shown configuration with NSD; ``"?"`` if not recorded."""
+        found = self.replicates.get("nsd", {})
+        measured = {key: own for key, own in found.items() if not np.isnan(own.cases).all()}
+        return {key: nsd_tolerances(self.study, own) for key, own in measured.items()}
+
+    def better(self, metric: str) -> int:
+        """Return which values of a score are the better ones of all that are shown.
+
+        1: the higher, -1: the lower, 0: neither, or NSD of several tolerances.
+        """
+        several = metric == "nsd" and len(set[str]().union(*self.nsd_tolerances.values())) > 1
+        return 0 if several else METRICS[metric].better
+
+    @property
+    def timed_on(self) -> str | None:
+        """The one device that the times of all shown configurations are from; None if several."""
+        timed = [
+            cost.device
+            for c in self.shown
+            for cost in self.costs[c.id]
+            if not math.isnan(cost.seconds_per_step)
+        ]
+        return timed[0] or None if len(set(timed)) == 1 else None
+
+    def seconds_per_step(self, configuration: Configuration) -> float:
+        """Return the time of a training step; NaN if it was not logged, or not on one device."""
+        times = [cost.seconds_per_step for cost in self.costs[configuration.id]]
+        there = [seconds for seconds in times if not math.isnan(seconds)]
+        return there[0] if there and self.timed_on else math.nan
 
 
 def compute(

@@ -1,12 +1,13 @@
 """How much a configuration depends on its learning rate, in two numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from src.analysis.configurations import Configuration
 from src.analysis.study import Array, Study
-from src.analysis.summaries import mean, replicates_of
+from src.analysis.summaries import kind_of, mean, replicates_of
 
 TOLERANCE = 0.01  # one Dice point
 
@@ -17,31 +18,55 @@ class Curve:
 
     Attributes:
         configuration: Whose.
+        kind: What the replicates are, ``"split"`` or ``"seed"``, the same at all rates.
         rates: Lowest first (N).
         names: Of the replicates, of all rates together (J).
         values: Mean Dice over structures (N, J), NaN where a replicate lacks a rate.
+        tested: Whether a subject has a Dice (N, J, S).
         runs: Number of runs behind each rate (N).
     """
 
     configuration: Configuration
+    kind: str
     rates: tuple[float, ...]
     names: tuple[str, ...]
     values: Array
+    tested: NDArray[np.bool_]
     runs: tuple[int, ...]
 
     @property
     def mean(self) -> Array:
-        """Mean over the replicates of each rate (N)."""
+        """Mean over the replicates that each rate has (N)."""
         return mean(self.values, axis=1)
+
+    @property
+    def subjects(self) -> list[int]:
+        """Number of different subjects behind each rate (N)."""
+        return self.tested.any(axis=1).sum(axis=1).tolist()
+
+    @property
+    def shared(self) -> "Curve":
+        """The same with none but the replicates that all rates have."""
+        whole = np.flatnonzero(~np.isnan(self.values).any(axis=0))
+        return replace(
+            self,
+            names=tuple(self.names[column] for column in whole),
+            values=self.values[:, whole],
+            tested=self.tested[:, whole],
+        )
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """The two numbers, and what they rest on.
+    """The two numbers, from the replicates that have all rates, and what they rest on.
 
     Attributes:
+        rates: Lowest first.
+        kind: What the replicates are, ``"split"`` or ``"seed"``.
+        names: Of the replicates.
+        subjects: Number of different subjects behind the numbers.
         area: Mean Dice over the range of log10 rates: the area under the curve over its width.
-        area_std: Standard deviation of the area over the replicates that have all rates.
+        area_std: Standard deviation of the area over the replicates.
         width: Decades of learning rate around the best in which the curve stays within one Dice
             point of it.
         open_end: Whether that range reaches an end of the tested rates, so that it may be wider.
@@ -49,6 +74,10 @@ class Robustness:
         drop: Highest minus lowest mean Dice.
     """
 
+    rates: tuple[float, ...]
+    kind: str
+    names: tuple[str, ...]
+    subjects: int
     area: float
     area_std: float
     width: float
@@ -56,28 +85,41 @@ class Robustness:
     best: float
     drop: float
 
+    @property
+    def basis(self) -> tuple[object, ...]:
+        """What the numbers are of: those of another basis must not be compared with them."""
+        return (self.rates, self.kind, self.names)
+
 
 def curve_of(study: Study, configuration: Configuration) -> Curve:
     """Return mean Dice against learning rate of a configuration."""
     rates = tuple(rate for rate in configuration.runs if rate is not None)
-    found = [replicates_of(study, configuration, rate) for rate in rates]
+    kind = kind_of(study, (i for rate in rates for i in configuration.runs[rate]))
+    found = [replicates_of(study, configuration, rate, kind=kind) for rate in rates]
     names = tuple(dict.fromkeys(name for replicates in found for name in replicates.names))
     values = np.full((len(rates), len(names)), np.nan)
+    tested = np.zeros((*values.shape, len(study.subjects)), dtype=bool)
     for row, replicates in enumerate(found):
         columns = [names.index(name) for name in replicates.names]
         values[row, columns] = replicates.averages
-    return Curve(configuration, rates, names, values, tuple(len(r.runs) for r in found))
+        tested[row, columns] = ~np.isnan(replicates.cases).all(axis=2)
+    runs = tuple(len(replicates.runs) for replicates in found)
+    return Curve(configuration, kind, rates, names, values, tested, runs)
 
 
 def robustness(curve: Curve) -> Robustness | None:
-    """Return the robustness of a curve of at least two rates; None for fewer."""
-    if len(curve.rates) < 2 or np.isnan(curve.mean).any():
+    """Return the robustness of a curve; None for one rate, or no replicate that has all rates."""
+    curve = curve.shared
+    if len(curve.rates) < 2 or not curve.names:
         return None
     decades = np.log10(curve.rates)
-    whole = curve.values[:, ~np.isnan(curve.values).any(axis=0)]
-    areas = [area(decades, values) for values in whole.T]
+    areas = [area(decades, values) for values in curve.values.T]
     low, high = tolerated_range(decades, curve.mean)
     return Robustness(
+        rates=curve.rates,
+        kind=curve.kind,
+        names=curve.names,
+        subjects=int(curve.tested.any(axis=(0, 1)).sum()),
         area=area(decades, curve.mean),
         area_std=float(np.std(areas, ddof=1)) if len(areas) > 1 else float("nan"),
         width=high - low,

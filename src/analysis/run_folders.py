@@ -1,6 +1,7 @@
 """Run folders, read back: what was run, how far it came, and the scores of its test subjects."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,6 +45,8 @@ class Problem:
 class RunRecord:
     """What a run folder says.
 
+    Its learning rate and seed, where they are told, are numbers.
+
     Attributes:
         folder: Where it is.
         done: Whether the run was trained and tested to its end.
@@ -76,7 +79,7 @@ class RunRecord:
         """The learning rate, None if it is not recorded."""
         settings = self.settings
         told = self.choices.get("lr") if settings is None else settings.get("optimizer.lr")
-        return None if told is None else _rate(str(told))
+        return None if told is None else _rate(told)
 
     @property
     def split(self) -> str:
@@ -88,7 +91,7 @@ class RunRecord:
     @property
     def seed(self) -> int:
         """The seed of the run."""
-        return int((self.settings or self.choices).get("seed", 0))
+        return _seed((self.settings or self.choices).get("seed", 0))
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -160,20 +163,30 @@ def read_run(folder: Path) -> RunRecord:
     config = _yaml(folder / "config.yaml")
     outcome = _json(folder / "done.json")
     done = bool(outcome) or not (record or config)
-    data = record.get("data") or {}
-    return RunRecord(
+    data = _part(record, "data")
+    run = RunRecord(
         folder=folder,
         done=done,
-        choices=record.get("choices") or named_choices(folder.name),
+        choices=_part(record, "choices") or named_choices(folder.name),
         settings=flatten(config) if config else None,
         data=data,
-        parameters=record.get("parameters") or {},
+        parameters=_part(record, "parameters"),
         versions=_versions(record),
         outcome=outcome,
         failure="" if done else str(_json(folder / "failed.json").get("error", "")),
         scores=_scores(folder, data.get("structures")) if done else pd.DataFrame(),
         curves=read_curves(folder / "metrics.csv"),
     )
+    _ = run.rate, run.seed  # what cannot be read must show here
+    return run
+
+
+def _part(record: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return an object in ``run.json``, empty if it is not there."""
+    part = record.get(key) or {}
+    if not isinstance(part, dict):
+        raise RunFolderError(f"run.json: {key} must be an object, got {type(part).__name__}")
+    return part
 
 
 def _scores(folder: Path, structures: Sequence[str] | None) -> pd.DataFrame:
@@ -232,7 +245,7 @@ def read_curves(path: Path) -> pd.DataFrame:
     """Return ``metrics.csv`` as numbers, one row an epoch; no rows if there is no such file.
 
     Raises:
-        RunFolderError: If it is damaged.
+        RunFolderError: If it is damaged, or a row does not say of which epoch it is.
     """
     if not path.exists() or not path.stat().st_size:
         return pd.DataFrame()
@@ -240,6 +253,8 @@ def read_curves(path: Path) -> pd.DataFrame:
         curves = pd.read_csv(path).apply(pd.to_numeric, errors="coerce")
     except (ValueError, OSError) as error:
         raise RunFolderError(f"metrics.csv cannot be read: {_first_line(error)}") from error
+    if "epoch" not in curves or not np.isfinite(curves["epoch"].to_numpy(dtype=float)).all():
+        raise RunFolderError("metrics.csv must have a number in the column epoch of every row")
     return curves
 
 
@@ -282,13 +297,27 @@ def named_choices(name: str) -> dict[str, str]:
     return choices
 
 
-def _rate(text: str) -> float:
+def _rate(told: object) -> float:
     """Return a learning rate that may be written as a power.
 
-    >>> _rate("10^-3"), _rate("0.01")
-    (0.001, 0.01)
+    >>> _rate("10^-3"), _rate("0.01"), _rate("1e-3.5") == 10**-3.5
+    (0.001, 0.01, True)
     """
-    return 10 ** float(text[3:]) if text.startswith("10^") else float(text)
+    power = re.fullmatch(r"(?:10\^|1e)(.*)", str(told))
+    try:
+        rate = 10 ** float(power[1]) if power else float(str(told))
+    except (ValueError, OverflowError):
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise RunFolderError(f"the learning rate must be a positive number, got {told}")
+    return rate
+
+
+def _seed(told: object) -> int:
+    try:
+        return int(str(told))
+    except ValueError as error:
+        raise RunFolderError(f"the seed must be a whole number, got {told}") from error
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.analysis.cohort import absences, keep_one_cohort, other_subjects, without_copies
-from src.analysis.configurations import Configuration, find_configurations
+from src.analysis.configurations import (
+    Configuration,
+    find_configurations,
+    partly_recorded,
+)
 from src.analysis.run_folders import SCORES, Problem, RunFolderError, RunRecord, read_run
 
 Array = NDArray[np.float64]
@@ -24,7 +28,7 @@ class Study:
         structures: Names, in the order of their labels (T).
         subjects: All subjects that were tested (S).
         scores: By name of the score, (R, S, T); NaN where a subject was not tested or the score
-            does not exist.
+            does not exist. Dice is always there.
         unfinished: Runs that were started and not finished.
         missing: Folders of runs that a sweep has planned and not begun.
         problems: What is wrong with run folders, and which were left out.
@@ -69,7 +73,8 @@ def make_study(
     Args:
         records: Finished and unfinished runs.
         problems: Found when they were read.
-        ignored: Settings whose differences do not make another configuration.
+        ignored: Settings, or groups of them, whose differences do not make another configuration:
+            those that decide no result, and what the user does not care for.
         planned: Folders of all runs that sweeps consist of.
 
     Raises:
@@ -82,16 +87,21 @@ def make_study(
     runs, copies, notes = without_copies(runs, ignored)
     subjects = tuple(sorted({subject for run in runs for subject in run.scores["subject"]}))
     arrays = _arrays(runs, subjects, runs[0].structures)
+    configurations = find_configurations(runs, ignored)
     return Study(
         runs=tuple(runs),
-        configurations=tuple(find_configurations(runs, ignored)),
+        configurations=tuple(configurations),
         structures=runs[0].structures,
         subjects=subjects,
         scores=arrays | _volume_errors(arrays),
         unfinished=tuple(record for record in records if not record.done),
         missing=tuple(sorted({p.resolve() for p in planned} - _folders(records, problems))),
         problems=(*problems, *others, *copies, *other_subjects(runs), *absences(runs)),
-        notes=(*notes, *_version_notes(runs)),
+        notes=(
+            *notes,
+            *_version_notes(runs),
+            *_unrecorded_notes(partly_recorded(runs, configurations, ignored)),
+        ),
     )
 
 
@@ -113,7 +123,8 @@ def _arrays(
         for name in recorded:
             if name in run.scores:
                 arrays[name][position, row, column] = run.scores[name]
-    return {name: values for name, values in arrays.items() if not np.isnan(values).all()}
+    kept = {name for name, values in arrays.items() if name == "dice" or not np.isnan(values).all()}
+    return {name: values for name, values in arrays.items() if name in kept}
 
 
 def _volume_errors(arrays: dict[str, Array]) -> dict[str, Array]:
@@ -130,3 +141,13 @@ def _version_notes(runs: Sequence[RunRecord]) -> list[str]:
     if len(commits) < 2:
         return []
     return [f"The runs were made by {len(commits)} versions of the code; see the table of runs."]
+
+
+def _unrecorded_notes(keys: Sequence[str], shown: int = 3) -> list[str]:
+    if not keys:
+        return []
+    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
+    return [
+        f"Some versions of the code do not record {', '.join(keys[:shown])}{more}; their runs "
+        "count as repeats of those that do."
+    ]

@@ -1,6 +1,7 @@
 """Means over subjects, then standard deviations over splits: what Table 1b and Fig. 3 show."""
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ class Replicates:
     Attributes:
         kind: ``"split"`` or ``"seed"``.
         names: Of the replicates (J).
+        splits: Of the runs.
         cases: Scores of subjects and structures (J, S, T), NaN where there is none.
         runs: Positions of the runs in the study.
         rate: The learning rate.
@@ -28,6 +30,7 @@ class Replicates:
 
     kind: str
     names: tuple[str, ...]
+    splits: frozenset[str]
     cases: Array
     runs: tuple[int, ...]
     rate: float | None
@@ -74,12 +77,23 @@ class Summary:
 
 
 def replicates_of(
-    study: Study, configuration: Configuration, rate: float | None, metric: str = "dice"
+    study: Study,
+    configuration: Configuration,
+    rate: float | None,
+    metric: str = "dice",
+    kind: str | None = None,
 ) -> Replicates:
-    """Return the scores of a configuration at a learning rate, split by split."""
+    """Return the scores of a configuration at a learning rate, split by split.
+
+    Args:
+        study: The runs.
+        configuration: Whose runs.
+        rate: At which of its learning rates.
+        metric: Which score.
+        kind: ``"split"`` or ``"seed"``; None: as these runs have it.
+    """
     positions = configuration.runs[rate]
-    splits = {study.runs[i].split for i in positions}
-    kind = "split" if len(splits) > 1 else "seed"
+    kind = kind or kind_of(study, positions)
     groups: dict[str, list[int]] = {}
     for i in positions:
         run = study.runs[i]
@@ -87,9 +101,21 @@ def replicates_of(
     names = tuple(sorted(groups, key=lambda name: (len(name), name)))
     scores = study.scores[metric]
     cases = np.stack([mean(scores[groups[name]], axis=0) for name in names])
-    if kind == "seed" and len(names) == 1:
-        kind, names = "split", (next(iter(splits)),)
-    return Replicates(kind, names, cases, positions, rate)
+    splits = frozenset(study.runs[i].split for i in positions)
+    return Replicates(kind, names, splits, cases, positions, rate)
+
+
+def kind_of(study: Study, positions: Iterable[int]) -> str:
+    """Return what repeats runs: ``"seed"`` if several share their one split, else ``"split"``."""
+    runs = [study.runs[i] for i in positions]
+    several = len({run.split for run in runs}) == 1 < len({run.seed for run in runs})
+    return "seed" if several else "split"
+
+
+def nsd_tolerances(study: Study, *found: Replicates) -> set[str]:
+    """Return the NSD tolerances of runs in mm, to four digits; ``"?"`` if it is not recorded."""
+    told = (study.runs[i].outcome.get("nsd_tolerance") for own in found for i in own.runs)
+    return {f"{mm:.4g}" if isinstance(mm, int | float) else "?" for mm in told}
 
 
 def summarise(replicates: Replicates) -> Summary:

@@ -83,8 +83,18 @@ def test_other_test_subjects_in_the_same_split_are_told(tmp_path: Path) -> None:
     names = sorted(set(FEW_SUBJECTS) - {line.split(",")[0] for line in text.splitlines()})
     subject = text.splitlines()[1].split(",")[0]
     (tmp_path / "2/subjects.csv").write_text(text.replace(f"\n{subject},", f"\n{names[0]},"))
+    (problem,) = study_of(tmp_path).problems
+    assert problem.folder == str(tmp_path / "2")
+    assert problem.message.startswith(
+        f"lacks 1 of the {NUM_TESTED} test subjects of split 0 and tests 1 other subjects than"
+    )
+
+
+def test_a_lone_run_must_have_tested_the_subjects_that_it_names(tmp_path: Path) -> None:
+    scores = write_small_run(tmp_path / "a") / "subjects.csv"
+    scores.write_text("".join(scores.read_text().splitlines(keepends=True)[:-2]))
     (problem,) = map(str, study_of(tmp_path).problems)
-    assert f"{tmp_path / '2'}: tests 1 other subjects than most runs of split 0" in problem
+    assert f"lacks 1 of the {NUM_TESTED} test subjects of split 0; comparisons use" in problem
 
 
 def test_scores_stand_where_run_subject_and_structure_say(tmp_path: Path) -> None:

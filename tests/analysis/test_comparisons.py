@@ -20,6 +20,7 @@ from src.analysis.comparisons import (
 from synthetic_runs import FEW_STRUCTURES, SUBJECTS, split_of, study_of, write_pair, write_run
 
 RATE = 1e-3
+METRICS = ("dice", "nsd")
 
 
 def compared(folder: Path, structure: str = "average") -> Comparison:
@@ -82,6 +83,57 @@ def test_one_training_shows_a_difference_of_two_networks_alone(tmp_path: Path) -
     assert row.p_holm < 0.001
     assert np.isnan(row.p_trainings)
     assert row.verdict == NETWORKS
+
+
+def write_seeds(folder: Path, splits: dict[str, int], **scores: float) -> None:
+    """Three seeds of one split for each loss, whose scores differ a little."""
+    rng = np.random.default_rng(7)
+    for loss, split in splits.items():
+        for seed in range(3):
+            shape = (len(split_of(split)["test"]), len(FEW_STRUCTURES))
+            dice = rng.normal(0.5 if loss == "pcc" else 0.4, 0.01, size=shape)
+            write_run(
+                folder / f"{loss}{seed}",
+                {"dice": dice},
+                loss=loss,
+                split=split,
+                seed=seed,
+                structures=FEW_STRUCTURES,
+            )
+
+
+def test_seeds_of_one_split_show_a_difference_of_these_networks_alone(tmp_path: Path) -> None:
+    write_seeds(tmp_path, {"pcc": 0, "dice": 0})
+    row = compared(tmp_path)
+    assert (row.replicates, row.agreeing) == (3, 3)
+    assert np.isnan(row.p_trainings)
+    assert row.verdict == NETWORKS
+
+
+def test_seeds_of_different_splits_are_not_paired(tmp_path: Path) -> None:
+    write_seeds(tmp_path, {"pcc": 0, "dice": 1})
+    study = study_of(tmp_path)
+    rates: dict[str, float | None] = {c.id: RATE for c in study.configurations}
+    assert compare_all(study, rates) == []
+    assert mean_ranks(study, rates)[0] == {}
+
+
+def test_nsd_is_compared_at_one_tolerance_alone(tmp_path: Path) -> None:
+    shape = (len(split_of(0)["test"]), len(FEW_STRUCTURES))
+    tolerances = {"pcc": 4.0, "dice": 4.0, "cross_entropy": 1.625}
+    for loss, tolerance in tolerances.items():
+        write_run(
+            tmp_path / loss,
+            {"dice": np.full(shape, 0.5), "nsd": np.full(shape, 0.5)},
+            loss=loss,
+            structures=FEW_STRUCTURES,
+            outcome={"nsd_tolerance": tolerance},
+        )
+    study = study_of(tmp_path)
+    rates: dict[str, float | None] = {c.id: RATE for c in study.configurations}
+    pairs = [{(row.first, row.second) for row in compare_all(study, rates, m)} for m in METRICS]
+    assert [len(found) for found in pairs] == [3, 1]
+    assert pairs[1] == {("mixed-pcc", "mixed-dice")}
 
 
 def test_trainings_that_disagree_show_no_difference_of_configurations(tmp_path: Path) -> None:
@@ -155,6 +207,9 @@ def test_columns_that_some_subjects_lack_have_their_own_interval() -> None:
 
 def test_one_subject_has_no_interval() -> None:
     assert np.isnan(bootstrap_interval(np.ones((2, 1, 1)))).all()
+    values = np.random.default_rng(2).normal(size=(1, 9, 2))
+    values[0, 1:, 1] = np.nan
+    assert np.isnan(bootstrap_interval(values)).tolist() == [[False, True], [False, True]]
 
 
 def test_independent_replicates_have_the_usual_t_test() -> None:

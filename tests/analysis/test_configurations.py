@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from src.analysis import Configuration, find_configurations, read_run
-from synthetic_runs import write_small_run
+from src.runs.folder import TECHNICAL
+from synthetic_runs import study_of, write_small_run
 
 
 def configurations(
@@ -13,7 +14,7 @@ def configurations(
     records = [
         read_run(write_small_run(folder / str(number), **run)) for number, run in enumerate(runs)
     ]
-    return find_configurations(records, ignored or [])
+    return find_configurations(records, [*TECHNICAL, *(ignored or [])])
 
 
 def test_splits_and_seeds_repeat_a_configuration(tmp_path: Path) -> None:
@@ -56,11 +57,61 @@ def test_an_option_names_what_it_sets(tmp_path: Path) -> None:
     assert [c.id for c in found] == ["mixed-pcc-argmax", "mixed-pcc-calibrated"]
 
 
-def test_a_setting_that_only_newer_runs_record_splits_nothing(tmp_path: Path) -> None:
+def test_a_setting_that_only_newer_runs_record_splits_nothing_and_is_told(tmp_path: Path) -> None:
+    settings = {"loss.include_background": True}
+    write_small_run(tmp_path / "old")
+    write_small_run(tmp_path / "new", seed=1, settings=settings, commit="b" * 40)
+    study = study_of(tmp_path)
+    assert len(study.configurations) == 1
+    assert "do not record loss.include_background; their runs count" in study.notes[-1]
+
+
+def test_a_setting_that_one_run_of_a_version_lacks_makes_another_configuration(
+    tmp_path: Path,
+) -> None:
+    added = {"trainer.limit_train_batches": 2}
+    found = configurations(tmp_path, {}, {"seed": 1, "settings": added})
+    assert [c.label for c in found] == ["mixed · PCC", "mixed · PCC · limit_train_batches 2"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"data.augmentation": None}, {"data.augmentation.probability": 0.8}),
+        ({"network.channels": [12, 24]}, {"network.channels": [12, 24, 48]}),
+    ],
+)
+def test_null_and_a_shorter_list_are_values_in_any_version(
+    tmp_path: Path, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    runs = [{"settings": one}, {"settings": other, "seed": 1, "commit": "b" * 40}]
+    assert len({c.label for c in configurations(tmp_path, *runs)}) == 2
+
+
+def test_a_group_without_any_setting_that_counts_is_none(tmp_path: Path) -> None:
+    bar = {"callbacks.progress._target_": "src.training.ProgressBar"}
     (found,) = configurations(
-        tmp_path, {}, {"seed": 1, "settings": {"loss.include_background": True}}
+        tmp_path, {"settings": bar}, {"settings": {"callbacks": {}}, "seed": 1}
     )
-    assert len(found.runs[1e-3]) == 2
+    assert found.label == "mixed · PCC"
+
+
+def test_tables_without_settings_change_no_label_of_recorded_runs(tmp_path: Path) -> None:
+    bare = write_small_run(tmp_path / "h100_mixed_pcc_calibrated")
+    for name in ("config.yaml", "run.json", "done.json"):
+        (bare / name).unlink()
+    runs = [write_small_run(tmp_path / loss, loss=loss) for loss in ("pcc", "dice")]
+    found = find_configurations([read_run(folder) for folder in (bare, *runs)])
+    labels = ["mixed · PCC · argmax", "mixed · PCC · h100, calibrated", "mixed · Dice · argmax"]
+    assert [c.label for c in found] == labels
+
+
+def test_how_the_data_were_prepared_is_a_setting(tmp_path: Path) -> None:
+    sizes = configurations(tmp_path / "a", *({"data": {"size": [n] * 3}} for n in (64, 128)))
+    assert [c.label for c in sizes] == ["mixed · PCC · size 128", "mixed · PCC · size 64"]
+    recipes = [{"data": {"preparation": {"version": 1, "forms": form}}} for form in ("q", "s")]
+    forms = configurations(tmp_path / "b", *recipes)
+    assert [c.label for c in forms] == ["mixed · PCC · forms q", "mixed · PCC · forms s"]
 
 
 def test_the_user_can_ignore_a_setting(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from src.analysis import Results, compute
@@ -20,6 +21,20 @@ def test_a_difference_that_is_not_shown_is_said_not_to_be(tmp_path: Path) -> Non
     write_pair(tmp_path, 0.0, splits=5)
     (first, *_) = findings(results_of(tmp_path))
     assert "Not shown to be better than mixed · " in first.note
+
+
+def test_a_difference_against_the_best_is_no_proof_for_it(tmp_path: Path) -> None:
+    write_pair(tmp_path, 0.05, splits=5)
+    results = results_of(tmp_path)
+    turned = [replace(row, difference=-row.difference) for row in results.comparisons["dice"]]
+    (first, *_) = findings(replace(results, comparisons={"dice": turned}))
+    assert "Not shown to be better than mixed · Dice." in first.note
+
+
+def test_what_was_never_compared_is_not_shown(tmp_path: Path) -> None:
+    write_pair(tmp_path, 0.05, splits=5)
+    (first, *_) = findings(replace(results_of(tmp_path), comparisons={"dice": []}))
+    assert "Not shown to be better than mixed · Dice." in first.note
 
 
 def test_one_training_is_said_to_be_of_these_networks_alone(tmp_path: Path) -> None:

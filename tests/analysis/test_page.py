@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from browser import Page, browser, find_chromium
-from src.analysis import Gallery, Picture, Results, all_tables, compute, make_page
+from src.analysis import (
+    Column,
+    Gallery,
+    Picture,
+    Results,
+    Table,
+    all_tables,
+    compute,
+    make_page,
+)
 from src.analysis.page_data import page_data
 from synthetic_runs import study_of, write_grid, write_small_run
 
@@ -34,7 +43,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     gallery = Gallery("kernels", "Kernels", (Picture(PIXEL, "One & only <pixel>"),))
-    page = make_page(results, all_tables(results), [gallery], title="Test <b>report</b>")
+    columns = (Column("layer"), Column("sigma median"))
+    kernels = Table("kernels_mixed", "Gabor kernels", columns, (("up", 1.5), ("down", 2.5)))
+    tables = [*all_tables(results), kernels]
+    page = make_page(results, tables, [gallery], title="Test <b>report</b>")
     (folder / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
 
@@ -104,7 +116,10 @@ def test_sorting_works_from_the_keyboard_and_keeps_the_focus(page: Page) -> None
     assert page.run("document.activeElement.dataset.sort") == "structures/0"
 
 
-@pytest.mark.parametrize("table", ["robustness", "ranks", "cost", "runs", "comparisons", "volumes"])
+TABLES = ["robustness", "ranks", "cost", "runs", "comparisons", "volumes", "kernels_mixed"]
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_every_table_sorts(page: Page, table: str) -> None:
     last = page.run(f"document.querySelectorAll('#table-{table} thead th').length")
     orders = set()
@@ -114,6 +129,17 @@ def test_every_table_sorts(page: Page, table: str) -> None:
     assert page.errors == []
     ascending, descending = sorted(orders)[0], sorted(orders)[-1]
     assert sorted(ascending) == sorted(descending)
+
+
+def test_the_numbers_of_kernels_stand_below_their_pictures(page: Page) -> None:
+    inside = "document.querySelector('#kernels figure ~ div #table-kernels_mixed') !== null"
+    assert page.run(inside)
+    assert column(page, "kernels_mixed", 1) == ["up", "down"]
+
+
+def test_times_say_their_device(page: Page) -> None:
+    tips = "[...document.querySelectorAll('#cost .mark')].map(e => e.dataset.tip)"
+    assert sum(tip.endswith("s a step\non CPU") for tip in page.run(tips)) == 9
 
 
 def test_a_configuration_switched_off_leaves_tables_and_charts(page: Page) -> None:
@@ -241,6 +267,16 @@ def test_a_page_of_one_run_has_no_comparisons_and_no_errors(chromium: Page, tmp_
     titles = chromium.run("[...document.querySelectorAll('section h2')].map(e => e.textContent)")
     assert "Structures" in titles
     assert not {"Statistics", "Learning rate"} & set(titles)
+
+
+def test_a_page_without_any_score_has_no_errors(chromium: Page, tmp_path: Path) -> None:
+    for loss, rate in (("pcc", 1e-2), ("pcc", 1e-3), ("dice", 1e-3)):
+        write_small_run(tmp_path / f"runs/{loss}{rate}", dice=float("nan"), loss=loss, rate=rate)
+    results = compute(study_of(tmp_path / "runs"))
+    (tmp_path / "index.html").write_text(make_page(results, all_tables(results)))
+    chromium.errors.clear()
+    chromium.open(tmp_path / "index.html", READY)
+    assert chromium.errors == []
 
 
 def test_the_numbers_of_the_page_are_json_without_nan(tmp_path: Path) -> None:

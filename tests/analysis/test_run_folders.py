@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,37 @@ def test_tables_alone_are_a_finished_run_named_by_its_folder(tmp_path: Path) -> 
     assert run.structures == FEW_STRUCTURES
 
 
+def test_a_rate_may_be_written_as_a_power_in_a_folders_name(tmp_path: Path) -> None:
+    for name in ("mixed_pcc_lr1e-3.5_split0", "kernel=mixed,loss=pcc,optimizer.lr=10^-3.5"):
+        folder = write_small_run(tmp_path / name)
+        for file in ("config.yaml", "run.json", "done.json"):
+            (folder / file).unlink()
+        assert read_run(folder).rate == pytest.approx(10**-3.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rate": "fast"}, "the learning rate must be a positive number, got fast"),
+        ({"rate": 0.0}, "the learning rate must be a positive number, got 0.0"),
+        ({"settings": {"seed": None}}, "the seed must be a whole number, got None"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_said(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RunFolderError, match=message):
+        read_run(write_small_run(tmp_path / "run", **changes))
+
+
+@pytest.mark.parametrize("content", ["val/dice\n0.5\n", "epoch,val/dice\n0,0.4\n,0.5\n"])
+def test_curves_must_say_their_epochs(tmp_path: Path, content: str) -> None:
+    folder = write_small_run(tmp_path / "run")
+    (folder / "metrics.csv").write_text(content)
+    with pytest.raises(RunFolderError, match="a number in the column epoch of every row"):
+        read_run(folder)
+
+
 def test_a_split_file_names_the_split(tmp_path: Path) -> None:
     run = read_run(
         write_small_run(tmp_path / "run", settings={"data.split_file": "splits/mine.json"})
@@ -122,6 +154,7 @@ def test_scores_that_make_no_sense_are_said(tmp_path: Path, content: str, messag
     [
         ("run.json", "{", "run.json cannot be read"),
         ("run.json", "[1]", "run.json must hold an object, got list"),
+        ("run.json", '{"data": [1]}', "run.json: data must be an object, got list"),
         ("config.yaml", "a: [", "config.yaml cannot be read"),
         ("config.yaml", "word", "config.yaml must hold settings, got str"),
         ("done.json", "", "done.json cannot be read"),

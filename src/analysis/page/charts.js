@@ -295,7 +295,7 @@ function costChart(key, title) {
     for (const f of found) {
       const [px, py] = [x(Math.log10(f.cost[key])), y(100 * f.mean)];
       if (f.std) bar(svg, f.configuration, px, y(100 * (f.mean - f.std)), px, y(100 * (f.mean + f.std)));
-      point(svg, f.configuration, f.configuration.kernel_mark, px, py, `${f.configuration.label}\n${withSpread(f, metric)} %, ${compact(f.cost[key])} ${title}`);
+      point(svg, f.configuration, f.configuration.kernel_mark, px, py, `${f.configuration.label}\n${withSpread(f, metric)} %, ${compact(f.cost[key])} ${title}${key === "seconds" ? `\non ${f.cost.device}` : ""}`);
     }
     return svg;
   });

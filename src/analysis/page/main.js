@@ -87,6 +87,7 @@ volumes();
 training();
 cost();
 simple("runs", "Runs", ["coverage", "unfinished", "runs"]);
+kernelNumbers();
 switches();
 contents();
 document.documentElement.dataset.ready = "true";

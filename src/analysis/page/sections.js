@@ -139,3 +139,13 @@ function simple(id, title, names, extra = []) {
   main.append(section(id, title, ...extra, ...places.flatMap(([name, place]) => [make("h3", {}, data.tables[name].title), place, note(data.tables[name].note)])));
   whenChanged(() => { for (const [name, place] of places) place.replaceChildren(plainTable(name)); });
 }
+
+// The numbers of trained kernels, below their pictures.
+function kernelNumbers() {
+  const place = document.getElementById("kernels");
+  for (const name of Object.keys(data.tables).filter((name) => name.startsWith("kernels_"))) {
+    const table = make("div");
+    place.append(make("h3", {}, data.tables[name].title), table, note(data.tables[name].note));
+    whenChanged(() => table.replaceChildren(plainTable(name)));
+  }
+}
