@@ -1,29 +1,37 @@
-"""Dice of every structure of a case, from two label maps."""
+"""Scores of every structure of a case, from two label maps: Dice, and surface distances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics.segmentation import DiceScore
 
 from src.benchmarks.options import Benchmark
 from src.benchmarks.report import Cell, Table
 from src.benchmarks.timing import interleave
-from src.metrics import confusion_counts, dice_from_counts
+from src.metrics import confusion_counts, dice_from_counts, surface_scores
 
 NUM_CLASSES = 20
 BLOCK = 8
 """Side of the cubes of one label, in voxels: neighbours mostly agree, as in a brain."""
+
+SPACING = (0.7, 1.1, 2.3)
+TOLERANCE = 1.3
+COARSE = 9
+"""Side of the noise that makes blobs of labels, in voxels."""
+RADIUS, WARP = 0.8, 0.05
+"""Of the ball, and standard deviation of the displacements: halves of the volume's side."""
 
 Score = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class MetricsBenchmark(Benchmark):
-    """Dice of a case.
+    """Dice of a case; HD95 and NSD of its structures.
 
     Attributes:
         size: Side of the label maps, in voxels, a multiple of 8.
@@ -40,7 +48,14 @@ class MetricsBenchmark(Benchmark):
             raise ValueError(f"size must be a multiple of {BLOCK}, got {self.size}")
 
     def tables(self) -> list[Table]:
-        """Time every way on one pair of label maps."""
+        """Time every way to the scores."""
+        return [
+            self.dice(),
+            *(surface_table(name, *maps, self.repeats) for name, maps in surface_cases(self.size)),
+        ]
+
+    def dice(self) -> Table:
+        """Time every way to Dice on one pair of label maps."""
         maps = label_maps(self.size)
         timings = interleave(
             {name: partial(score, *maps) for name, score in scores().items()}, self.repeats
@@ -53,7 +68,7 @@ class MetricsBenchmark(Benchmark):
             }
             for name, timing in timings.items()
         ]
-        return [Table(f"Dice of {NUM_CLASSES} labels in a case of {self.size}³", rows)]
+        return Table(f"Dice of {NUM_CLASSES} labels in a case of {self.size}³", rows)
 
 
 def label_maps(size: int) -> tuple[Tensor, Tensor]:
@@ -91,3 +106,59 @@ def monai_dice(prediction: Tensor, target: Tensor) -> Tensor:
 
     metric = DiceMetric(reduction="none", num_classes=NUM_CLASSES)
     return torch.as_tensor(metric(prediction.unsqueeze(1), target.unsqueeze(1)))
+
+
+def surface_cases(size: int) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """Pairs of label maps (*S): a ball of blobs against itself, moved by a voxel, and warped."""
+    identity = F.affine_grid(torch.eye(3, 4)[None], [1, 1, *(size,) * 3], align_corners=False)
+    parts = smooth_noise(NUM_CLASSES, size).argmax(1, keepdim=True)
+    truth = torch.where(identity.norm(dim=-1) < RADIUS, parts, 0)
+    yield "moved by a voxel", (truth[0, 0].roll(1, dims=0), truth[0, 0])
+    grid = identity + WARP * smooth_noise(3, size).movedim(1, -1)
+    warped = F.grid_sample(truth.double(), grid.double(), mode="nearest", align_corners=False)
+    yield "warped as another person's", (warped[0, 0].long(), truth[0, 0])
+
+
+def smooth_noise(channels: int, size: int) -> Tensor:
+    """Noise of blobs, (1, channels, *S)."""
+    coarse = torch.randn(1, channels, *(COARSE,) * 3)
+    return F.interpolate(coarse, (size,) * 3, mode="trilinear")
+
+
+def surface_table(name: str, prediction: Tensor, truth: Tensor, repeats: int) -> Table:
+    """HD95 and NSD of all structures, and how far they are from MONAI's, if it is installed."""
+    maps = (prediction, truth)
+    ways = {"this": this_surface, **({"MONAI": monai_surface} if find_spec("monai") else {})}
+    scores = {way: function(*maps) for way, function in ways.items()}
+    candidates = {way: partial(function, *maps) for way, function in ways.items()}
+    timings = interleave({**candidates, "this, again": candidates["this"]}, repeats)
+    rows: list[dict[str, Cell]] = [
+        {
+            "HD95 and NSD": way,
+            "time [s]": timing.spread,
+            "time / this": timing.ratio(timings["this"]),
+            "largest difference": float((scores[way] - scores["this"]).abs().max())
+            if way in scores
+            else None,
+        }
+        for way, timing in timings.items()
+    ]
+    count, side = NUM_CLASSES - 1, truth.shape[-1]
+    return Table(f"HD95 and NSD of {count} structures at {side}³, prediction {name}", rows)
+
+
+def this_surface(prediction: Tensor, truth: Tensor) -> Tensor:
+    """HD95 and NSD of each structure, (2, C - 1)."""
+    found = surface_scores(prediction, truth, NUM_CLASSES - 1, spacing=SPACING, tolerance=TOLERANCE)
+    return torch.stack([found.hd95, found.nsd]).double()
+
+
+def monai_surface(prediction: Tensor, truth: Tensor) -> Tensor:
+    """HD95 and NSD of each structure by MONAI, (2, C - 1)."""
+    from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+
+    ours, theirs = (F.one_hot(m, NUM_CLASSES).movedim(-1, 0)[None] for m in (prediction, truth))
+    hd95 = compute_hausdorff_distance(ours, theirs, percentile=95, spacing=SPACING)[0]
+    tolerances = [TOLERANCE] * (NUM_CLASSES - 1)
+    nsd = compute_surface_dice(ours, theirs, tolerances, spacing=SPACING)[0]
+    return torch.stack([hd95.double(), nsd.double()])
