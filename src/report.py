@@ -300,5 +300,5 @@ def tell(results: Results, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quote_values(sys.argv[1:], ("runs", "output"))
+    sys.argv[1:] = quote_values(sys.argv[1:], ("runs", "output", "title"))
     run_command(main)
