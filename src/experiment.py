@@ -44,6 +44,8 @@ from src.training import (
 )
 
 log = logging.getLogger(__name__)
+for name in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(name).setLevel(logging.WARNING)  # importing them has set it to INFO
 
 PRIVATE = ("root", "split")
 """What of the data's description stays in the run folder: paths, and names of subjects."""
