@@ -68,7 +68,8 @@ def run(*words: str) -> None:
     threads = str(max((os.cpu_count() or 1) // JOBS, 1))
     environment = {"OMP_NUM_THREADS": threads, **os.environ}
     quiet = subprocess.DEVNULL
-    subprocess.run([*COMMAND, *words], cwd=PROJECT, check=True, env=environment, stdout=quiet)
+    quietly = {"stdout": quiet, "stderr": quiet}
+    subprocess.run([*COMMAND, *words], cwd=PROJECT, check=True, env=environment, **quietly)
 
 
 def timed(action: Callable[[], object]) -> float:
