@@ -23,8 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 from src.allocator import keep_freed_memory
 from src.benchmarks import SUBJECTS, Benchmark, Table
 from src.command import UserError, run_command
-from src.data.parallel import available_processes
 from src.layers.spectral import native_available
+from src.processors import available_processors
 from src.runs import software_versions
 from src.training.cost import processor_name
 
@@ -99,7 +99,7 @@ def prepare(benchmark: Benchmark) -> dict[str, Any]:
         "allocator": "keeps freed memory" if kept else "as the system sets it",
         "machine": {
             "processor": f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}",
-            "processors": available_processes(),
+            "processors": available_processors(),
             "threads": torch.get_num_threads(),
             "load": os.getloadavg(),
             "native_layer": native_available(),

@@ -44,8 +44,8 @@ from src.training import (
 )
 
 log = logging.getLogger(__name__)
-for name in ("pytorch_lightning", "lightning_fabric"):
-    logging.getLogger(name).setLevel(logging.WARNING)  # importing them has set it to INFO
+for chatty in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)  # importing them has set it to INFO
 
 PRIVATE = ("root", "split")
 """What of the data's description stays in the run folder: paths, and names of subjects."""
@@ -104,13 +104,13 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
         trainer = build_trainer(config, run, data)
         prepare(data)
         module = build_module(config, data)
-        exceptions = direct_layers(run)
-        settle_algorithms(module.network, trainer.strategy.root_device, exceptions)
+        direct = direct_layers(run)
+        settle_algorithms(module.network, trainer.strategy.root_device, direct)
         if changes := run.software_changes():
             rank_zero_only(log.warning)(f"begun with other code: {'; '.join(changes)}")
     counts = parameter_counts(module.network)
     rank_zero_only(run.claim)()
-    record_start(run, trainer, data, counts, choices, exceptions)
+    record_start(run, trainer, data, counts, choices, direct)
     show_summary(counts, data, run)
     with keyboard_interrupts(), killed_together(run, trainer):
         _fit(trainer, module, data, run)

@@ -37,7 +37,7 @@ def record_start(
     data: SegmentationData,
     counts: Mapping[str, int],
     choices: Mapping[str, Any],
-    exceptions: Sequence[str],
+    direct: Sequence[str],
 ) -> None:
     """Write ``run.json`` and hand configuration and parameter counts to the trackers."""
     parameters = dict(counts) | {"total": sum(counts.values())}
@@ -48,7 +48,7 @@ def record_start(
         "group": run.group,
         "choices": dict(choices),
         "parameters": parameters,
-        "direct_layers": list(exceptions),
+        "direct_layers": list(direct),
         "data": data.describe(),
         "sessions": [*run.sessions(), session],
     }

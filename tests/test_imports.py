@@ -15,11 +15,11 @@ OURS = {
     "networks": {"layers"},
     "losses": {"native"},
     "metrics": set(),
-    "data": set(),
+    "data": {"processors"},
     "runs": set(),
     "training": {"metrics", "runs"},
     "sweeps": {"runs"},
-    "plugins": {"runs", "sweeps", "training", "data", "command"},
+    "plugins": {"runs", "sweeps", "processors", "command"},
     "inference": {"data"},
     "analysis": {"kernels", "metrics"},
 }

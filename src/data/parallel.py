@@ -1,6 +1,5 @@
 """The same work on many items: in parallel, with a progress bar, and nobody left behind."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +14,8 @@ from rich.progress import (
 )
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+
+from src.processors import available_processors
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,11 +37,6 @@ def as_is(result: Any) -> Any:
     return result
 
 
-def available_processes() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def map_in_processes(
     function: Callable[[Item], Result],
     items: Sequence[Item],
@@ -56,7 +52,7 @@ def map_in_processes(
     """
     if not items:
         return []
-    workers = min(len(items), available_processes() if processes is None else processes)
+    workers = min(len(items), available_processors() if processes is None else processes)
     loader: DataLoader = DataLoader(
         _Work(function, items),
         batch_size=None,

@@ -5,7 +5,6 @@ from src.sweeps.machine import (
     Machine,
     device_count,
     machine_for,
-    own_processors,
     visible_gpus,
 )
 from src.sweeps.plan import PLAN, read_plan, write_plan
@@ -25,7 +24,6 @@ __all__ = [
     "counts",
     "device_count",
     "machine_for",
-    "own_processors",
     "read_plan",
     "visible_gpus",
     "work_through",

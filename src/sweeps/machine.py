@@ -1,6 +1,5 @@
 """What the cells of a sweep share on one machine: GPUs, processors, and places to run."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,11 +95,6 @@ def machine_for(
         raise ValueError(f"trainer.devices must be at most {there}, all GPUs, got {most}")
     jobs = len(gpus) // least if least else 1
     return Machine(gpus, processors, n_jobs or jobs, environment)
-
-
-def own_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus(environment: Mapping[str, str], count: int) -> tuple[str, ...]:

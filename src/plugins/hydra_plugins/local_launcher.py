@@ -78,7 +78,8 @@ class LocalLauncher(Launcher):
             KeyboardInterrupt: If a signal asked for an end.
         """
         from src.command import mistakes_as_user_errors
-        from src.sweeps import machine_for, own_processors, work_through, write_plan
+        from src.processors import available_processors
+        from src.sweeps import machine_for, work_through, write_plan
 
         setup_globals()
         folder = Path(self.config.hydra.sweep.dir)
@@ -92,7 +93,7 @@ class LocalLauncher(Launcher):
                     cells,
                     n_jobs=self.n_jobs,
                     gpus=gpus,
-                    processors=own_processors(),
+                    processors=available_processors(),
                     environment={"WANDB_RUN_GROUP": self._group(), **os.environ},
                 )
                 write_plan(folder, cells, sys.argv[1:])
