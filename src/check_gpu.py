@@ -38,7 +38,7 @@ Synthesis = Callable[[Tensor, int], Tensor]
 NETWORKS = ("conventional", "mixed", "gabor")
 PRECISIONS = ("float32", "tf32", "bf16-mixed")
 SYNTHESES: dict[str, Synthesis] = {"fused": synthesise, "naive": gabor_kernel_on_grid}
-NAIVE = ("kernel.gabor._target_=src.benchmarks.plain.PlainGaborConv3d", "~kernel.gabor.algorithm")
+NAIVE = ("kernel.gabor._target_=src.benchmarks.plain.OnGridGaborConv3d", "algorithm=direct")
 NUM_CLASSES = 20
 MEBIBYTE = 2**20
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from src.kernels import initial_gabor
+from src.layers import GaborConv3d
 
 Convolution = Callable[[int, int], nn.Module]
 
@@ -50,6 +51,14 @@ class PlainGaborConv3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
         return F.conv3d(x, gabor_kernel_on_grid(self.gabor, self.kernel_size), padding="same")
+
+
+class OnGridGaborConv3d(GaborConv3d):
+    """The Gabor layer as it is, but for kernels that autograd synthesises on the grid."""
+
+    def synthesise(self, parameters: Tensor) -> Tensor:
+        """Kernels of eq. (2)."""
+        return gabor_kernel_on_grid(parameters, self.kernel_size)
 
 
 def plain_conv3d(in_channels: int, out_channels: int) -> nn.Conv3d:

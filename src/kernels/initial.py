@@ -1,15 +1,26 @@
 """Initial values of the Gabor parameters.
 
-The draws cover what a kernel of side K can show: sigma from 1 voxel to K/3, frequencies from 0 to
-0.3 cycles per voxel (Nyquist is 0.5), directions uniform on the sphere, all phases. The amplitudes
-are normal, then scaled pair by pair so that each kernel has the energy 2 / in_channels. The kernels
-of an output channel then sum up to 2, Kaiming's condition: noise keeps its variance through the
-convolution and an activation that halves it. The group normalisation after a convolution would mend
-a wrong sum, but not unequal pairs: energy grows like sigma^3, so a few wide kernels would decide
-what an output channel sees.
+The draws cover what a kernel of side K can show. By default (`uniform`): sigma from 1 voxel to K/3,
+frequencies from 0 to 0.3 cycles per voxel (Nyquist is 0.5), directions uniform on the sphere, all
+phases, normal amplitudes. The other schemes change some of these:
+
+- `log_spaced`: both frequencies are equal and log-uniform, and sigma = 0.31 / frequency, so that
+  all kernels have the same bandwidth, two octaves, and the same number of cycles;
+- `quadrature`: output channels come in pairs whose kernels differ in phase alone, by a quarter
+  turn, as in models of complex cells;
+- `kaiming`: each kernel is the plane wave that is strongest in the spectrum of a 3x3x3 kernel of
+  independent normal taps, in an envelope as wide as three voxels.
+
+Whatever the scheme, the amplitudes are scaled pair by pair so that each kernel has the energy
+2 / in_channels. The kernels of an output channel then sum up to 2, Kaiming's condition: noise keeps
+its variance through the convolution and an activation that halves it. The group normalisation after
+a convolution would mend a wrong sum, but not unequal pairs: energy grows like sigma^3, so a few
+wide kernels would decide what an output channel sees.
 """
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -19,10 +30,22 @@ from src.kernels.general import Part, general_gabor_kernel
 from src.kernels.grid import check_convolution
 
 LARGEST_FREQUENCY = 0.3  # cycles per voxel
+TWO_OCTAVES = math.sqrt(math.log(2) / 2) / math.pi * 5 / 3
+"""sigma * frequency of a Gabor whose half-maximum frequencies are two octaves apart."""
+WIDTH_OF_THREE_VOXELS = math.sqrt(2 / 3)
+"""Standard deviation of the offsets -1, 0, 1."""
+SPECTRUM_SIZE = 16
+"""Frequencies an axis at which a 3x3x3 kernel's spectrum is looked at."""
+
+InitialScheme = Literal["uniform", "log_spaced", "quadrature", "kaiming"]
 
 
 def initial_gabor(
-    in_channels: int, out_channels: int, kernel_size: int, generator: Generator | None = None
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    scheme: InitialScheme = "uniform",
+    generator: Generator | None = None,
 ) -> Tensor:
     """Random parameters of `gabor_kernel`, (8, I, O); the energy of each kernel is 2 / I.
 
@@ -30,16 +53,26 @@ def initial_gabor(
         in_channels: I, at least 1.
         out_channels: O, at least 1.
         kernel_size: Side K in voxels, odd.
+        scheme: How they are drawn, one of `INITIAL_SCHEMES`.
         generator: Source of randomness; torch's global one by default.
 
     Raises:
         TypeError: `kernel_size` is not an integer.
-        ValueError: A channel count is below 1, or `kernel_size` is even or below 1.
+        ValueError: A channel count is below 1, `kernel_size` is even or below 1, or there is no
+            such scheme.
     """
     check_convolution(in_channels, out_channels, kernel_size)
+    if scheme not in INITIAL_SCHEMES:
+        raise ValueError(f"initial must be one of {', '.join(INITIAL_SCHEMES)}, got {scheme!r}")
     draw = _Draw((in_channels, out_channels), generator)
+    parameters = INITIAL_SCHEMES[scheme](draw, kernel_size)
+    parameters[3:5] *= _equal_energy(gabor_kernel(parameters, kernel_size))
+    return parameters
+
+
+def _uniform(draw: "_Draw", kernel_size: int) -> Tensor:
     theta_y, theta_z = draw.direction()
-    parameters = torch.stack(
+    return torch.stack(
         (
             draw.width(kernel_size),
             theta_y,
@@ -51,8 +84,63 @@ def initial_gabor(
             draw.turn(),
         )
     )
-    parameters[3:5] *= _equal_energy(gabor_kernel(parameters, kernel_size))
+
+
+def _log_spaced(draw: "_Draw", kernel_size: int) -> Tensor:
+    theta_y, theta_z = draw.direction()
+    widest = max(1.0, kernel_size / 3)
+    sigma = draw.uniform(0, math.log(widest)).exp()
+    frequency = TWO_OCTAVES / sigma
+    amplitudes = draw.normal(), draw.normal()
+    return torch.stack((sigma, theta_y, theta_z, *amplitudes, frequency, frequency, draw.turn()))
+
+
+def _quadrature(draw: "_Draw", kernel_size: int) -> Tensor:
+    parameters = _uniform(draw, kernel_size)
+    parameters[6] = parameters[5]
+    second = parameters[:, :, ::2].clone()
+    second[3:5] = torch.stack((second[4], -second[3]))
+    parameters[:, :, 1::2] = second[:, :, : parameters[:, :, 1::2].shape[2]]
     return parameters
+
+
+def _kaiming(draw: "_Draw", kernel_size: int) -> Tensor:
+    wave, phase = _strongest_wave(draw.cube(3))
+    frequency = torch.linalg.vector_norm(wave, dim=0)
+    direction = (wave / frequency.clamp(min=1e-6)).clamp(-1, 1)
+    start = draw.turn()
+    return torch.stack(
+        (
+            torch.full_like(phase, WIDTH_OF_THREE_VOXELS),
+            direction[2].asin(),
+            torch.atan2(-direction[1], direction[0]),
+            (phase - start).cos(),
+            -(phase - start).sin(),
+            frequency,
+            frequency,
+            start,
+        )
+    )
+
+
+def _strongest_wave(taps: Tensor) -> tuple[Tensor, Tensor]:
+    """Cycles per voxel (3, I, O), and phase at the centre (I, O), of kernels (I, O, 3, 3, 3)."""
+    size = SPECTRUM_SIZE
+    spectrum = torch.fft.fftn(taps, s=(size, size, size), dim=(2, 3, 4)).flatten(2)
+    strongest = spectrum.abs().argmax(dim=2, keepdim=True)
+    phase = spectrum.gather(2, strongest).squeeze(2).angle()
+    places = strongest.squeeze(2)
+    wave = torch.stack((places // size**2, places // size % size, places % size)) / size
+    wave -= wave.round()
+    return wave, phase + 2 * math.pi * wave.sum(dim=0)  # the first tap is one voxel off the centre
+
+
+INITIAL_SCHEMES: dict[str, Callable[["_Draw", int], Tensor]] = {
+    "uniform": _uniform,
+    "log_spaced": _log_spaced,
+    "quadrature": _quadrature,
+    "kaiming": _kaiming,
+}
 
 
 def initial_general_gabor(
@@ -114,6 +202,11 @@ class _Draw:
 
     def normal(self) -> Tensor:
         return torch.empty(self.shape).normal_(generator=self.generator)
+
+    def cube(self, side: int) -> Tensor:
+        """Independent normal taps, (I, O, side, side, side)."""
+        shape = (*self.shape, side, side, side)
+        return torch.empty(shape).normal_(generator=self.generator)
 
     def turn(self) -> Tensor:
         """An angle anywhere on the circle."""

@@ -1,6 +1,6 @@
 """Convolutions whose kernels are Gabor functions with trained parameters."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from src.kernels import (
     GENERAL_PARAMETERS,
     PARAMETERS,
+    InitialScheme,
     Part,
     general_gabor_kernel,
     initial_gabor,
@@ -17,6 +18,9 @@ from src.kernels import (
 from src.layers.algorithm import Algorithm, Way, check_algorithm, layer_name
 from src.layers.convolution import same_conv3d
 from src.layers.spectral import spectral_conv3d, synthesise
+from src.layers.storage import GaborStorage, SigmaScale
+
+EQUAL_RATES: Mapping[str, float] = {}
 
 
 class ParametricConv3d(nn.Module):
@@ -25,18 +29,32 @@ class ParametricConv3d(nn.Module):
     Subclasses name the parameters and turn them into kernels (`synthesise`).
 
     Args:
-        gabor: Initial parameters, (P, I, O), in the order of `names`.
+        parameters: Initial parameters, (P, I, O), in the order of `names`.
         kernel_size: Side K in voxels, odd.
         bias: Add a trained offset to each output channel.
         trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
+        storage: How the parameters are stored.
+
+    Attributes:
+        gabor: What is stored of the parameters, (P, I, O).
     """
 
     names: ClassVar[Sequence[str]]
 
-    def __init__(self, gabor: Tensor, kernel_size: int, *, bias: bool, trainable: bool) -> None:
+    def __init__(
+        self,
+        parameters: Tensor,
+        kernel_size: int,
+        *,
+        bias: bool,
+        trainable: bool,
+        storage: GaborStorage,
+    ) -> None:
         super().__init__()
         self.kernel_size = kernel_size
+        self.storage = storage
         self.gabor: Tensor
+        gabor = storage.inverse(parameters)
         if trainable:
             self.gabor = nn.Parameter(gabor)
         else:
@@ -61,11 +79,11 @@ class ParametricConv3d(nn.Module):
         """The kernel that a plain `conv3d` would use, (O, I, K, K, K), in float32 or wider."""
         wide = torch.promote_types(self.gabor.dtype, torch.float32)
         with torch.autocast(self.gabor.device.type, enabled=False):
-            return self.synthesise(self.gabor.to(wide))
+            return self.synthesise(self.storage(self.gabor.to(wide)))
 
     def gabor_parameters(self) -> dict[str, Tensor]:
         """Parameters by name, (I, O) each, in the units of the equation."""
-        return dict(zip(self.names, self.gabor, strict=True))
+        return dict(zip(self.names, self.storage(self.gabor), strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
@@ -99,8 +117,8 @@ class ParametricConv3d(nn.Module):
 class GaborConv3d(ParametricConv3d):
     """'Same' convolution with the paper's Gabor kernels, eq. (2): eight parameters for each pair.
 
-    The parameters are one tensor, `gabor`, of shape (8, I, O): `src.kernels.gabor` names its rows
-    and gives their units.
+    The parameters are one tensor, `gabor`, of shape (8, I, O): `src.kernels.gabor` names its rows,
+    `src.layers.storage` says in which units they are stored.
 
     Args:
         in_channels: I, at least 1.
@@ -108,6 +126,11 @@ class GaborConv3d(ParametricConv3d):
         kernel_size: Side K in voxels, odd; it does not change the number of parameters.
         bias: Add a trained offset to each output channel.
         trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
+        initial: How the first parameters are drawn: a name in `src.kernels.INITIAL_SCHEMES`.
+        rates: How many times the learning rate each kind of parameter (sigma, theta, amplitude,
+            frequency, phase) is trained with; 1 for those left out.
+        sigma_scale: What of the widths is stored: they (`"raw"`), their logarithm (`"log"`) or the
+            inverse of softplus (`"softplus"`).
         algorithm: How to convolve: `"spectral"`, by Fourier transforms, on a CPU only, exact to the
             last digits of float32; `"direct"`, with synthesised kernels, to the precision of
             `F.conv3d`; or `"auto"`, spectral on a CPU, except for `faster_directly`.
@@ -117,8 +140,8 @@ class GaborConv3d(ParametricConv3d):
 
     Raises:
         TypeError: `kernel_size` is not an integer.
-        ValueError: A channel count is below 1, `kernel_size` is even or below 1, or there is no
-            such algorithm.
+        ValueError: A channel count is below 1, `kernel_size` is even or below 1, a rate is of no
+            such kind or not positive, or there is no such scheme, scale or algorithm.
     """
 
     names = PARAMETERS
@@ -131,11 +154,15 @@ class GaborConv3d(ParametricConv3d):
         *,
         bias: bool = False,
         trainable: bool = True,
+        initial: InitialScheme = "uniform",
+        rates: Mapping[str, float] = EQUAL_RATES,
+        sigma_scale: SigmaScale = "raw",
         algorithm: Algorithm = "auto",
     ) -> None:
-        gabor = initial_gabor(in_channels, out_channels, kernel_size)
+        parameters = initial_gabor(in_channels, out_channels, kernel_size, initial)
         check_algorithm(algorithm)
-        super().__init__(gabor, kernel_size, bias=bias, trainable=trainable)
+        storage = GaborStorage(self.names, rates, sigma_scale)
+        super().__init__(parameters, kernel_size, bias=bias, trainable=trainable, storage=storage)
         self.algorithm = algorithm
         self.faster_directly: Collection[str] = ()
 
@@ -151,7 +178,7 @@ class GaborConv3d(ParametricConv3d):
         """
         if self.way(x) == "direct":
             return super().forward(x)
-        y = spectral_conv3d(x, self.gabor, self.kernel_size)
+        y = spectral_conv3d(x, self.storage(self.gabor), self.kernel_size)
         return y if self.bias is None else y + self.bias.view(-1, 1, 1, 1)
 
     def way(self, x: Tensor) -> Way:
@@ -206,8 +233,8 @@ def settle_algorithms(
 class GeneralGaborConv3d(ParametricConv3d):
     """'Same' convolution with general Gabor kernels, eq. (1): nine parameters for each pair.
 
-    The parameters are one tensor, `gabor`, of shape (9, I, O): `src.kernels.general` names its rows
-    and gives their units.
+    The parameters are one tensor, `gabor`, of shape (9, I, O): `src.kernels.general` names its
+    rows, `src.layers.storage` says in which units they are stored.
 
     Args:
         in_channels: I, at least 1.
@@ -216,11 +243,15 @@ class GeneralGaborConv3d(ParametricConv3d):
         part: The real part, the imaginary part, or the sum of both.
         bias: Add a trained offset to each output channel.
         trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
+        rates: How many times the learning rate each kind of parameter (sigma, theta, amplitude,
+            frequency, phase) is trained with; 1 for those left out.
+        sigma_scale: What of the widths is stored: they (`"raw"`), their logarithm (`"log"`) or the
+            inverse of softplus (`"softplus"`).
 
     Raises:
         TypeError: `kernel_size` is not an integer.
-        ValueError: A channel count is below 1, `kernel_size` is even or below 1, or `part` is none
-            of the three.
+        ValueError: A channel count is below 1, `kernel_size` is even or below 1, a rate is of no
+            such kind or not positive, or there is no such scale or part.
     """
 
     names = GENERAL_PARAMETERS
@@ -234,9 +265,12 @@ class GeneralGaborConv3d(ParametricConv3d):
         part: Part = "both",
         bias: bool = False,
         trainable: bool = True,
+        rates: Mapping[str, float] = EQUAL_RATES,
+        sigma_scale: SigmaScale = "raw",
     ) -> None:
-        gabor = initial_general_gabor(in_channels, out_channels, kernel_size, part)
-        super().__init__(gabor, kernel_size, bias=bias, trainable=trainable)
+        parameters = initial_general_gabor(in_channels, out_channels, kernel_size, part)
+        storage = GaborStorage(self.names, rates, sigma_scale)
+        super().__init__(parameters, kernel_size, bias=bias, trainable=trainable, storage=storage)
         self.part = part
 
     def synthesise(self, parameters: Tensor) -> Tensor:

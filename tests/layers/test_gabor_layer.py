@@ -163,9 +163,10 @@ def test_learning_recovers_a_kernel() -> None:
 
 
 def test_description_names_the_choices() -> None:
-    assert repr(GaborConv3d(2, 3, trainable=False)) == (
-        "GaborConv3d(2, 3, kernel_size=7, bias=False, trainable=False, algorithm='auto')"
+    assert GaborConv3d(2, 3, trainable=False).extra_repr() == (
+        "2, 3, kernel_size=7, bias=False, trainable=False, algorithm='auto'"
     )
+    assert "sigma_scale='log'" in repr(GaborConv3d(2, 3, sigma_scale="log"))
     assert "part='real'" in repr(GeneralGaborConv3d(2, 3, part="real"))
 
 
