@@ -1,6 +1,7 @@
 """Scores of segmentations: a finished run once more, or two folders of label maps.
 
     python -m src.evaluate run=outputs/runs/default output=again
+    python -m src.evaluate run=outputs/runs/default decision=argmax output=argmax
     python -m src.evaluate run=outputs/runs/default data=folder data.root=DIR output=elsewhere
     python -m src.evaluate predictions=DIR truth=DIR output=scores
 
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.command import (
     build,
@@ -61,11 +62,12 @@ CAPTION = (
 
 
 class Result(NamedTuple):
-    """Scores of every subject and structure, the NSD tolerance in mm, and what was scored."""
+    """Scores of every subject and structure, the NSD tolerance in mm, what was scored, and how."""
 
     rows: list[Score]
     tolerance: float
-    inputs: dict[str, Any]
+    inputs: dict[str, str]
+    decision: str | None = None
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
@@ -94,7 +96,7 @@ def evaluate(config: DictConfig) -> list[Score]:
             raise FileExistsError(f"{output} holds results; choose another folder with output=...")
     result = score_run(config, output) if config.run else score_folders(config, output)
     write(output, result)
-    title = " against ".join(str(value) for value in result.inputs.values() if value)
+    title = " against ".join(result.inputs.values())
     show(scores_table(result.rows, title, CAPTION.format(tolerance=result.tolerance)))
     log.info(f"Mean Dice {overall_means(result.rows).dice:.4f}. Written to {output}")
     return result.rows
@@ -116,12 +118,15 @@ def check(config: DictConfig) -> None:
         raise ValueError(f"tolerance must be a number of 0 mm or more, got {tolerance}")
     if config.part and (config.get("data") or not config.run):
         raise ValueError("part must only be given with run= and the run's own data")
+    if config.get("decision") and (not config.run or "num_classes" in config.decision):
+        raise ValueError("decision must be argmax, which needs no fit, and only be given with run=")
 
 
 def write(output: Path, result: Result) -> None:
     """Write ``evaluation.json``, what was scored and the means, and then ``subjects.csv``."""
     record = {
         **result.inputs,
+        "decision": result.decision,
         "subjects": len({row.subject for row in result.rows}),
         "means": overall_means(result.rows)._asdict(),
         "nsd_tolerance": result.tolerance,
@@ -168,13 +173,14 @@ def score_run(config: DictConfig, output: Path) -> Result:
     with mistakes_as_user_errors():
         checkpoint = Path(config.run).expanduser() / config.checkpoint
         trained = load_trained(checkpoint, choose_device(config.device))
+        decision = build(config.decision) if config.get("decision") else trained.decision
         cases = other_cases(config, trained) if config.get("data") else own_cases(config, trained)
         (output / "predictions").mkdir(parents=True, exist_ok=True)
     tolerance = cases.tolerance if config.tolerance is None else config.tolerance
     rows: list[Score] = []
     for subject in track(cases.prepared, description="Segmenting and scoring"):
         case = cases.prepared[subject]
-        prediction, truth = segment(trained, case)
+        prediction, truth = segment(trained, decision, case)
         affine = case.read("affine")
         write_label_map(output / "predictions" / f"{subject}.nii.gz", prediction, affine)
         spacing = voxel_sides(affine).tolist()
@@ -182,11 +188,14 @@ def score_run(config: DictConfig, output: Path) -> Result:
             prediction, truth, len(trained.structures), spacing=spacing, tolerance=tolerance
         )
         rows += score_rows(subject, trained.structures, scores)
-    return Result(rows, tolerance, {"checkpoint": str(trained.checkpoint), "data": cases.name})
+    inputs = {"checkpoint": str(trained.checkpoint), "data": cases.name}
+    return Result(rows, tolerance, inputs, type(decision).__name__.lower())
 
 
 @torch.inference_mode()
-def segment(trained: TrainedModel, case: PreparedCase) -> tuple[Tensor, Tensor]:
+def segment(
+    trained: TrainedModel, decision: nn.Module, case: PreparedCase
+) -> tuple[Tensor, Tensor]:
     """The predicted and the true labels of a case, (D, H, W) each, on the CPU.
 
     Whole or in patches, as in the training.
@@ -198,7 +207,7 @@ def segment(trained: TrainedModel, case: PreparedCase) -> tuple[Tensor, Tensor]:
         logits = trained.network(image)
     else:
         logits = in_patches(trained.network, image, patch_size).to(device)
-    return trained.decision(logits)[0].cpu(), torch.from_numpy(np.array(case.read("label")))
+    return decision(logits)[0].cpu(), torch.from_numpy(np.array(case.read("label")))
 
 
 def own_cases(config: DictConfig, trained: TrainedModel) -> Cases:

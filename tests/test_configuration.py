@@ -11,7 +11,7 @@ from src.command import build
 from src.runs import Run, folder_name
 
 GROUPS = ("kernel", "loss", "network", "optimizer", "scheduler", "decision", "trainer", "logger")
-GROUPS += ("callbacks", "data", "augmentation", "experiment")
+GROUPS += ("callbacks", "data", "augmentation", "experiment", "activation", "rates")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 SWEEPS = sorted(path.stem for path in (CONF.parent / "sweeps").glob("*.yaml"))
 README = (CONF.parent / "README.md").read_text()

@@ -12,12 +12,14 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from config import CONF, compose_config
 from src import experiment as training
 from src.command import UserError
-from src.evaluate import evaluate
+from src.evaluate import evaluate, own_cases
 from src.label_maps import find_pairs
+from src.trained import load_trained
 from src.training import Score, read_scores
 from tiny_cohort import AFFINE, SHAPE, write_cohort, write_nifti
 from tiny_run import tiny_overrides
@@ -112,6 +114,24 @@ def test_another_checkpoint_and_another_part_can_be_scored(run: Path, tmp_path: 
     )
     record = json.loads((run / "run.json").read_text())
     assert list(dict.fromkeys(row.subject for row in last)) == record["data"]["split"]["train"]
+
+
+def test_a_run_can_be_decided_by_argmax(cohort: Path, tmp_path: Path) -> None:
+    biased, short = tmp_path / "run", ["decision=calibrated", "trainer.max_epochs=1"]
+    training.train(compose_config([*tiny_overrides(cohort), *short]), biased, CHOICES)
+    checkpoint = torch.load(biased / "best.ckpt", weights_only=True)
+    checkpoint["state_dict"]["decision.offset"][2] = 100
+    torch.save(checkpoint, biased / "best.ckpt")
+    for name, decision in (("own", []), ("argmax", ["decision=argmax"])):
+        evaluated(f"run={biased}", *decision, f"output={tmp_path / name}")
+    (own,) = (tmp_path / "own/predictions").iterdir()
+    assert (np.asanyarray(nib.load(own).dataobj) == 2).all()
+    trained = load_trained(biased)
+    case = own_cases(OmegaConf.create({"part": "test", "tolerance": None}), trained).prepared
+    image = torch.from_numpy(np.array(case[own.name.removesuffix(".nii.gz")].read("image")))
+    written = nib.load(tmp_path / "argmax/predictions" / own.name)
+    wanted = trained.network(image[None]).argmax(dim=1)[0].numpy()
+    assert np.array_equal(np.asanyarray(written.dataobj), wanted)
 
 
 def test_other_data_are_scored_whole_and_what_was_trained_with_is_told(
@@ -281,6 +301,8 @@ def test_maps_that_do_not_belong_together_are_named(
         (["run=/nowhere"], "/nowhere/best.ckpt is missing"),
         (["run=a", "part=half"], "part must be train, validation, test, all, got half"),
         (["run=a", "tolerance=-1"], "tolerance must be a number of 0 mm or more, got -1"),
+        (["run=a", "decision=calibrated"], "decision must be argmax, which needs no fit"),
+        (["predictions=a", "truth=b", "decision=argmax"], "decision .* only be given with run="),
         (["run=a", "device=moon"], "device must be auto, cpu or cuda, got moon"),
     ],
 )

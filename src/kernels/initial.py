@@ -4,12 +4,15 @@ The draws cover what a kernel of side K can show. By default (`uniform`): sigma 
 frequencies from 0 to 0.3 cycles per voxel (Nyquist is 0.5), directions uniform on the sphere, all
 phases, normal amplitudes. The other schemes change some of these:
 
-- `log_spaced`: both frequencies are equal and log-uniform, and sigma = 0.31 / frequency, so that
-  all kernels have the same bandwidth, two octaves, and the same number of cycles;
+- `log_spaced`: both frequencies are equal and log-uniform up to Nyquist, and sigma is 0.56 /
+  frequency, so that all kernels have a bandwidth of one octave, and the same number of cycles;
 - `quadrature`: output channels come in pairs whose kernels differ in phase alone, by a quarter
   turn, as in models of complex cells;
 - `kaiming`: each kernel is the plane wave that is strongest in the spectrum of a 3x3x3 kernel of
-  independent normal taps, in an envelope as wide as three voxels.
+  independent normal taps, in an envelope as wide as three voxels;
+- `white`: wave vectors are uniform over all that the voxel grid can hold, up to half a cycle per
+  voxel along each axis, and sigma is from 0.8 to 1.2 voxels: on average a flat spectrum, as that of
+  freely drawn taps.
 
 Whatever the scheme, the amplitudes are scaled pair by pair so that each kernel has the energy
 2 / in_channels. The kernels of an output channel then sum up to 2, Kaiming's condition: noise keeps
@@ -30,14 +33,17 @@ from src.kernels.general import Part, general_gabor_kernel
 from src.kernels.grid import check_convolution
 
 LARGEST_FREQUENCY = 0.3  # cycles per voxel
-TWO_OCTAVES = math.sqrt(math.log(2) / 2) / math.pi * 5 / 3
-"""sigma * frequency of a Gabor whose half-maximum frequencies are two octaves apart."""
+NYQUIST = 0.5  # cycles per voxel
+ONE_OCTAVE = 3 * math.sqrt(math.log(2) / 2) / math.pi
+"""sigma * frequency of a Gabor whose half-maximum frequencies are an octave apart."""
 WIDTH_OF_THREE_VOXELS = math.sqrt(2 / 3)
 """Standard deviation of the offsets -1, 0, 1."""
 SPECTRUM_SIZE = 16
 """Frequencies an axis at which a 3x3x3 kernel's spectrum is looked at."""
 
-InitialScheme = Literal["uniform", "log_spaced", "quadrature", "kaiming"]
+NARROW = (0.8, 1.2)  # voxels
+
+InitialScheme = Literal["uniform", "log_spaced", "quadrature", "kaiming", "white"]
 
 
 def initial_gabor(
@@ -62,10 +68,8 @@ def initial_gabor(
             such scheme.
     """
     check_convolution(in_channels, out_channels, kernel_size)
-    if scheme not in INITIAL_SCHEMES:
-        raise ValueError(f"initial must be one of {', '.join(INITIAL_SCHEMES)}, got {scheme!r}")
     draw = _Draw((in_channels, out_channels), generator)
-    parameters = INITIAL_SCHEMES[scheme](draw, kernel_size)
+    parameters = _drawn(scheme, draw, kernel_size)
     parameters[3:5] *= _equal_energy(gabor_kernel(parameters, kernel_size))
     return parameters
 
@@ -88,9 +92,10 @@ def _uniform(draw: "_Draw", kernel_size: int) -> Tensor:
 
 def _log_spaced(draw: "_Draw", kernel_size: int) -> Tensor:
     theta_y, theta_z = draw.direction()
-    widest = max(1.0, kernel_size / 3)
-    sigma = draw.uniform(0, math.log(widest)).exp()
-    frequency = TWO_OCTAVES / sigma
+    narrowest = ONE_OCTAVE / NYQUIST
+    widest = max(narrowest, kernel_size / 3)
+    sigma = draw.uniform(math.log(narrowest), math.log(widest)).exp()
+    frequency = ONE_OCTAVE / sigma
     amplitudes = draw.normal(), draw.normal()
     return torch.stack((sigma, theta_y, theta_z, *amplitudes, frequency, frequency, draw.turn()))
 
@@ -106,21 +111,26 @@ def _quadrature(draw: "_Draw", kernel_size: int) -> Tensor:
 
 def _kaiming(draw: "_Draw", kernel_size: int) -> Tensor:
     wave, phase = _strongest_wave(draw.cube(3))
-    frequency = torch.linalg.vector_norm(wave, dim=0)
-    direction = (wave / frequency.clamp(min=1e-6)).clamp(-1, 1)
+    frequency, theta_y, theta_z = _polar(wave)
+    sigma = torch.full_like(frequency, WIDTH_OF_THREE_VOXELS)
     start = draw.turn()
-    return torch.stack(
-        (
-            torch.full_like(phase, WIDTH_OF_THREE_VOXELS),
-            direction[2].asin(),
-            torch.atan2(-direction[1], direction[0]),
-            (phase - start).cos(),
-            -(phase - start).sin(),
-            frequency,
-            frequency,
-            start,
-        )
-    )
+    amplitudes = (phase - start).cos(), -(phase - start).sin()
+    return torch.stack((sigma, theta_y, theta_z, *amplitudes, frequency, frequency, start))
+
+
+def _white(draw: "_Draw", kernel_size: int) -> Tensor:
+    sigma = draw.uniform(*NARROW)
+    wave = torch.stack([draw.uniform(-NYQUIST, NYQUIST) for _ in range(3)])
+    frequency, theta_y, theta_z = _polar(wave)
+    amplitudes = draw.normal(), draw.normal()
+    return torch.stack((sigma, theta_y, theta_z, *amplitudes, frequency, frequency, draw.turn()))
+
+
+def _polar(wave: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Frequency, theta_y and theta_z of wave vectors (3, I, O)."""
+    frequency = torch.linalg.vector_norm(wave, dim=0)
+    x, y, z = (wave / frequency.clamp(min=1e-6)).clamp(-1, 1)
+    return frequency, z.asin(), torch.atan2(-y, x)
 
 
 def _strongest_wave(taps: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,6 +150,7 @@ INITIAL_SCHEMES: dict[str, Callable[["_Draw", int], Tensor]] = {
     "log_spaced": _log_spaced,
     "quadrature": _quadrature,
     "kaiming": _kaiming,
+    "white": _white,
 }
 
 
@@ -148,40 +159,48 @@ def initial_general_gabor(
     out_channels: int,
     kernel_size: int,
     part: Part = "both",
+    scheme: InitialScheme = "uniform",
     generator: Generator | None = None,
 ) -> Tensor:
     """Random parameters of `general_gabor_kernel`, (9, I, O); the energy of each kernel is 2 / I.
+
+    Waves and widths are drawn as for eq. (2), the three widths of a kernel one by one.
 
     Args:
         in_channels: I, at least 1.
         out_channels: O, at least 1.
         kernel_size: Side K in voxels, odd.
         part: The part of the kernel whose energy counts.
+        scheme: How they are drawn, one of `INITIAL_SCHEMES`.
         generator: Source of randomness; torch's global one by default.
 
     Raises:
         TypeError: `kernel_size` is not an integer.
-        ValueError: A channel count is below 1, `kernel_size` is even or below 1, or `part` is none
-            of the three.
+        ValueError: A channel count is below 1, `kernel_size` is even or below 1, `part` is none of
+            the three, or there is no such scheme.
     """
     check_convolution(in_channels, out_channels, kernel_size)
     draw = _Draw((in_channels, out_channels), generator)
-    theta_y, theta_z = draw.direction()
-    parameters = torch.stack(
-        (
-            draw.width(kernel_size),
-            draw.width(kernel_size),
-            draw.width(kernel_size),
-            draw.turn(),
-            theta_y,
-            theta_z,
-            draw.normal(),
-            draw.uniform(0, LARGEST_FREQUENCY),
-            draw.turn(),
-        )
-    )
+    first, *others = (_drawn(scheme, draw, kernel_size) for _ in range(3))
+    sigma_x, theta_y, theta_z, amplitude_re, amplitude_im, frequency, _, start = first
+    amplitude = torch.hypot(amplitude_re, amplitude_im)
+    phase = start - torch.atan2(amplitude_im, amplitude_re)
+    sigmas = sigma_x, *(other[0] for other in others)
+    angles = draw.turn(), theta_y, theta_z
+    parameters = torch.stack((*sigmas, *angles, amplitude, frequency, phase))
     parameters[6] *= _equal_energy(general_gabor_kernel(parameters, kernel_size, part))
     return parameters
+
+
+def _drawn(scheme: InitialScheme, draw: "_Draw", kernel_size: int) -> Tensor:
+    """Parameters of eq. (2) by a scheme, (8, I, O), before their energy is made equal.
+
+    Raises:
+        ValueError: There is no such scheme.
+    """
+    if scheme not in INITIAL_SCHEMES:
+        raise ValueError(f"initial must be one of {', '.join(INITIAL_SCHEMES)}, got {scheme!r}")
+    return INITIAL_SCHEMES[scheme](draw, kernel_size)
 
 
 def _equal_energy(kernel: Tensor) -> Tensor:

@@ -243,6 +243,7 @@ class GeneralGaborConv3d(ParametricConv3d):
         part: The real part, the imaginary part, or the sum of both.
         bias: Add a trained offset to each output channel.
         trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
+        initial: How the first parameters are drawn: a name in `src.kernels.INITIAL_SCHEMES`.
         rates: How many times the learning rate each kind of parameter (sigma, theta, amplitude,
             frequency, phase) is trained with; 1 for those left out.
         sigma_scale: What of the widths is stored: they (`"raw"`), their logarithm (`"log"`) or the
@@ -265,10 +266,11 @@ class GeneralGaborConv3d(ParametricConv3d):
         part: Part = "both",
         bias: bool = False,
         trainable: bool = True,
+        initial: InitialScheme = "uniform",
         rates: Mapping[str, float] = EQUAL_RATES,
         sigma_scale: SigmaScale = "raw",
     ) -> None:
-        parameters = initial_general_gabor(in_channels, out_channels, kernel_size, part)
+        parameters = initial_general_gabor(in_channels, out_channels, kernel_size, part, initial)
         storage = GaborStorage(self.names, rates, sigma_scale)
         super().__init__(parameters, kernel_size, bias=bias, trainable=trainable, storage=storage)
         self.part = part

@@ -42,9 +42,12 @@ def test_every_pair_has_an_equal_share_of_the_energy(
     torch.testing.assert_close(energy, torch.full((5, 6), 2 / 6))
 
 
+@SCHEMES
 @pytest.mark.parametrize("part", get_args(Part))
-def test_every_general_pair_has_an_equal_share_of_the_energy(part: Part) -> None:
-    kernel = general_gabor_kernel(initial_general_gabor(6, 5, 7, part), 7, part)
+def test_every_general_pair_has_an_equal_share_of_the_energy(
+    part: Part, scheme: InitialScheme
+) -> None:
+    kernel = general_gabor_kernel(initial_general_gabor(6, 5, 7, part, scheme), 7, part)
     torch.testing.assert_close(kernel.square().sum(dim=(2, 3, 4)), torch.full((5, 6), 2 / 6))
 
 
@@ -82,8 +85,9 @@ def test_log_spaced_kernels_have_one_bandwidth() -> None:
     sigma, frequency = values["sigma"], values["frequency_re"]
     assert torch.equal(frequency, values["frequency_im"])
     octaves = half_maximum_octaves(sigma, frequency)
-    torch.testing.assert_close(octaves, torch.full_like(octaves, 2))
-    spread = stats.uniform(0, math.log(7 / 3)).cdf
+    torch.testing.assert_close(octaves, torch.ones_like(octaves))
+    assert frequency.max() < 0.5
+    spread = stats.uniform(math.log(1.1243), math.log(7 / 3 / 1.1243)).cdf
     assert stats.kstest(sigma.log().flatten().numpy(), spread).pvalue > 1e-3
 
 
@@ -119,8 +123,36 @@ def test_kaiming_kernels_have_the_spectral_peaks_of_normal_taps() -> None:
     assert (np.abs(got) > 0.9 * np.abs(found).reshape(5, 6, -1).max(-1, keepdims=True)).all()
 
 
+def test_white_waves_fill_all_that_the_grid_can_hold() -> None:
+    values = many(scheme="white")
+    y, z, frequency = values["theta_y"], values["theta_z"], values["frequency_re"]
+    for coordinate in (y.cos() * z.cos(), -y.cos() * z.sin(), y.sin()):
+        wave = (frequency * coordinate).flatten().numpy()
+        assert stats.kstest(wave, stats.uniform(-0.5, 1).cdf).pvalue > 1e-3
+    assert torch.equal(frequency, values["frequency_im"])
+
+
+def test_white_kernels_have_a_flat_spectrum_on_average() -> None:
+    torch.manual_seed(0)
+    kernel = gabor_kernel(initial_gabor(60, 60, 7, "white"), 7)
+    power = torch.fft.fftn(kernel, dim=(2, 3, 4)).abs().square().mean(dim=(0, 1))
+    assert power.std() < 0.05 * power.mean()
+
+
 def test_small_kernels_start_one_voxel_wide() -> None:
     assert torch.equal(many(kernel_size=3)["sigma"], torch.ones(40, 50))
+
+
+def test_general_kernels_of_one_width_are_those_of_equation_two() -> None:
+    kernels = []
+    for initial, kernel, part in (
+        (initial_gabor, gabor_kernel, ()),
+        (initial_general_gabor, general_gabor_kernel, ("real",)),
+    ):
+        draw = torch.Generator().manual_seed(0)
+        parameters = initial(4, 4, 7, *part, scheme="kaiming", generator=draw)
+        kernels.append(kernel(parameters, 7, *part))
+    torch.testing.assert_close(kernels[1], kernels[0])
 
 
 def test_general_sigmas_and_angles_are_drawn_one_by_one() -> None:
@@ -168,6 +200,7 @@ def test_impossible_sizes_are_refused(initial, sizes: tuple[int, ...], message: 
 
 
 def test_unknown_schemes_are_refused() -> None:
-    message = "initial must be one of uniform, log_spaced, quadrature, kaiming, got 'ones'"
-    with pytest.raises(ValueError, match=message):
-        initial_gabor(2, 3, 7, "ones")  # type: ignore[arg-type]
+    message = "initial must be one of uniform, log_spaced, quadrature, kaiming, white, got 'ones'"
+    for initial in (initial_gabor, initial_general_gabor):
+        with pytest.raises(ValueError, match=message):
+            initial(2, 3, 7, scheme="ones")
