@@ -23,7 +23,16 @@ TAKEN_FROM_THE_DATA = ("network.in_channels", "network.num_classes", "decision.n
 ELSEWHERE = ("optimizer.lr", "kernel.name")
 IGNORED = (*MESSAGES, *PLACES, *REPLICATES, *TAKEN_FROM_THE_DATA, *ELSEWHERE)
 GROUP = "set"  # value of a group of settings
-CHOICES = ("decision", "network", "augmentation", "scheduler", "optimizer", "data")
+CHOICES = (
+    "decision",
+    "network",
+    "activation",
+    "rates",
+    "augmentation",
+    "scheduler",
+    "optimizer",
+    "data",
+)
 
 Values = tuple[Hashable, ...]
 Told = dict[str, Hashable]
