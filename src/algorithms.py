@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from src.allocator import keep_freed_memory
 from src.benchmarks.report import written
 from src.benchmarks.timing import interleave
+from src.choices import takes_kernels
 from src.command import build, errors_in_log, mistakes_as_user_errors, run_command, show
 from src.layers import GaborConv3d
 from src.layers.algorithm import (
@@ -100,6 +101,8 @@ def named_layers(config: DictConfig) -> dict[str, Layer]:
             raise ValueError(f"{key} must be a positive integer, got {config[key]}")
     if config.precision not in PRECISIONS:
         raise ValueError(f"precision must be {' | '.join(PRECISIONS)}, got {config.precision}")
+    if not takes_kernels(config):
+        raise ValueError(f"network must take kernels, got {config.network._target_}")
     image_size = (config.batch_size, config.network.in_channels, *[config.size] * 3)
     layers = layers_of(config.network, image_size)
     if not layers:

@@ -20,12 +20,13 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from src.allocator import keep_freed_memory
+from src.choices import effective_choices, takes_kernels
 from src.command import Terminated, build, mistakes_as_user_errors
 from src.data import DataError, SegmentationData, appearance_of
 from src.layers import settle_algorithms
 from src.layers.algorithm import faster_directly
 from src.metrics import mean_dice
-from src.networks import parameter_counts
+from src.networks import BASELINES, parameter_counts, require_monai
 from src.run_record import record_end, record_start, show_result, show_summary
 from src.runs import FAILED, Run, lead_these, note_failure
 from src.training import (
@@ -62,6 +63,7 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
     Raises:
         UserError: If anything that the user chose or brought cannot work.
     """
+    choices = effective_choices(config, choices)
     with mistakes_as_user_errors():
         check_settings(config)
         run = describe_run(config, folder, choices)
@@ -121,10 +123,11 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
 
 
 def check_settings(config: DictConfig) -> None:
-    """Check the numbers that nothing else checks before the training starts.
+    """Check what nothing else checks before the data are prepared.
 
     Raises:
-        ValueError: If one is out of its range; the message names it.
+        ValueError: If a number is out of its range; the message names it.
+        ImportError: If what the network is built with is not installed.
     """
     seed, epochs, rate = config.seed, config.trainer.max_epochs, config.optimizer.lr
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
@@ -133,19 +136,27 @@ def check_settings(config: DictConfig) -> None:
         raise ValueError(f"trainer.max_epochs must be a positive integer, got {epochs}")
     if not isinstance(rate, float | int) or not 0 < rate < math.inf:
         raise ValueError(f"optimizer.lr must be a positive number, got {rate}")
+    if config.network._target_ in BASELINES:
+        require_monai()
 
 
 def describe_run(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Run:
-    """Return the run, named by kernel, loss, learning rate and split."""
+    """Return the run, named by kernel, loss, learning rate and split.
+
+    If the network has kernels of its own, its name takes the place of the kernel's.
+    """
     tags = (
-        str(choices["kernel"]),
+        str(choices.get("kernel") or choices["network"]),
         str(choices["loss"]),
         f"lr{config.optimizer.lr:.3g}",
         f"split{config.split}",
     )
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    settings = cast(dict[str, Any], resolved)
+    if not takes_kernels(config):
+        del settings["kernel"]
     group = os.environ.get("WANDB_RUN_GROUP") or choices.get("sweeps") or choices.get("experiment")
-    return Run(folder, cast(dict[str, Any], resolved), "-".join(tags), tags, str(group or "train"))
+    return Run(folder, settings, "-".join(tags), tags, str(group or "train"))
 
 
 def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Trainer:
@@ -192,7 +203,7 @@ def prepare(data: SegmentationData) -> None:
 
 def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModule:
     """Return the module around network, loss, optimiser, schedule and decision."""
-    config = fill_in_counts(config, data)
+    config = fill_in_facts(config, data)
     network: nn.Module = build(config.network)
     optimizer = build(config.optimizer)
     scheduler = build(config.scheduler)
@@ -230,8 +241,10 @@ def direct_layers(run: Run) -> list[str]:
     return list(record.get("direct_layers", [])) if record else faster_directly()
 
 
-def fill_in_counts(config: DictConfig, data: SegmentationData) -> DictConfig:
+def fill_in_facts(config: DictConfig, data: SegmentationData) -> DictConfig:
     """Return the configuration with the data's numbers of image channels and classes.
+
+    A network that asks for the size of what it is trained on is told that too.
 
     Raises:
         ValueError: If the network is told other numbers than the data have.
@@ -241,7 +254,10 @@ def fill_in_counts(config: DictConfig, data: SegmentationData) -> DictConfig:
         told = config.network[key]
         if told not in (None, found):
             raise ValueError(f"network.{key} must be {found}, as in the data, got {told}")
-    filled = OmegaConf.merge(config, {"network": counts})
+    facts: dict[str, Any] = dict(counts)
+    if "size" in config.network and config.network.size is None:
+        facts["size"] = list(data.training_shape)
+    filled = OmegaConf.merge(config, {"network": facts})
     return cast(DictConfig, filled)
 
 

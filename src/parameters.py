@@ -1,51 +1,82 @@
-"""The paper's five networks and their numbers of trained parameters, by kind of layer.
+"""The paper's five networks, the baselines, and their numbers of trained parameters, by kind.
 
     python -m src.parameters
 
-Every row is a configuration that ``src.train`` takes; more overrides apply to all rows.
+Every row is a configuration that ``src.train`` takes; more overrides apply to all rows. The
+baselines are left out with overrides, which they may not know, and where MONAI is not installed;
+``network=vnet`` or ``network=nnunet`` shows one alone.
 """
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
+from src.choices import takes_kernels
 from src.command import build, folder_name, mistakes_as_user_errors, run_command, show
 from src.networks import KINDS, parameter_counts
 
+Overrides = tuple[str, ...]
+
 CONFIGURATIONS = Path(__file__).parents[1] / "conf"
-PAPER = {  # overrides: millions of parameters that the paper prints
-    ("kernel=conventional",): 4.99,
-    ("kernel=gabor",): 1.53,
-    ("kernel=mixed",): 1.60,
-    ("kernel=conventional", "kernel.conventional.kernel_size=5"): 22.84,
-    ("kernel=mixed", "kernel.conventional.kernel_size=5"): 1.95,
+PAPER: dict[Overrides, str] = {  # millions of parameters that the paper prints
+    ("kernel=conventional",): "4.99",
+    ("kernel=gabor",): "1.53",
+    ("kernel=mixed",): "1.60",
+    ("kernel=conventional", "kernel.conventional.kernel_size=5"): "22.84",
+    ("kernel=mixed", "kernel.conventional.kernel_size=5"): "1.95",
+}
+BASELINES: dict[Overrides, str] = {
+    ("network=vnet",): "71",  # of its authors' V-Net; MONAI's differs
+    ("network=nnunet",): "",
+    ("network=nnunet", "data.source.size=64"): "",
+    ("network=nnunet", "data=atlas_128"): "",
 }
 
 
 def main() -> None:
     """Print the table."""
-    rows = {overrides: count([*overrides, *sys.argv[1:]]) for overrides in PAPER}
+    more = tuple(sys.argv[1:])
+    rows = {overrides: count([*overrides, *more]) for overrides in shown(more)}
     kinds = [kind for kind in KINDS if any(counts[kind] for counts in rows.values())]
     table = Table("configuration", title="Trained parameters for 1 image channel and 20 classes")
     for heading in (*kinds, "total", "paper"):
         table.add_column(heading, justify="right")
     for overrides, counts in rows.items():
+        printed = (PAPER | BASELINES).get(overrides)
         cells = [f"{counts[kind]:,}" for kind in kinds] + [f"{sum(counts.values()):,}"]
-        table.add_row("\n  ".join(overrides), *cells, f"{PAPER[overrides]:.2f} M")
+        table.add_row("\n  ".join(overrides or more), *cells, f"{printed} M" if printed else "-")
     show(table)
+
+
+def shown(more: Overrides) -> list[Overrides]:
+    """Return the overrides of each row, to which more are added."""
+    if not takes_kernels(configuration(more)):
+        return [()]
+    with_baselines = not more and find_spec("monai")
+    return [*PAPER, *(BASELINES if with_baselines else ())]
+
+
+def configuration(overrides: Sequence[str]) -> DictConfig:
+    """Return what ``src.train`` composes of overrides."""
+    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    with initialize_config_dir(str(CONFIGURATIONS), version_base="1.3"):
+        return compose("config", list(overrides))
 
 
 def count(overrides: Sequence[str]) -> dict[str, int]:
     """Return the parameter counts of the network of a configuration."""
-    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-    with initialize_config_dir(str(CONFIGURATIONS), version_base="1.3"):
-        network = compose("config", list(overrides)).network
+    config = configuration(overrides)
+    facts: dict[str, Any] = {"in_channels": 1, "num_classes": 20}
+    if "size" in config.network and config.network.size is None:
+        facts["size"] = [OmegaConf.select(config, "data.source.size")] * 3
     with mistakes_as_user_errors():
-        return parameter_counts(build(network, in_channels=1, num_classes=20))
+        return parameter_counts(build(config.network, **facts))
 
 
 if __name__ == "__main__":

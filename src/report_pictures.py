@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from src.analysis import Results, RunRecord, Table
+from src.analysis.configurations import chosen_kernel
 from src.analysis.gallery import GaborLayer, gallery_rows
 from src.analysis.gallery_charts import gallery_charts
 from src.analysis.names import KERNELS, readable, readable_rate
@@ -176,7 +177,8 @@ def best_runs(results: Results) -> Iterator[tuple[str, RunRecord, str]]:
         for run in (results.study.runs[i] for i in c.runs[rate]):
             score = run.validation_dice
             better = c.kernel not in best or score > best[c.kernel][0]
-            if (run.folder / "best.ckpt").exists() and not np.isnan(score) and better:
+            left = chosen_kernel(run) and (run.folder / "best.ckpt").exists()
+            if left and not np.isnan(score) and better:
                 best[c.kernel] = (score, run, readable_rate(rate))
     for kernel, (_, run, name) in best.items():
         yield kernel, run, name

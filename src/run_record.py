@@ -53,10 +53,11 @@ def record_start(
         "sessions": [*run.sessions(), session],
     }
     run.write_json("run.json", record)
+    grouped = dict(choices) | {"kernel": run.tags[0]}  # trackers tell runs apart by it
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             use_epoch_as_axis(logger)
-        logger.log_hyperparams({**run.config, "parameters": parameters, "choices": dict(choices)})
+        logger.log_hyperparams({**run.config, "parameters": parameters, "choices": grouped})
 
 
 @rank_zero_only

@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from src.choices import refuse_idle_kernel
 from src.command import UserError, errors_in_log, run_command
 
 
@@ -22,6 +23,7 @@ def main(config: DictConfig) -> float:
     runtime = hydra_config.runtime
     choices = {k: v for k, v in runtime.choices.items() if not k.startswith("hydra/")}
     with errors_in_log():
+        refuse_idle_kernel(config, choices, hydra_config.overrides.task)
         in_sweep = hydra_config.mode == RunMode.MULTIRUN
         in_one_process = in_sweep and runtime.choices["hydra/launcher"] == "basic"
         if in_one_process and config.trainer.devices not in (1, "1"):

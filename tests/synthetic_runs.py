@@ -38,6 +38,8 @@ KERNELS = ("conventional", "gabor", "mixed")
 LOSSES = ("pcc", "dice", "cross_entropy")
 RATES = tuple(10**exponent for exponent in (-4, -3.5, -3, -2.5, -2))
 PARAMETERS = {"conventional": 4_991_540, "gabor": 1_530_272, "mixed": 1_598_900}
+PARAMETERS |= {"vnet": 45_670_348, "nnunet": 5_601_524}
+NETWORKS = {"vnet": "src.networks.VNet", "nnunet": "src.networks.NNUNet"}
 TARGETS = {"pcc": "PCCLoss", "dice": "DiceLoss", "cross_entropy": "CrossEntropyLoss"}
 
 FEW_STRUCTURES = ("inner", "outer")
@@ -75,7 +77,10 @@ def write_run(
     outcome: dict[str, Any] | None = None,
     commit: str = "a" * 40,
 ) -> Path:
-    """Write a run whose ``scores`` map a column to (test subjects, structures), NaN if absent."""
+    """Write a run whose ``scores`` map a column to (test subjects, structures), NaN if absent.
+
+    Instead of a kernel, one of ``NETWORKS`` may be named, which have their own.
+    """
     folder.mkdir(parents=True)
     parts = split_of(split, subjects)
     choices = {"kernel": kernel, "loss": loss, "decision": decision, "data": "atlas"}
@@ -90,6 +95,10 @@ def write_run(
         "split": split,
         "logger": {"csv": {"number": split}},
     }
+    if kernel in NETWORKS:
+        choices["network"] = choices.pop("kernel")
+        del config["kernel"]
+        config["network"] = {"_target_": NETWORKS[kernel], "in_channels": None}
     for key, value in (settings or {}).items():
         node = config
         *groups, name = key.split(".")

@@ -52,6 +52,11 @@ def test_conventional_levels_have_no_choice() -> None:
     assert {layer.shape[2] for layer in named_layers(configuration()).values()} == {12, 6, 3}
 
 
+def test_a_network_with_kernels_of_its_own_has_none() -> None:
+    with pytest.raises(ValueError, match=r"network must take kernels, got src\.networks\.VNet"):
+        named_layers(configuration("network=vnet"))
+
+
 def test_only_the_image_needs_no_gradient() -> None:
     first, *others = named_layers(configuration("kernel=gabor", "size=32", SMALL_CHANNELS)).values()
     assert not first.differentiable

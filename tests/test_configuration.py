@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from config import CONF, compose_config, sweep_cells
 from src.command import build
@@ -39,6 +41,11 @@ def test_every_kernel_builds_a_network(kernel: str) -> None:
     config = compose_config([f"kernel={kernel}", "network.channels=[4,4,4,4,4]"]).network
     network = build(config, in_channels=1, num_classes=3)
     assert network(torch.randn(1, 1, 32, 32, 32)).shape == (1, 3, 32, 32, 32)
+
+
+@pytest.mark.parametrize("network", options("network"))
+def test_every_network_builds(network: str) -> None:
+    assert isinstance(small_network(compose_config([f"network={network}"]).network), nn.Module)
 
 
 @pytest.mark.parametrize("loss", options("loss"))
@@ -178,11 +185,27 @@ def test_every_choice_of_a_sweep_can_be_built(sweep: str) -> None:
         if {groups, *cell} <= seen:
             continue
         seen |= {groups, *cell}
-        small = "network.channels=[4,4,4,4,4]"
-        config = compose_config([*cell, "hydra.mode=RUN", "trainer=cpu", small])
-        network = build(config.network, in_channels=1, num_classes=3)
+        config = compose_config([*cell, "hydra.mode=RUN", "trainer=cpu"])
+        network = small_network(config.network)
         build(config.scheduler)(build(config.optimizer)(network.parameters()), total_steps=10)
         assert isinstance(build(config.loss), nn.Module)
+
+
+def small_network(node: DictConfig) -> nn.Module:
+    """Build a network with few channels where that can be told, else without its weights."""
+    if "channels" in node:
+        return build(node, in_channels=1, num_classes=3, channels=[4] * 5)
+    size = {"size": [48] * 3} if "size" in node else {}
+    with FakeTensorMode():
+        return build(node, in_channels=1, num_classes=3, **size)
+
+
+def test_the_baselines_are_compared_with_our_kernels_in_one_folder() -> None:
+    ours = ["network=vnet_ds", "kernel=conventional,gabor,mixed"]
+    cells = sweep_cells(["+sweeps=evidence_baselines", *ours])
+    assert len(cells) == 6
+    assert {"loss=pcc", "loss=dice_ce"} <= {choice for cell in cells for choice in cell}
+    assert not any(choice in ("network=vnet", "network=nnunet") for c in cells for choice in c)
 
 
 def test_what_is_typed_wins_over_the_sweep() -> None:

@@ -197,6 +197,26 @@ def test_parameters_are_counted_by_level(tmp_path: Path) -> None:
     assert with_gabor == ["level 2", "level 3", "level 4"]
 
 
+def test_baselines_are_reported_by_name_without_kernels_and_without_monai(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "monai.networks", None)
+    for kernel in ("vnet", "nnunet", "mixed"):
+        write_small_run(tmp_path / f"runs/{kernel}", kernel=kernel)
+        (tmp_path / f"runs/{kernel}/best.ckpt").touch()
+    report(configuration(runs=tmp_path / "runs", output=tmp_path / "report"))
+    rows = table(tmp_path / "report", "parameters")
+    assert [(row["kernel"], row["level"], row["total"]) for row in rows] == [
+        ("mixed", "all", "1598900"),
+        ("V-Net", "all", "45670348"),
+        ("nnU-Net U-Net", "all", "5601524"),
+    ]
+    labels = [row["configuration"] for row in table(tmp_path / "report", "cost")]
+    assert labels == ["mixed · PCC", "V-Net · PCC", "nnU-Net U-Net · PCC"]
+    assert [text for text in caplog.messages if "kernels" in text and "mixed" not in text] == []
+    assert not [text for text in caplog.messages if "MONAI" in text]
+
+
 def test_a_run_folder_may_not_bring_code_of_its_own(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

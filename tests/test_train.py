@@ -22,6 +22,8 @@ from config import compose_config
 from src import experiment
 from src.command import UserError, build
 from src.losses import CCCLoss
+from src.networks import NNUNet
+from src.trained import load_trained
 from src.training import Score, SegmentationModule, read_scores
 from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
@@ -488,3 +490,42 @@ def score_again(config: DictConfig, trained: Path, folder: Path) -> list[Score]:
     module = experiment.build_module(config, data)
     trainer.test(module, data.loader("test"), ckpt_path=str(trained / "best.ckpt"))
     return read_scores(folder / "subjects.csv")
+
+
+@pytest.fixture
+def baseline(overrides: list[str], tmp_path: Path) -> Callable[..., Path]:
+    small = ["network=nnunet", "network.features=[4,4,8]"]
+    known = [o for o in overrides if not o.startswith(("kernel", "network"))]
+
+    def start(*more: str) -> Path:
+        config = compose_config([*known, *small, *more])
+        experiment.train(config, tmp_path / "run", CHOICES | {"network": "nnunet"})
+        return tmp_path / "run"
+
+    return start
+
+
+@pytest.mark.slow
+def test_a_network_with_kernels_of_its_own_is_trained_and_named_by_itself(
+    baseline: Callable[..., Path],
+) -> None:
+    folder = baseline("data.patch_size=8")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["name"] == "nnunet-ccc-lr0.01-split0"
+    assert "kernel" not in record["choices"]
+    assert "kernel" not in yaml.safe_load((folder / "config.yaml").read_text())
+    trained = load_trained(folder)
+    assert isinstance(trained.network, NNUNet)
+    assert trained.config["network"]["size"] == [8, 8, 8]
+    rows = metrics(folder)
+    (folder / "done.json").unlink()
+    (folder / "last.ckpt").unlink()
+    assert metrics(baseline("data.patch_size=8")) == rows
+
+
+def test_missing_monai_is_told_before_any_data_are_looked_at(
+    baseline: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "monai.networks", None)
+    with pytest.raises(UserError, match=r"need MONAI: pip install 'gaborseg\[baselines\]'$"):
+        baseline("data.root=/nowhere")

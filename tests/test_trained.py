@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 from src import trained
 from src.networks import VNetDS
 from src.trained import ModelError, build_network, load_trained
-from tiny_model import STRUCTURES, description, write_checkpoint
+from tiny_model import STRUCTURES, description, unet_description, write_checkpoint
 
 
 @pytest.fixture
@@ -41,6 +42,25 @@ def test_the_network_has_the_weights_and_is_ready(checkpoint: Path) -> None:
     assert not model.network.training
     assert not any(value.requires_grad for value in model.network.parameters())
     assert model.decision(model.network(torch.randn(1, 1, 16, 16, 16))).shape == (1, 16, 16, 16)
+
+
+def test_a_baseline_is_rebuilt_from_its_checkpoint_alone(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "model.ckpt", unet_description())
+    model, state = load_trained(path), torch.load(path, weights_only=True)["state_dict"]
+    image = torch.randn(1, 1, 16, 16, 16)
+    torch.manual_seed(0)
+    first = build_network(unet_description()["network"]).eval()
+    torch.testing.assert_close(model.network(image), first(image), rtol=0, atol=0)
+    assert {f"network.{name}" for name in model.network.state_dict()} <= state.keys()
+
+
+def test_a_baseline_without_monai_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_checkpoint(tmp_path / "model.ckpt", unet_description())
+    monkeypatch.setitem(sys.modules, "monai.networks", None)
+    with pytest.raises(ModelError, match=r"model\.ckpt: .*pip install 'gaborseg\[baselines\]'$"):
+        load_trained(path)
 
 
 def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path: Path) -> None:

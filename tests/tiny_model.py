@@ -30,6 +30,19 @@ def description(
     return {"network": nodes["network"], "decision": nodes["decision"], "data": facts | data}
 
 
+def unet_description(size: int = 16) -> dict[str, Any]:
+    """What a checkpoint of a network with kernels of its own says about itself."""
+    told = description(size=size)
+    told["network"] = {
+        "_target_": "src.networks.NNUNet",
+        "in_channels": 1,
+        "num_classes": len(STRUCTURES) + 1,
+        "size": [size] * 3,
+        "features": [4, 4, 8],
+    }
+    return told
+
+
 @cache
 def composed(kernel: str, decision: str) -> dict[str, Any]:
     """The configuration of a tiny network."""
@@ -51,8 +64,9 @@ def write_checkpoint(path: Path, told: dict[str, Any] | None = None, seed: int =
     torch.manual_seed(seed)
     network = build(OmegaConf.create(told["network"]))
     decision = build(OmegaConf.create(told["decision"]))
-    for parameter in network.right_leg.parameters():
-        torch.nn.init.normal_(parameter)
+    if hasattr(network, "right_leg"):  # whose scores start near zero
+        for parameter in network.right_leg.parameters():
+            torch.nn.init.normal_(parameter)
     if "num_classes" in told["decision"]:
         decision.scale.uniform_(0.5, 2)
         decision.offset.uniform_(-0.1, 0.1)

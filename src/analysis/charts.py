@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation, NullLocator
 
 from src.analysis.chart_style import LIGHT, kernels_of, styles
 from src.analysis.comparisons import SHOWN
@@ -233,11 +233,22 @@ def cost_chart(results: Results) -> Figure | None:
                 label=configuration.label,
             )
         axes.set_xscale("log")
+        _space_labels(axes, [value for _, value in found])
         axes.set_xlabel(title)
         axes.set_ylabel("test Dice [%]")
-    handles, labels = axes.get_legend_handles_labels()
+    marks = [axes.get_legend_handles_labels() for axes in grid]
+    handles, labels = max(marks, key=lambda found: len(found[1]))
     figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7)
     return figure
+
+
+def _space_labels(axes: Axes, values: Sequence[float]) -> None:
+    """Label nothing but 2 and 5 between the powers of ten where values span more than one."""
+    if max(values) > 10 * min(values):
+        words = LogFormatterSciNotation(minor_thresholds=(math.inf, math.inf))
+        axes.xaxis.set_minor_formatter(
+            FuncFormatter(lambda value, _: words(value) if f"{value:e}"[0] in "25" else "")
+        )
 
 
 def _panels(kernels: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:

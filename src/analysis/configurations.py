@@ -45,7 +45,7 @@ class Configuration:
     Attributes:
         id: Short and unique, for files and keys.
         label: For the reader.
-        kernel: Name of the kernel option.
+        kernel: Name of the kernel option; of the network's, if it has kernels of its own.
         loss: Name of the loss option.
         variant: What else tells it from the others, for the reader; often empty.
         runs: Positions of its runs, by learning rate, lowest first.
@@ -103,9 +103,13 @@ def partly_recorded(
 
 
 def kernel_of(record: RunRecord) -> str:
-    """Return the name of the kernel option of a run."""
-    told = (record.settings or {}).get("kernel.name")
-    return str(record.choices.get("kernel") or told or "unknown")
+    """Return the name of the kernel option of a run, or of a network with kernels of its own."""
+    return str(chosen_kernel(record) or record.choices.get("network") or "unknown")
+
+
+def chosen_kernel(record: RunRecord) -> str | None:
+    """Return the name of the kernel option of a run, None if its network takes none."""
+    return record.choices.get("kernel") or (record.settings or {}).get("kernel.name")
 
 
 def loss_of(record: RunRecord) -> str:

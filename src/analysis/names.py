@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-KERNELS = {"conventional": "conventional", "gabor": "Gabor", "mixed": "mixed"}
+NETWORKS = {"vnet": "V-Net", "nnunet": "nnU-Net U-Net"}  # that have kernels of their own
+KERNELS = {"conventional": "conventional", "gabor": "Gabor", "mixed": "mixed", **NETWORKS}
 LOSSES = {
     "pcc": "PCC",
     "dice": "Dice",

@@ -7,7 +7,7 @@ import numpy as np
 
 from src.analysis.comparisons import VERDICTS
 from src.analysis.configurations import Configuration
-from src.analysis.names import AVERAGE, METRICS, Metric, readable, readable_rate
+from src.analysis.names import AVERAGE, KERNELS, METRICS, Metric, readable, readable_rate
 from src.analysis.paper import published
 from src.analysis.rate_tables import learning_rate_table, robustness_table
 from src.analysis.results import Results
@@ -250,9 +250,10 @@ def parameters_table(results: Results) -> Table | None:
         if key in seen or c.parameters is None:
             continue
         seen.add(key)
+        name = readable(c.kernel, KERNELS)
         for level, counts in levels.items():
-            rows.append((c.kernel, level, *(counts.get(k, 0) for k in kinds), sum(counts.values())))
-        rows.append((c.kernel, "all", *(_count(results, c, k) for k in kinds), c.parameters))
+            rows.append((name, level, *(counts.get(k, 0) for k in kinds), sum(counts.values())))
+        rows.append((name, "all", *(_count(results, c, k) for k in kinds), c.parameters))
     columns = ("kernel", "level", *(kind for kind in kinds), "total")
     return Table(
         name="parameters",

@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from src.analysis.names import KERNELS, LOSSES
+from src.analysis.names import KERNELS, LOSSES, NETWORKS
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,12 @@ SCORES = ("dice", "hd95", "nsd", "volume", "true_volume")
 SHARES = ("dice", "nsd")  # scores in [0, 1]; the others are not negative
 REPORT_MARK = "report.json"
 NO_RUN = {REPORT_MARK, "evaluation.json"}  # folders of reports and of evaluations
-OPTIONS = {"kernel": tuple(KERNELS), "loss": tuple(LOSSES), "decision": ("argmax", "calibrated")}
+OPTIONS = {
+    "kernel": tuple(kernel for kernel in KERNELS if kernel not in NETWORKS),
+    "network": ("vnet_ds", *NETWORKS),
+    "loss": tuple(LOSSES),
+    "decision": ("argmax", "calibrated"),
+}
 
 
 class RunFolderError(ValueError):

@@ -274,6 +274,11 @@ class SegmentationData:
         return self.prepared.cases[0].read("label").shape
 
     @property
+    def training_shape(self) -> tuple[int, ...]:
+        """Voxels along each axis of what is trained on: of the patches, else of whole volumes."""
+        return self.spatial_shape if self.patches is None else (self.patches.patch_size,) * 3
+
+    @property
     def spacing(self) -> tuple[float, ...]:
         """Millimetres from voxel to voxel along each axis, in the first case."""
         linear = self.prepared.cases[0].read("affine")[:3, :3]

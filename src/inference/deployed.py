@@ -44,18 +44,19 @@ class Deployed(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation, (B, C, D, H, W) to the same shape, whose means are taken axis by axis.
+    """Group or instance normalisation, (B, C, D, H, W) to the same shape.
 
-    A runtime of its own may sum millions of squares in float32 one after the other: onnxruntime's
-    normalisation was measured to lose three digits.
+    Means are taken axis by axis: a runtime of its own may sum millions of squares in float32 one
+    after the other. onnxruntime's normalisation was measured to lose three digits.
     """
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, norm: nn.GroupNorm) -> None:
+    def __init__(self, norm: nn.GroupNorm | nn.InstanceNorm3d) -> None:
         super().__init__()
-        self.groups, self.eps = norm.num_groups, norm.eps
+        self.groups = norm.num_groups if isinstance(norm, nn.GroupNorm) else norm.num_features
+        self.eps = norm.eps
         self.register_buffer("weight", norm.weight.detach().view(-1, 1, 1, 1))
         self.register_buffer("bias", norm.bias.detach().view(-1, 1, 1, 1))
 
@@ -78,7 +79,8 @@ def folded(module: nn.Module) -> nn.Module:
     """The module with computed kernels as plain convolutions and without dropout, in place."""
     for name, child in module.named_children():
         setattr(module, name, folded(child))
-    if isinstance(module, nn.GroupNorm) and module.affine:
+    running = getattr(module, "track_running_stats", False)
+    if isinstance(module, nn.GroupNorm | nn.InstanceNorm3d) and module.affine and not running:
         return GroupNorm(module)
     to_conv3d: Any = getattr(module, "to_conv3d", None)
     if to_conv3d is not None:

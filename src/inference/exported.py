@@ -32,11 +32,11 @@ MOST_NODES = 10_000
 LARGEST_SCORE = 1e30
 OPERATION = re.compile(
     r"torch\.ops\.aten\.(_assert_tensor_metadata|add|addcmul|alias|argmax|batch_norm|cat|celu|clone"
-    r"|contiguous|conv3d|detach|div|elu|flatten|gelu|group_norm|instance_norm|leaky_relu|matmul"
-    r"|max_pool3d|mean|mish|mul|narrow|numpy_T|pad|permute|prelu|relu|reshape|selu|silu|slice|softmax|sqrt|sub|tanh"
-    r"|to|transpose|unflatten|unsqueeze|upsample_nearest3d|upsample_trilinear3d|view)\.\w+"
+    r"|contiguous|conv3d|conv_transpose3d|detach|div|elu|flatten|gelu|group_norm|instance_norm|leaky_relu|matmul"
+    r"|max_pool3d|mean|mish|mul|narrow|numpy_T|pad|permute|prelu|relu|repeat|reshape|selu|silu|slice|softmax|sqrt|sub"
+    r"|tanh|to|transpose|unflatten|unsqueeze|upsample_nearest3d|upsample_trilinear3d|view)_?\.\w+"
 )
-"""What a program may call."""
+"""What a program may call, in place too."""
 ARGUMENT = re.compile(
     r"as_(bools?|device|floats?|ints?|layout|memory_format|none|scalar_type|string|tensors?)"
 )
@@ -53,9 +53,9 @@ ENTRY = re.compile(
 )
 """Files in the archive; no compiled libraries, no pickled objects."""
 ONNX_OPERATION = re.compile(
-    "Add|ArgMax|BatchNormalization|Cast|Celu|Clip|Concat|Constant|Conv|Div|Elu|Erf|Exp|Flatten|Gelu"
+    "Add|ArgMax|BatchNormalization|Cast|Celu|Clip|Concat|Constant|Conv|ConvTranspose|Div|Elu|Erf|Exp|Expand|Flatten|Gelu"
     "|GroupNormalization|Identity|InstanceNormalization|LeakyRelu|MatMul|MaxPool|Mish|Mul|PRelu|Pad"
-    "|ReduceMean|Relu|Reshape|Selu|Sigmoid|Slice|Softmax|Softplus|Sqrt|Squeeze|Sub|Tanh|Transpose|Unsqueeze"
+    "|ReduceMean|Relu|Reshape|Selu|Sigmoid|Slice|Softmax|Softplus|Sqrt|Squeeze|Sub|Tanh|Tile|Transpose|Unsqueeze"
 )
 
 

@@ -13,7 +13,7 @@ KINDS = ("gabor", "conventional", "pointwise", "normalisation", "other")
 def parameter_counts(network: nn.Module) -> dict[str, int]:
     """Return the number of trained parameters of each kind in ``KINDS``, in that order.
 
-    ``pointwise`` are 1x1x1 convolutions; ``conventional`` are all larger ones.
+    ``pointwise`` are 1x1x1 convolutions; ``conventional`` are all larger ones, transposed ones too.
     """
     counts: Counter[str] = Counter()
     for module in network.modules():
@@ -29,9 +29,9 @@ def _kind(module: nn.Module) -> str:
     match module:
         case GaborConv3d() | GeneralGaborConv3d():
             return "gabor"
-        case nn.Conv3d():
+        case nn.Conv3d() | nn.ConvTranspose3d():
             return "pointwise" if set(module.kernel_size) == {1} else "conventional"
-        case nn.GroupNorm():
+        case nn.GroupNorm() | nn.BatchNorm3d() | nn.InstanceNorm3d():
             return "normalisation"
         case _:
             return "other"

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from src.layers.upsample import INTERPOLATIONS, sum_of_upsampled, upsample
 from src.networks.blocks import Activation, Convolution, ResidualBlock
+from src.networks.padding import padded_inside
 
 INITIAL_SCORE_STD = 0.01
 
@@ -87,9 +88,7 @@ class VNetDS(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, C, D, H, W); the image is padded inside to a multiple of the stride."""
-        size = image.shape[2:]
-        logits = self._segment(_pad_to_multiple(image, self.stride))
-        return logits[..., : size[0], : size[1], : size[2]]
+        return padded_inside(self._segment, image, [self.stride] * 3)
 
     def _segment(self, image: Tensor) -> Tensor:
         skipped, features = [], image
@@ -130,14 +129,6 @@ class RightLeg(nn.Module):
         """Return the sum over levels of the upsampled 1x1x1 class scores."""
         finest, *coarser = (score(x) for score, x in zip(self.scores, features, strict=True))
         return finest + sum_of_upsampled(coarser, finest.shape[2:], self.interpolation)
-
-
-def _pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Append zeros at the far end of each of the last three axes up to a multiple."""
-    missing = [-size % multiple for size in image.shape[2:]]
-    if not any(missing):
-        return image
-    return F.pad(image, [amount for axis in reversed(missing) for amount in (0, axis)])
 
 
 def _check(

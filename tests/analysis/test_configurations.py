@@ -139,6 +139,22 @@ def test_two_kernel_sizes_of_one_kernel_are_told_apart(tmp_path: Path) -> None:
     ]
 
 
+def test_a_network_with_kernels_of_its_own_is_called_by_its_name(tmp_path: Path) -> None:
+    found = configurations(
+        tmp_path,
+        {"kernel": "nnunet", "loss": "dice"},
+        {"kernel": "vnet"},
+        {"kernel": "gabor"},
+        {"kernel": "mixed", "settings": {"network": {"_target_": "src.networks.VNetDS"}}},
+    )
+    assert [(c.kernel, c.label) for c in found] == [
+        ("gabor", "Gabor · PCC"),
+        ("mixed", "mixed · PCC"),
+        ("vnet", "V-Net · PCC"),
+        ("nnunet", "nnU-Net U-Net · Dice"),
+    ]
+
+
 def test_the_order_is_that_of_the_paper(tmp_path: Path) -> None:
     pairs = [
         ("mixed", "dice"),

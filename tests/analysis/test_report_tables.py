@@ -116,6 +116,13 @@ def test_areas_over_other_replicates_have_no_best(tmp_path: Path) -> None:
     assert "these areas must not be compared" in robust.note
 
 
+def test_the_legend_of_the_cost_names_a_run_that_was_not_timed(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "mixed", outcome={"seconds_per_step": None})
+    write_small_run(tmp_path / "vnet", kernel="vnet")
+    chart = dict(all_charts(compute(study_of(tmp_path))))["cost"]
+    assert [text.get_text() for text in chart.legends[0].texts] == ["mixed · PCC", "V-Net · PCC"]
+
+
 @pytest.mark.parametrize("devices", [("CPU", "CPU"), ("CPU", "GPU")])
 def test_times_are_drawn_if_they_are_all_of_one_device(
     tmp_path: Path, devices: tuple[str, str]

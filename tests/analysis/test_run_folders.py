@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from src.analysis import RunFolderError, find_run_folders, read_run, read_runs
+from src.analysis.configurations import kernel_of
 from src.analysis.run_folders import flatten
 from synthetic_runs import FEW_STRUCTURES, NUM_TESTED, write_small_run
 
@@ -32,6 +33,24 @@ def test_what_lies_in_a_run_folder_or_a_report_is_no_run(tmp_path: Path) -> None
 def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"runs must be folders that exist, got .*nowhere"):
         list(find_run_folders([tmp_path / "nowhere"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [
+        ("network=vnet,loss=dice_ce,split=0", "vnet"),
+        ("h100_nnunet_dice_ce_argmax", "nnunet"),
+        ("h100_vnet_ds_mixed_pcc", "mixed"),
+        ("loss=pcc,split=0", "unknown"),
+    ],
+)
+def test_the_name_of_a_folder_tells_kernel_or_network(
+    tmp_path: Path, name: str, kernel: str
+) -> None:
+    folder = write_small_run(tmp_path / name)
+    for record in ("config.yaml", "run.json", "done.json"):
+        (folder / record).unlink()
+    assert kernel_of(read_run(folder)) == kernel
 
 
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:

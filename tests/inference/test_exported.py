@@ -14,6 +14,7 @@ import onnx
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from src.inference import (
     Deployed,
@@ -27,9 +28,11 @@ from src.inference import (
     write_torch_export,
 )
 from src.inference.deployed import folded
+from src.inference.exported import OPERATION
 from src.layers import GaborConv3d
+from src.networks import VNet
 from src.trained import TrainedModel, load_trained
-from tiny_model import description, write_checkpoint
+from tiny_model import description, unet_description, write_checkpoint
 
 CPU = torch.device("cpu")
 SHAPE = (1, 1, 32, 32, 32)
@@ -55,7 +58,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pair]:
     def pair(kernel: str) -> Pair:
         folder = tmp_path_factory.mktemp(kernel)
         decision = "argmax" if kernel == "conventional" else "calibrated"
-        told = description(kernel, decision, size=32)
+        is_unet = kernel == "nnunet"
+        told = unet_description(32) if is_unet else description(kernel, decision, size=32)
         trained = load_trained(write_checkpoint(folder / "model.ckpt", told))
         return trained, export(trained, folder)
 
@@ -67,7 +71,9 @@ def files(pairs: Callable[[str], Pair]) -> dict[str, Path]:
     return pairs("mixed")[1]
 
 
-SLOW = [pytest.param(kernel, marks=pytest.mark.slow) for kernel in ("gabor", "conventional")]
+SLOW = [
+    pytest.param(kernel, marks=pytest.mark.slow) for kernel in ("gabor", "conventional", "nnunet")
+]
 
 
 @pytest.mark.parametrize("kernel", ["mixed", *SLOW])
@@ -129,6 +135,27 @@ def test_folding_leaves_no_computed_kernel_and_no_dropout() -> None:
     assert [type(part) for part in plain.modules()].count(nn.Conv3d) == 2
     assert not any(isinstance(part, GaborConv3d | nn.Dropout3d) for part in plain.modules())
     torch.testing.assert_close(plain(image), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_instance_normalisation_is_exact_in_other_runtimes_too() -> None:
+    norm = nn.InstanceNorm3d(3, affine=True)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    image = torch.randn(2, 3, 8, 9, 10)
+    plain = folded(nn.Sequential(norm))
+    assert not isinstance(plain[0], nn.InstanceNorm3d)
+    torch.testing.assert_close(plain(image), norm(image))
+
+
+def test_a_whole_vnet_is_made_of_operations_that_are_let_through() -> None:
+    with FakeTensorMode():
+        network = folded(VNet(1, 3)).eval()
+        program = torch.export.export(network, (torch.randn(SHAPE),))
+    called = {
+        f"torch.ops.{node.target}" for node in program.graph.nodes if node.op == "call_function"
+    }
+    assert any("conv_transpose3d" in name for name in called)
+    assert [name for name in called if not OPERATION.fullmatch(name)] == []
 
 
 Change = Callable[[dict[str, Any]], None]

@@ -65,6 +65,12 @@ def test_the_card_says(text: str) -> None:
     assert text in card()
 
 
+def test_a_network_with_kernels_of_its_own_is_named_alone() -> None:
+    record = RECORD | {"choices": {"network": "vnet", "loss": "dice_ce"}}
+    text = model_card(CONFIG, record, {"epoch": 0, "description": {"data": DATA}}, ROWS)
+    assert "volumes: network `vnet`, loss `dice_ce`;" in text
+
+
 def test_an_unknown_licence_is_not_passed_over() -> None:
     assert "Licence of the data: not stated" in card(licence=None)
 

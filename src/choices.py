@@ -1,0 +1,38 @@
+"""What the choice of a kernel means: networks with kernels of their own have no use for it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from src.command import UserError
+
+KERNEL = re.compile(r"[+~]*kernel\b.*")
+
+
+def takes_kernels(config: DictConfig) -> bool:
+    """Return whether the network of a configuration is told how to convolve by ``kernel=``."""
+    return "${kernel." in OmegaConf.to_yaml(config.network)
+
+
+def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were chosen in each group, without a kernel that has no effect."""
+    idle = set() if takes_kernels(config) else {"kernel"}
+    return {group: option for group, option in choices.items() if group not in idle}
+
+
+def refuse_idle_kernel(
+    config: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str]
+) -> None:
+    """Refuse overrides of a kernel that has no effect: a sweep would train one network repeatedly.
+
+    Raises:
+        UserError: There is one.
+    """
+    idle = [override for override in overrides if KERNEL.fullmatch(override)]
+    if idle and not takes_kernels(config):
+        raise UserError(
+            f"{idle[0]} must be left out with network={choices['network']}, "
+            "which has kernels of its own"
+        )
