@@ -112,7 +112,8 @@ def both_ways(
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """Return the kernels of all layers, then the gradients by all parameters."""
-    leaves = [layer.gabor.detach().to(dtype).requires_grad_() for layer in layers]
+    parameters = [torch.stack([*layer.gabor_parameters().values()]).detach() for layer in layers]
+    leaves = [values.to(dtype).requires_grad_() for values in parameters]
     pairs = zip(leaves, layers, strict=True)
     kernels = [synthesis(leaf, layer.kernel_size) for leaf, layer in pairs]
     return kernels, torch.autograd.grad(kernels, leaves, [grad.to(dtype) for grad in grads])

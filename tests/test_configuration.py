@@ -119,6 +119,7 @@ def test_the_paper_experiment_is_the_papers_protocol() -> None:
     assert config.augmentation.probability == 0.8
     assert (config.optimizer.eps, config.optimizer.momentum_decay) == (1e-7, 4e-3)
     assert config.scheduler._target_ == "src.training.constant"
+    assert set(config.rates.values()) == {1}
 
 
 def test_what_is_typed_wins_over_the_experiment() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from config import compose_config
 from src.sweep_yaml import main, wandb_sweep
@@ -35,7 +36,7 @@ def test_the_command_of_an_agent_composes_the_cell(path: Path) -> None:
     for setting in last:
         key, value = setting.split("=")
         if "." in key:
-            assert str(config[key.split(".")[0]][key.split(".")[1]]) == value
+            assert str(OmegaConf.select(config, key)) == value
 
 
 def test_rates_are_exact_powers_of_ten() -> None:

@@ -3,11 +3,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from config import compose_config
 from src import experiment as training
-from src.trained import ModelError
+from src.kernels import gabor_kernel
+from src.layers import GaborConv3d
+from src.trained import ModelError, load_trained
 from src.trained_kernels import trained_kernels
 from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
@@ -22,8 +24,9 @@ def trained(tmp_path: Path, *overrides: str) -> Path:
     return tmp_path / "run"
 
 
-def gabor_of(state: dict[str, Tensor]) -> list[Tensor]:
-    return [value for name, value in state.items() if name.endswith(".gabor")]
+def kernels_of(network: nn.Module) -> list[Tensor]:
+    layers = (layer for layer in network.modules() if isinstance(layer, GaborConv3d))
+    return [gabor_kernel(torch.stack([*layer.gabor_parameters().values()]), 7) for layer in layers]
 
 
 def test_kernels_are_told_as_the_training_found_and_left_them(
@@ -33,19 +36,19 @@ def test_kernels_are_told_as_the_training_found_and_left_them(
 
     def remember(*arguments: Any) -> Any:
         module = build(*arguments)
-        start.extend(value.clone() for value in gabor_of(module.state_dict()))
+        start.extend(kernels_of(module.network))
         return module
 
     monkeypatch.setattr(training, "build_module", remember)
     folder = trained(tmp_path, "kernel=mixed", "seed=7")
-    best = gabor_of(torch.load(folder / "best.ckpt", weights_only=True)["state_dict"])
+    best = kernels_of(load_trained(folder).network)
     torch.manual_seed(123)
     layers = trained_kernels(folder)
     assert torch.initial_seed() == 123
     assert len(layers) == len(start) == len(best) == 5
     for layer, first, last in zip(layers, start, best, strict=True):
-        assert torch.equal(layer.start.parameters, first)
-        assert torch.equal(layer.trained.parameters, last)
+        assert torch.equal(gabor_kernel(layer.start.parameters, 7), first)
+        assert torch.equal(gabor_kernel(layer.trained.parameters, 7), last)
         assert (layer.change > 0).any()
 
 

@@ -4,7 +4,7 @@ Splits and seeds are the replicates of a configuration; the learning rate is an 
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,6 +21,16 @@ PLACES = ("data.root",)
 REPLICATES = ("seed", "data.seed", "split", "data.split", "data.split_file")
 TAKEN_FROM_THE_DATA = ("network.in_channels", "network.num_classes", "decision.num_classes")
 ELSEWHERE = ("optimizer.lr", "kernel.name")
+FORMER = {  # what layers were before these settings existed
+    "initial": "uniform",
+    "sigma_scale": "raw",
+    "rates.sigma": 1,
+    "rates.theta": 1,
+    "rates.amplitude": 1,
+    "rates.frequency": 1,
+    "rates.phase": 1,
+}
+GABOR = ("src.layers.GaborConv3d", "src.layers.GeneralGaborConv3d")
 IGNORED = (*MESSAGES, *PLACES, *REPLICATES, *TAKEN_FROM_THE_DATA, *ELSEWHERE)
 GROUP = "set"  # value of a group of settings
 CHOICES = (
@@ -123,9 +133,20 @@ def _facts(record: RunRecord, ignored: Sequence[str]) -> dict[str, Any]:
     size, preparation = (record.data.get(key) for key in ("size", "preparation"))
     told = {"size": size[0] if len(set(size)) == 1 else str(size)} if size else {}
     prepared = told | ({"preparation": preparation} if preparation else {})
-    facts = (record.settings or {}) | flatten(prepared, "data.")
+    settings = record.settings or {}
+    facts = _former(settings) | settings | flatten(prepared, "data.")
     without = tuple(f"{group}." for group in (*IGNORED, *ignored))
     return {k: v for k, v in facts.items() if v != {} and not f"{k}.".startswith(without)}
+
+
+def _former(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run of before has not recorded of its Gabor layers."""
+    layers = [
+        key.removesuffix("_target_")
+        for key, value in settings.items()
+        if key.endswith("._target_") and value in GABOR
+    ]
+    return {f"{layer}{name}": value for layer in layers for name, value in FORMER.items()}
 
 
 def _told(record: RunRecord, ignored: Sequence[str]) -> Told:

@@ -75,6 +75,12 @@ class Kernels:
         flat = np.cos(theta_y)
         return np.stack([flat * np.cos(theta_z), -flat * np.sin(theta_z), np.sin(theta_y)])
 
+    @property
+    def steepest(self) -> Array:
+        """Frequencies of both waves along the axis of which they turn most, (2, I O)."""
+        along_axes: Array = np.abs(self.frequencies[:, None] * self.directions)
+        return along_axes.max(axis=1)
+
     @cached_property
     def energy(self) -> Array:
         """Sum of squares of each kernel, (I O)."""
@@ -92,9 +98,8 @@ class Kernels:
 
     def shares(self) -> Shares:
         """How many of the kernels are beyond Nyquist, narrow, wide and faint."""
-        along_axes = np.abs(self.frequencies[:, None] * self.directions)
         return Shares(
-            beyond_nyquist=float((along_axes > NYQUIST).any(axis=(0, 1)).mean()),
+            beyond_nyquist=float((self.steepest > NYQUIST * (1 + 1e-6)).any(axis=0).mean()),
             narrow=float((self.sigma < NARROW).mean()),
             wide=float((self.sigma > self.kernel_size).mean()),
             faint=float((self.energy < FAINT * self.energy.mean()).mean()),

@@ -96,10 +96,10 @@ def draw_distributions(layers: Sequence[GaborLayer]) -> Figure:
     _draw_histograms(sigma, {t: _all(k, "sigma") for t, k in states.items()}, side + 1.0)
     sigma.set(xlabel="sigma [voxels]", ylabel="kernels [%]")
     sigma.legend(fontsize=7)
-    waves = {time: _all(kernels, "frequencies") for time, kernels in states.items()}
+    waves = {time: _all(kernels, "steepest") for time, kernels in states.items()}
     _draw_histograms(frequency, waves, 1.5 * NYQUIST)
     frequency.axvline(NYQUIST, color="black", linewidth=0.8, linestyle=":")
-    frequency.set(xlabel="frequency [cycles per voxel]", ylabel="waves [%]")
+    frequency.set(xlabel="largest frequency along an axis\n[cycles per voxel]", ylabel="waves [%]")
     for panel, (time, kernels) in zip(spheres, states.items(), strict=True):
         directions = np.concatenate([k.directions for k in kernels], axis=1)
         density = _draw_directions(panel, directions)

@@ -5,7 +5,7 @@
               + amplitude_im sin(2 pi frequency_im x' + phase))
     x'   = x cos(theta_y) cos(theta_z) - y cos(theta_y) sin(theta_z) + z sin(theta_y)
 
-Eight trained parameters for each pair of channels, stored as one tensor (8, I, O):
+Eight trained parameters for each pair of channels, one tensor (8, I, O):
 
 | index | name         | symbol  | unit             |
 | ----- | ------------ | ------- | ---------------- |

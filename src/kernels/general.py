@@ -5,7 +5,7 @@
     g(x)    = exp(-((x' / sigma_x)^2 + (y' / sigma_y)^2 + (z' / sigma_z)^2) / 2)
     (x', y', z') = R x,   R = Rx(theta_x) Ry(theta_y) Rz(theta_z)
 
-Nine parameters for each pair of channels, stored as one tensor (9, I, O) in this order:
+Nine parameters for each pair of channels, one tensor (9, I, O) in this order:
 
 | index   | name                      | symbol                    | unit             |
 | ------- | ------------------------- | ------------------------- | ---------------- |

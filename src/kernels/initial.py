@@ -1,8 +1,10 @@
 """Initial values of the Gabor parameters.
 
-The draws cover what a kernel of side K can show. By default (`uniform`): sigma from 1 voxel to K/3,
-frequencies from 0 to 0.3 cycles per voxel (Nyquist is 0.5), directions uniform on the sphere, all
-phases, normal amplitudes. The other schemes change some of these:
+The draws cover what a kernel of side K can show. The first scheme is `uniform`: sigma from 1 voxel
+to K/3, frequencies from 0 to 0.3 cycles per voxel (Nyquist is 0.5), directions uniform on the
+sphere, all phases, normal amplitudes. It is what layers draw that are not told otherwise; the
+configurations choose `white`, with which networks learn much faster. The other schemes change some
+of these:
 
 - `log_spaced`: both frequencies are equal and log-uniform up to Nyquist, and sigma is 0.56 /
   frequency, so that all kernels have a bandwidth of one octave, and the same number of cycles;
@@ -41,7 +43,8 @@ WIDTH_OF_THREE_VOXELS = math.sqrt(2 / 3)
 SPECTRUM_SIZE = 16
 """Frequencies an axis at which a 3x3x3 kernel's spectrum is looked at."""
 
-NARROW = (0.8, 1.2)  # voxels
+NARROW = (0.8, 1.2)
+"""Voxels: widths of white kernels, about that of three voxels."""
 
 InitialScheme = Literal["uniform", "log_spaced", "quadrature", "kaiming", "white"]
 
@@ -164,7 +167,7 @@ def initial_general_gabor(
 ) -> Tensor:
     """Random parameters of `general_gabor_kernel`, (9, I, O); the energy of each kernel is 2 / I.
 
-    Waves and widths are drawn as for eq. (2), the three widths of a kernel one by one.
+    Waves and widths are drawn as for eq. (2), widths and theta_x of every kernel by themselves.
 
     Args:
         in_channels: I, at least 1.
@@ -184,12 +187,16 @@ def initial_general_gabor(
     first, *others = (_drawn(scheme, draw, kernel_size) for _ in range(3))
     sigma_x, theta_y, theta_z, amplitude_re, amplitude_im, frequency, _, start = first
     amplitude = torch.hypot(amplitude_re, amplitude_im)
-    phase = start - torch.atan2(amplitude_im, amplitude_re)
+    phase = start - torch.atan2(amplitude_im, amplitude_re) + LATER[part]
     sigmas = sigma_x, *(other[0] for other in others)
     angles = draw.turn(), theta_y, theta_z
     parameters = torch.stack((*sigmas, *angles, amplitude, frequency, phase))
     parameters[6] *= _equal_energy(general_gabor_kernel(parameters, kernel_size, part))
     return parameters
+
+
+LATER: dict[Part, float] = {"real": 0, "imaginary": math.pi / 2, "both": math.pi / 4}
+"""What the phase is more than a cosine's, for the wave of a part to be that cosine."""
 
 
 def _drawn(scheme: InitialScheme, draw: "_Draw", kernel_size: int) -> Tensor:

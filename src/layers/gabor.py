@@ -252,7 +252,7 @@ class GeneralGaborConv3d(ParametricConv3d):
     Raises:
         TypeError: `kernel_size` is not an integer.
         ValueError: A channel count is below 1, `kernel_size` is even or below 1, a rate is of no
-            such kind or not positive, or there is no such scale or part.
+            such kind or not positive, or there is no such scheme, scale or part.
     """
 
     names = GENERAL_PARAMETERS

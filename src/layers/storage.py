@@ -8,9 +8,10 @@ layer stores its parameters in units of its own:
     parameter = rate * stored,      sigma = g(rate * stored),     g: x, exp(x) or ln(1 + exp(x))
 
 with one rate for each kind of parameter: the learning rate of that kind, relative to the others'.
+This holds for optimisers of Adam's kind; plain gradient descent is as if it had the squared rate,
+and decay of weights draws what is stored to zero.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 KINDS = ("sigma", "theta", "amplitude", "frequency", "phase")
+FASTEST = 1000
 SigmaScale = Literal["raw", "log", "softplus"]
 Change = Callable[[Tensor], Tensor]
 
@@ -40,7 +42,8 @@ class GaborStorage(nn.Module):
             of softplus. The last two keep them positive.
 
     Raises:
-        ValueError: `rates` names another kind or is not positive, or there is no such scale.
+        ValueError: `rates` names another kind, is not positive or above 1000, or there is no such
+            scale.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class GaborStorage(nn.Module):
 
     @torch.no_grad()
     def inverse(self, parameters: Tensor) -> Tensor:
-        """Return the numbers to store; `log` and `softplus` need positive widths."""
+        """Return the numbers to store; `log` and `softplus` are for positive widths."""
         scaled = self._widths(_TO_SCALE[self.sigma_scale], parameters)
         return torch.stack([row / rate for row, rate in zip(scaled, self.rates, strict=True)])
 
@@ -80,8 +83,10 @@ def _check(rates: Mapping[str, float], sigma_scale: str) -> None:
     for kind, rate in rates.items():
         if kind not in KINDS:
             raise ValueError(f"rates must be of {', '.join(KINDS)}, got {kind!r}")
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-            raise ValueError(f"the rate of {kind} must be a positive number, got {rate!r}")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= FASTEST:
+            raise ValueError(
+                f"the rate of {kind} must be positive and at most {FASTEST}, got {rate!r}"
+            )
     if sigma_scale not in _FROM_SCALE:
         scales = ", ".join(_FROM_SCALE)
         raise ValueError(f"sigma_scale must be one of {scales}, got {sigma_scale!r}")

@@ -51,6 +51,17 @@ def test_any_other_setting_makes_another_configuration(
     assert label in [c.label for c in found]
 
 
+def test_gabor_layers_of_before_were_drawn_and_trained_as_it_was_then(tmp_path: Path) -> None:
+    layer = "network.convolutions.0."
+    before = {f"{layer}_target_": "src.layers.GaborConv3d"}
+    same = before | {f"{layer}initial": "uniform", f"{layer}rates.sigma": 1}
+    other = before | {f"{layer}initial": "white", f"{layer}rates.sigma": 10}
+    found = configurations(
+        tmp_path, {"settings": before}, {"settings": same, "seed": 1}, {"settings": other}
+    )
+    assert sorted(runs for c in found for runs in c.runs.values()) == [(0, 1), (2,)]
+
+
 def test_an_option_names_what_it_sets(tmp_path: Path) -> None:
     found = configurations(tmp_path, {"decision": "argmax"}, {"decision": "calibrated"})
     assert [c.label for c in found] == ["mixed · PCC · argmax", "mixed · PCC · calibrated"]

@@ -143,15 +143,16 @@ def test_small_kernels_start_one_voxel_wide() -> None:
     assert torch.equal(many(kernel_size=3)["sigma"], torch.ones(40, 50))
 
 
-def test_general_kernels_of_one_width_are_those_of_equation_two() -> None:
+@pytest.mark.parametrize("part", get_args(Part))
+def test_general_kernels_of_one_width_are_those_of_equation_two(part: Part) -> None:
     kernels = []
-    for initial, kernel, part in (
+    for initial, kernel, more in (
         (initial_gabor, gabor_kernel, ()),
-        (initial_general_gabor, general_gabor_kernel, ("real",)),
+        (initial_general_gabor, general_gabor_kernel, (part,)),
     ):
         draw = torch.Generator().manual_seed(0)
-        parameters = initial(4, 4, 7, *part, scheme="kaiming", generator=draw)
-        kernels.append(kernel(parameters, 7, *part))
+        parameters = initial(4, 4, 7, *more, scheme="kaiming", generator=draw)
+        kernels.append(kernel(parameters, 7, *more))
     torch.testing.assert_close(kernels[1], kernels[0])
 
 
