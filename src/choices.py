@@ -8,7 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.command import UserError
 
-KERNEL = re.compile(r"[+~]*kernel\b.*")
+OF_KERNELS = ("kernel", "rates", "activation")
+IDLE = re.compile(rf"[+~]*({'|'.join(OF_KERNELS)})\b.*")
 
 
 def takes_kernels(config: DictConfig) -> bool:
@@ -17,20 +18,20 @@ def takes_kernels(config: DictConfig) -> bool:
 
 
 def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were chosen in each group, without a kernel that has no effect."""
-    idle = set() if takes_kernels(config) else {"kernel"}
+    """Return the options that were chosen in each group, without those that have no effect."""
+    idle = () if takes_kernels(config) else OF_KERNELS
     return {group: option for group, option in choices.items() if group not in idle}
 
 
 def refuse_idle_kernel(
     config: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str]
 ) -> None:
-    """Refuse overrides of a kernel that has no effect: a sweep would train one network repeatedly.
+    """Refuse overrides of kernels that have no effect: a sweep would train one network repeatedly.
 
     Raises:
         UserError: There is one.
     """
-    idle = [override for override in overrides if KERNEL.fullmatch(override)]
+    idle = [override for override in overrides if IDLE.fullmatch(override)]
     if idle and not takes_kernels(config):
         raise UserError(
             f"{idle[0]} must be left out with network={choices['network']}, "

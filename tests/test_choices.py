@@ -29,7 +29,15 @@ def test_a_network_takes_the_kernels_that_it_refers_to(overrides: list[str], tak
 
 
 @pytest.mark.parametrize(
-    "override", ["kernel=gabor", "kernel.conventional.kernel_size=5", "+kernel.more=1", "~kernel"]
+    "override",
+    [
+        "kernel=gabor",
+        "kernel.conventional.kernel_size=5",
+        "+kernel.more=1",
+        "~kernel",
+        "rates=equal",
+        "activation=relu",
+    ],
 )
 def test_a_kernel_without_effect_is_refused(override: str) -> None:
     config = compose_config(["network=vnet"])
