@@ -252,10 +252,12 @@ def _unrecorded_words(record: RunRecord) -> list[str]:
     """Return what the folder of a run without settings says beyond its choices."""
     if record.settings is not None:
         return []
-    words = _nameless(record) or ""
-    for choice in named_choices(record.folder.name).values():
+    words, settings = _nameless(record) or "", []
+    for key, choice in named_choices(record.folder.name).items():
         words = re.sub(rf"(^|[-_,])([\w.]+=)?{re.escape(choice)}($|[-_,])", r"\1", words)
-    return [words.strip("-_,") or "settings not recorded"]
+        if "." in key and key not in ELSEWHERE:
+            settings.append(f"{key.rpartition('.')[2]} {choice}")
+    return [words.strip("-_,") or ", ".join(settings) or "settings not recorded"]
 
 
 def _named(name: str, value: Hashable) -> str:

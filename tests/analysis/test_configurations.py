@@ -62,6 +62,13 @@ def test_gabor_layers_of_before_were_drawn_and_trained_as_it_was_then(tmp_path: 
     assert sorted(runs for c in found for runs in c.runs.values()) == [(0, 1), (2,)]
 
 
+def test_a_run_without_settings_is_told_by_those_in_its_name(tmp_path: Path) -> None:
+    names = [f"kernel=mixed,loss=pcc,network.dropout={rate},seed=0" for rate in ("0", "0.1")]
+    records = [read_run(bare_run(tmp_path / name)) for name in names]
+    labels = [c.label for c in find_configurations(records)]
+    assert labels == ["mixed · PCC · dropout 0", "mixed · PCC · dropout 0.1"]
+
+
 def test_an_option_names_what_it_sets(tmp_path: Path) -> None:
     found = configurations(tmp_path, {"decision": "argmax"}, {"decision": "calibrated"})
     assert [c.label for c in found] == ["mixed · PCC · argmax", "mixed · PCC · calibrated"]
@@ -107,10 +114,15 @@ def test_a_group_without_any_setting_that_counts_is_none(tmp_path: Path) -> None
     assert found.label == "mixed · PCC"
 
 
-def test_tables_without_settings_change_no_label_of_recorded_runs(tmp_path: Path) -> None:
-    bare = write_small_run(tmp_path / "h100_mixed_pcc_calibrated")
+def bare_run(folder: Path) -> Path:
+    write_small_run(folder)
     for name in ("config.yaml", "run.json", "done.json"):
-        (bare / name).unlink()
+        (folder / name).unlink()
+    return folder
+
+
+def test_tables_without_settings_change_no_label_of_recorded_runs(tmp_path: Path) -> None:
+    bare = bare_run(tmp_path / "h100_mixed_pcc_calibrated")
     runs = [write_small_run(tmp_path / loss, loss=loss) for loss in ("pcc", "dice")]
     found = find_configurations([read_run(folder) for folder in (bare, *runs)])
     labels = ["mixed · PCC · argmax", "mixed · PCC · h100, calibrated", "mixed · Dice · argmax"]
