@@ -112,7 +112,7 @@ def both_ways(
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """Return the kernels of all layers, then the gradients by all parameters."""
-    parameters = [torch.stack([*layer.gabor_parameters().values()]).detach() for layer in layers]
+    parameters = [layer.parameters_of_kernels().detach() for layer in layers]
     leaves = [values.to(dtype).requires_grad_() for values in parameters]
     pairs = zip(leaves, layers, strict=True)
     kernels = [synthesis(leaf, layer.kernel_size) for leaf, layer in pairs]

@@ -26,7 +26,7 @@ def trained(tmp_path: Path, *overrides: str) -> Path:
 
 def kernels_of(network: nn.Module) -> list[Tensor]:
     layers = (layer for layer in network.modules() if isinstance(layer, GaborConv3d))
-    return [gabor_kernel(torch.stack([*layer.gabor_parameters().values()]), 7) for layer in layers]
+    return [gabor_kernel(layer.parameters_of_kernels(), 7) for layer in layers]
 
 
 def test_kernels_are_told_as_the_training_found_and_left_them(

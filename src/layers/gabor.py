@@ -77,13 +77,17 @@ class ParametricConv3d(nn.Module):
 
     def kernel(self) -> Tensor:
         """The kernel that a plain `conv3d` would use, (O, I, K, K, K), in float32 or wider."""
-        wide = torch.promote_types(self.gabor.dtype, torch.float32)
         with torch.autocast(self.gabor.device.type, enabled=False):
-            return self.synthesise(self.storage(self.gabor.to(wide)))
+            return self.synthesise(self.parameters_of_kernels())
+
+    def parameters_of_kernels(self) -> Tensor:
+        """Parameters (P, I, O) in the units of the equation, in float32 or wider."""
+        wide = torch.promote_types(self.gabor.dtype, torch.float32)
+        return self.storage(self.gabor.to(wide))
 
     def gabor_parameters(self) -> dict[str, Tensor]:
         """Parameters by name, (I, O) each, in the units of the equation."""
-        return dict(zip(self.names, self.storage(self.gabor), strict=True))
+        return dict(zip(self.names, self.parameters_of_kernels(), strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
@@ -178,7 +182,7 @@ class GaborConv3d(ParametricConv3d):
         """
         if self.way(x) == "direct":
             return super().forward(x)
-        y = spectral_conv3d(x, self.storage(self.gabor), self.kernel_size)
+        y = spectral_conv3d(x, self.parameters_of_kernels(), self.kernel_size)
         return y if self.bias is None else y + self.bias.view(-1, 1, 1, 1)
 
     def way(self, x: Tensor) -> Way:
