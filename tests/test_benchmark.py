@@ -41,6 +41,7 @@ from src.benchmarks.timing import Spread, Timings, interleave, total
 from src.command import UserError, build, run_command
 from src.data import Folder, RandomAffine
 from src.kernels import gabor_kernel, initial_gabor
+from src.layers import GaborConv3d
 from src.losses import PCCLoss
 from src.networks import VNetDS
 from tiny_cohort import write_cohort
@@ -158,10 +159,19 @@ def test_one_hot_pcc_is_the_pcc_loss() -> None:
 
 def load(plainly: PlainVNetDS, ours: VNetDS) -> None:
     """Give the plain network the parameters of ours."""
-    plainly.encoder.load_state_dict(ours.encoder.state_dict())
-    plainly.decoder.load_state_dict(ours.decoder.state_dict())
+    plainly.encoder.load_state_dict(in_units_of_the_equation(ours.encoder))
+    plainly.decoder.load_state_dict(in_units_of_the_equation(ours.decoder))
     weight = torch.cat([score.weight for score in ours.right_leg.scores], dim=1)
     plainly.right_leg.load_state_dict({"weight": weight, "bias": ours.right_leg.scores[0].bias})
+
+
+def in_units_of_the_equation(blocks: nn.Module) -> dict[str, torch.Tensor]:
+    parameters = {
+        f"{name}.gabor": layer.parameters_of_kernels()
+        for name, layer in blocks.named_modules()
+        if isinstance(layer, GaborConv3d)
+    }
+    return blocks.state_dict() | parameters
 
 
 @pytest.mark.parametrize("kernel", PLAIN_KERNELS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +16,19 @@ from src.benchmarks.timing import interleave
 from src.layers import ConventionalConv3d, GaborConv3d
 from src.losses import PCCLoss
 from src.networks import VNetDS
+from src.networks.blocks import Convolution
 
 NUM_CLASSES = 20
-KERNELS: dict[str, list[type[nn.Module]]] = {
+RATES = {"sigma": 10, "theta": 10, "amplitude": 1, "frequency": 2, "phase": 10}
+TRAINED_GABOR = partial(GaborConv3d, initial="white", rates=RATES)
+KERNELS: dict[str, list[Convolution]] = {
     "conventional": [ConventionalConv3d] * 5,
-    "mixed": [ConventionalConv3d] * 2 + [GaborConv3d] * 3,
-    "gabor": [GaborConv3d] * 5,
+    "mixed": [ConventionalConv3d] * 2 + [TRAINED_GABOR] * 3,
+    "gabor": [TRAINED_GABOR] * 5,
 }
+"""As they are trained by default."""
 STOCK = "conventional, stock 3³"
-PLAIN_KERNELS: dict[str, Callable[[int, int], nn.Module]] = {
+PLAIN_KERNELS: dict[str, Convolution] = {
     "conventional": plain_conv3d,
     "gabor": PlainGaborConv3d,
 }
