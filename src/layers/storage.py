@@ -1,7 +1,7 @@
 """How the parameters of Gabor kernels are stored, which decides how far training moves each.
 
 An optimiser of Adam's kind, Nadam among them, moves every stored number by about the learning rate
-a step, whatever the number's unit. A step of 10^-3 is much for an amplitude, which starts near 0.03
+a step, whatever the number's unit. A step of 10^-3 is much for an amplitude, which starts near 0.05
 in a layer of many channels, and next to nothing for an angle or for a width of two voxels. So a
 layer stores its parameters in units of its own:
 
