@@ -187,7 +187,7 @@ def initial_general_gabor(
     first, *others = (_drawn(scheme, draw, kernel_size) for _ in range(3))
     sigma_x, theta_y, theta_z, amplitude_re, amplitude_im, frequency, _, start = first
     amplitude = torch.hypot(amplitude_re, amplitude_im)
-    phase = start - torch.atan2(amplitude_im, amplitude_re) + LATER[part]
+    phase = start - torch.atan2(amplitude_im, amplitude_re) + PHASE_SHIFT[part]
     sigmas = sigma_x, *(other[0] for other in others)
     angles = draw.turn(), theta_y, theta_z
     parameters = torch.stack((*sigmas, *angles, amplitude, frequency, phase))
@@ -195,8 +195,8 @@ def initial_general_gabor(
     return parameters
 
 
-LATER: dict[Part, float] = {"real": 0, "imaginary": math.pi / 2, "both": math.pi / 4}
-"""What the phase is more than a cosine's, for the wave of a part to be that cosine."""
+PHASE_SHIFT: dict[Part, float] = {"real": 0, "imaginary": math.pi / 2, "both": math.pi / 4}
+"""Radians that make the wave of a part, a sine or a sum of both, a cosine of the phase before."""
 
 
 def _drawn(scheme: InitialScheme, draw: "_Draw", kernel_size: int) -> Tensor:
