@@ -20,6 +20,7 @@ import torch
 from omegaconf import DictConfig, ListConfig
 from rich.table import Table
 
+from src.allocator import keep_freed_memory
 from src.command import (
     errors_in_log,
     mistakes_as_user_errors,
@@ -67,6 +68,7 @@ def predict(config: DictConfig) -> list[Problem]:
         UserError: A model, the input or a setting cannot be used; nothing was written.
     """
     started = time.perf_counter()
+    keep_freed_memory()
     with mistakes_as_user_errors():
         device = choose_device(config.device)
         if config.threads:

@@ -9,6 +9,8 @@ Prepared volumes are indexed (x, y, z) towards right, anterior, superior, as nea
 the scan allow: nothing is rotated, an oblique scan stays oblique, and its affine says so.
 """
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -22,8 +24,8 @@ from torch import Tensor
 
 Interpolation = Literal["linear", "nearest"]
 
-SLAB = 16
-"""Planes of a scan that are labelled at a time: memory does not grow with the number of labels."""
+BLOCK = 64
+"""Voxels a side of what is labelled of a scan at a time: its scores are few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,13 +209,30 @@ def to_native(
 def labels_to_native(scores: Tensor, grid: PreparedGrid) -> Tensor:
     """The label map (D, H, W) uint8 of the scan: the largest of the scores (C, N, N, N) there.
 
-    Scores are interpolated, not labels, so that surfaces are smooth on a finer grid. A few
-    planes are worked on at a time: C scores of the whole scan never exist.
+    Scores are interpolated, not labels, so that surfaces are smooth on a finer grid. A block of
+    the scan is worked on at a time, from the scores around it: C scores of the whole scan never
+    exist.
     """
-    first, second, third = (linear_weights(where, grid.size) for where in grid.scan_centres())
+    weights = [linear_weights(where, grid.size) for where in grid.scan_centres()]
     scanned = grid.as_scanned(scores)
-    slabs = (
-        resample(scanned, [first[start : start + SLAB], second, third]).max(dim=0).indices
-        for start in range(0, grid.shape[0], SLAB)
-    )
-    return torch.cat([slab.to(torch.uint8) for slab in slabs])
+    labels = torch.empty(grid.shape, dtype=torch.uint8)
+    for block in blocks(grid.shape, BLOCK):
+        rows = [weight[part] for weight, part in zip(weights, block, strict=True)]
+        needed = [used_columns(weight) for weight in rows]
+        around = scanned[(..., *needed)]
+        found = resample(around, [w[:, part] for w, part in zip(rows, needed, strict=True)])
+        labels[block] = found.max(dim=0).indices.to(torch.uint8)  # argmax is far slower
+    return labels
+
+
+def blocks(shape: Sequence[int], side: int) -> Iterator[tuple[slice, ...]]:
+    """The blocks, of ``side`` voxels at most, that a volume falls into."""
+    starts = (range(0, length, side) for length in shape)
+    for corner in itertools.product(*starts):
+        yield tuple(slice(start, start + side) for start in corner)
+
+
+def used_columns(weights: Tensor) -> slice:
+    """From the first to the last old voxel that has a weight in (L, length) at all."""
+    used = weights.any(dim=0).nonzero()
+    return slice(int(used.min()), int(used.max()) + 1) if len(used) else slice(0)

@@ -138,12 +138,12 @@ def test_labels_come_back_onto_the_scans_own_grid(grid: Grid) -> None:
             assert dice(back == structure, labels == structure) > 0.95
 
 
-def test_labels_do_not_depend_on_the_slabs(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_do_not_depend_on_the_blocks(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = torch.rand(3, 10, 10, 10)
     prepared = PreparedGrid(grid.shape, grid.affine, 10)
-    monkeypatch.setattr("src.data.geometry.SLAB", 5)
-    slabs = labels_to_native(scores, prepared)
-    assert torch.equal(slabs.long(), to_native(scores, prepared).argmax(dim=0))
+    monkeypatch.setattr("src.data.geometry.BLOCK", 5)
+    in_blocks = labels_to_native(scores, prepared)
+    assert torch.equal(in_blocks.long(), to_native(scores, prepared).argmax(dim=0))
 
 
 def test_nearest_keeps_values(grid: Grid) -> None:
