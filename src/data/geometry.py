@@ -219,7 +219,8 @@ def labels_to_native(scores: Tensor, grid: PreparedGrid) -> Tensor:
     for block in blocks(grid.shape, BLOCK):
         rows = [weight[part] for weight, part in zip(weights, block, strict=True)]
         needed = [used_columns(weight) for weight in rows]
-        around = scanned[(..., *needed)]
+        depth, height, width = needed
+        around = scanned[..., depth, height, width]
         found = resample(around, [w[:, part] for w, part in zip(rows, needed, strict=True)])
         labels[block] = found.max(dim=0).indices.to(torch.uint8)  # argmax is far slower
     return labels

@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
 
 from config import CONF, register_resolvers
 from src.runs import locked, software_versions
@@ -20,6 +21,7 @@ from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
 
 PROJECT = Path(__file__).parents[2]
+LAUNCHER = "hydra_plugins.local_launcher.LocalLauncher"
 CRASH = "+callbacks.crash._target_=crash.CrashOfProcessOne"
 
 
@@ -104,6 +106,16 @@ def test_without_a_gpu_the_best_device_is_the_processor(sweep_dir: str) -> None:
     assert cell.gpus == 0
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    launcher = Plugins.instance()._instantiate(
+        OmegaConf.create({"_target_": LAUNCHER, "gpus": [0, 2]})
+    )
+    with pytest.raises(ValueError, match="must number GPUs from 0, of 2 that are here, got 2"):
+        launcher._gpus()
+
+
 def test_more_than_one_machine_is_refused(sweep_dir: str) -> None:
     with pytest.raises(ValueError, match="num_nodes must be 1 with hydra/launcher=local, got 2"):
         cells_of("seed=0", sweep_dir, "trainer.num_nodes=2")
@@ -114,8 +126,6 @@ def done(sweep_dir: str) -> Callable[[dict[str, str]], Path]:
     """Leave a run that is done, of the code whose versions are given."""
 
     def write(versions: dict[str, str]) -> Path:
-        from omegaconf import OmegaConf
-
         from config import compose_config
 
         (cell,) = cells_of("seed=7", sweep_dir)

@@ -134,7 +134,10 @@ class LocalLauncher(Launcher):
         visible = visible_gpus(os.environ, torch.cuda.device_count())
         indices = range(len(visible)) if self.indices is None else self.indices
         if unknown := [index for index in indices if index not in range(len(visible))]:
-            raise ValueError(f"hydra.launcher.gpus must be below {len(visible)}, got {unknown[0]}")
+            raise ValueError(
+                f"hydra.launcher.gpus must number GPUs from 0, of {len(visible)} that are here, "
+                f"got {unknown[0]}"
+            )
         return tuple(visible[index] for index in indices)
 
     def _cell(self, job: Job, name: str, gpus: Sequence[str]) -> "Cell":
