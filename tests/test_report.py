@@ -183,6 +183,17 @@ def test_tables_of_earlier_sittings_are_read_together_with_runs(tmp_path: Path) 
     assert labels == {"Gabor · PCC": "10^-3", "mixed · PCC · settings not recorded": "10^-3"}
 
 
+def test_tables_alone_are_called_by_what_their_folders_tell(tmp_path: Path) -> None:
+    for decision in ("argmax", "calibrated"):
+        choices = f"decision={decision},kernel=mixed,loss=pcc,optimizer.lr=10^-3,split=0"
+        kept = write_small_run(tmp_path / "kept" / choices)
+        for name in ("config.yaml", "run.json", "done.json"):
+            (kept / name).unlink()
+    report(configuration(runs=tmp_path / "kept", output=tmp_path / "report"))
+    labels = {row["configuration"] for row in table(tmp_path / "report", "runs")}
+    assert labels == {"mixed · PCC · argmax", "mixed · PCC · calibrated"}
+
+
 def test_parameters_are_counted_by_level(tmp_path: Path) -> None:
     shape = (len(split_of(0)["test"]), len(STRUCTURES))
     folder = write_run(tmp_path / "run", {"dice": np.ones(shape)}, kernel="mixed")

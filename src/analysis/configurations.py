@@ -220,7 +220,9 @@ def _variants(
     that tell nothing new are left out.
     """
     known: list[Values] = [identity[:2] for identity in identities]
-    words = [_unrecorded_words(record) for record in records]
+    some_recorded = any(record.settings is not None for record in records)
+    otherwise = "settings not recorded" if some_recorded else ""
+    words = [_unrecorded_words(record, otherwise) for record in records]
     for values, word in _distinctions(records, told, identities, keys):
         finer = [(*old, value) for old, value in zip(known, values, strict=True)]
         if len(set(finer)) > len(set(known)):
@@ -248,8 +250,8 @@ def _distinctions(
         yield tuple(own.get(key) for own in told), partial(_named, name)
 
 
-def _unrecorded_words(record: RunRecord) -> list[str]:
-    """Return what the folder of a run without settings says beyond its choices."""
+def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
+    """Return what the folder of a run without settings says beyond its choices, if anything."""
     if record.settings is not None:
         return []
     words, settings = _nameless(record) or "", []
@@ -257,7 +259,7 @@ def _unrecorded_words(record: RunRecord) -> list[str]:
         words = re.sub(rf"(^|[-_,])([\w.]+=)?{re.escape(choice)}($|[-_,])", r"\1", words)
         if "." in key and key not in ELSEWHERE:
             settings.append(f"{key.rpartition('.')[2]} {choice}")
-    return [words.strip("-_,") or ", ".join(settings) or "settings not recorded"]
+    return [words.strip("-_,") or ", ".join(settings) or otherwise]
 
 
 def _named(name: str, value: Hashable) -> str:
