@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +21,15 @@ def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[st
     """Return the options that were chosen in each group, without those that have no effect."""
     idle = () if takes_kernels(config) else OF_KERNELS
     return {group: option for group, option in choices.items() if group not in idle}
+
+
+def effective_settings(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration, resolved and plain, without the kernels that have no effect."""
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    settings = cast(dict[str, Any], resolved)
+    if not takes_kernels(config):
+        del settings["kernel"]
+    return settings
 
 
 def refuse_idle_kernel(

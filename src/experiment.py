@@ -20,7 +20,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from src.allocator import keep_freed_memory
-from src.choices import effective_choices, takes_kernels
+from src.choices import effective_choices, effective_settings
 from src.command import Terminated, build, mistakes_as_user_errors
 from src.data import DataError, SegmentationData, appearance_of
 from src.layers import settle_algorithms
@@ -151,12 +151,8 @@ def describe_run(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -
         f"lr{config.optimizer.lr:.3g}",
         f"split{config.split}",
     )
-    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    settings = cast(dict[str, Any], resolved)
-    if not takes_kernels(config):
-        del settings["kernel"]
     group = os.environ.get("WANDB_RUN_GROUP") or choices.get("sweeps") or choices.get("experiment")
-    return Run(folder, settings, "-".join(tags), tags, str(group or "train"))
+    return Run(folder, effective_settings(config), "-".join(tags), tags, str(group or "train"))
 
 
 def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Trainer:

@@ -15,6 +15,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from config import CONF, register_resolvers
+from src.command import UserError
 from src.runs import locked, software_versions
 from src.sweeps import Cell
 from tiny_cohort import write_cohort
@@ -181,6 +182,24 @@ def test_a_run_of_other_settings_is_refused(
     folder = done(software_versions())
     (cell,) = cells_of("seed=8", sweep_dir, 'hydra.sweep.subdir="seed=7"')
     assert cell.refusal == f"other settings in {folder}: data.seed: 7 -> 8; seed: 7 -> 8"
+
+
+def test_a_baseline_that_is_done_needs_no_word(sweep_dir: str) -> None:
+    from config import compose_config
+    from src.experiment import describe_run
+
+    (cell,) = cells_of("network=nnunet", sweep_dir)
+    choices = {"network": "nnunet", "loss": "pcc"}
+    run = describe_run(compose_config(["network=nnunet"]), cell.folder, choices)
+    run.claim()
+    run.write_json("run.json", {"sessions": [software_versions()]})
+    (cell,) = cells_of("network=nnunet", sweep_dir)
+    assert (cell.refusal, cell.remark) == ("", "")
+
+
+def test_a_sweep_with_kernels_that_have_no_effect_does_not_start(sweep_dir: str) -> None:
+    with pytest.raises(UserError, match="kernel=gabor must be left out with network=vnet, "):
+        cells_of("network=vnet_ds,vnet", "kernel=gabor", sweep_dir)
 
 
 def test_the_second_sweep_on_a_folder_says_so_and_stops(sweep_dir: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import rich
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from rich.progress import track
 
 from src.runs import folder_name, locked, readable
@@ -107,6 +107,8 @@ class LocalLauncher(Launcher):
         return [self._compose_one(choices, number) for number, choices in enumerate(steps, first)]
 
     def _compose_one(self, choices: Sequence[str], number: int) -> Job:
+        from src.choices import effective_settings, refuse_idle_kernel
+
         config = self.loader.load_sweep_config(self.config, list(choices))
         with open_dict(config):
             config.hydra.job.update(id=str(number), num=number)
@@ -114,12 +116,13 @@ class LocalLauncher(Launcher):
         HydraConfig.instance().set_config(config)
         try:
             folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
+            refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
             with open_dict(config):
                 del config["hydra"]
-            resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            settings = effective_settings(config)
         finally:
             HydraConfig.instance().cfg = before
-        return Job(tuple(choices), folder, cast(dict[str, Any], resolved))
+        return Job(tuple(choices), folder, settings)
 
     def _gpus(self) -> tuple[str, ...]:
         """Return the GPUs to deal out.
