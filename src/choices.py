@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.command import UserError
 
 OF_KERNELS = ("kernel", "rates", "activation")
-IDLE = re.compile(rf"[+~]*({'|'.join(OF_KERNELS)})\b.*")
+OF_GROUP = re.compile(rf"[+~]*({'|'.join(OF_KERNELS)})\b")
 
 
 def takes_kernels(config: DictConfig) -> bool:
@@ -17,9 +17,16 @@ def takes_kernels(config: DictConfig) -> bool:
     return "${kernel." in OmegaConf.to_yaml(config.network)
 
 
+def idle_groups(config: DictConfig) -> set[str]:
+    """Return the groups that neither the network nor the kernels it is told refer to."""
+    nodes = (config.network, config.get("kernel") if takes_kernels(config) else None)
+    text = "".join(OmegaConf.to_yaml(node) for node in nodes if node is not None)
+    return {group for group in OF_KERNELS if not re.search(rf"\$\{{{group}\b", text)}
+
+
 def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that were chosen in each group, without those that have no effect."""
-    idle = () if takes_kernels(config) else OF_KERNELS
+    idle = idle_groups(config)
     return {group: option for group, option in choices.items() if group not in idle}
 
 
@@ -40,9 +47,12 @@ def refuse_idle_kernel(
     Raises:
         UserError: There is one.
     """
-    idle = [override for override in overrides if IDLE.fullmatch(override)]
-    if idle and not takes_kernels(config):
-        raise UserError(
-            f"{idle[0]} must be left out with network={choices['network']}, "
-            "which has kernels of its own"
-        )
+    if takes_kernels(config):
+        return
+    groups = idle_groups(config)
+    for override in overrides:
+        if (found := OF_GROUP.match(override)) and found[1] in groups:
+            raise UserError(
+                f"{override} must be left out with network={choices['network']}, "
+                "which has kernels of its own"
+            )

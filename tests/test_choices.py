@@ -53,6 +53,20 @@ def test_what_has_an_effect_is_not_refused(overrides: list[str]) -> None:
     refuse_idle_kernel(compose_config(), {"network": "vnet_ds"}, ["kernel=gabor"])
 
 
+def test_rates_without_gabor_kernels_are_no_choice() -> None:
+    choices = {"kernel": "any", "rates": "tenfold", "activation": "elu"}
+    assert effective_choices(compose_config(["kernel=mixed"]), choices) == choices
+    without = {"kernel": "any", "activation": "elu"}
+    assert effective_choices(compose_config(["kernel=conventional"]), choices) == without
+
+
+def test_a_network_of_its_own_kernels_may_be_told_its_activation() -> None:
+    config = compose_config(["network=vnet", "+network.act=${activation}"])
+    refuse_idle_kernel(config, {"network": "mine"}, ["activation=relu"])
+    choices = {"kernel": "mixed", "activation": "relu"}
+    assert effective_choices(config, choices) == {"activation": "relu"}
+
+
 @pytest.mark.slow
 def test_the_command_refuses_it_in_one_line(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "src.train", "network=nnunet", "kernel=gabor"]

@@ -26,8 +26,10 @@ import yaml
 from src.runs.lock import locked
 from src.runs.state import FAILED, outcome
 
-# Settings that change where or how fast a run works, never its result.
-TECHNICAL = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
+# Settings that change where or how fast a run works, never its result ...
+WORKING = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
+# ... and groups that others refer to: what of them has an effect is told there again.
+TECHNICAL = (*WORKING, "rates", "activation")
 PACKAGES = ("gaborseg", "torch", "pytorch-lightning", "hydra-core", "torchio", "torchmetrics")
 SOURCES = (".py", ".cpp", ".h")
 LEFTOVER = re.compile(r"\.[^.].*\.(yaml|json|csv|ckpt|md|png|gz)\.\d+")

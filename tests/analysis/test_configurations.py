@@ -62,6 +62,18 @@ def test_gabor_layers_of_before_were_drawn_and_trained_as_it_was_then(tmp_path: 
     assert sorted(runs for c in found for runs in c.runs.values()) == [(0, 1), (2,)]
 
 
+def test_rates_make_no_configuration_where_no_layer_has_them(tmp_path: Path) -> None:
+    runs = [{"kernel": "conventional", "settings": {"rates.sigma": rate}} for rate in (1, 10)]
+    layer = {"kernel.gabor._target_": "src.layers.GaborConv3d"}
+    runs += [
+        {"kernel": "gabor", "settings": layer | {"kernel.gabor.rates.sigma": rate}}
+        for rate in (1, 10)
+    ]
+    found = configurations(tmp_path, *runs)
+    labels = ["conventional · PCC", "Gabor · PCC · sigma 1", "Gabor · PCC · sigma 10"]
+    assert [c.label for c in found] == labels
+
+
 def test_a_run_without_settings_is_told_by_those_in_its_name(tmp_path: Path) -> None:
     names = [f"kernel=mixed,loss=pcc,network.dropout={rate},seed=0" for rate in ("0", "0.1")]
     records = [read_run(bare_run(tmp_path / name)) for name in names]

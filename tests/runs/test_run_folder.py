@@ -35,6 +35,12 @@ def test_differences_name_nested_keys() -> None:
     assert differences(old, new) == ["a.b: 1 -> 2"]
 
 
+def test_what_others_refer_to_differs_where_it_has_an_effect() -> None:
+    new = {"rates": {"sigma": 10}, "kernel": {"gabor": {"rates": {"sigma": 10}}}}
+    old = {"kernel": {"gabor": {"rates": {"sigma": 1}}}}
+    assert differences(old, new) == ["kernel.gabor.rates.sigma: 1 -> 10"]
+
+
 def test_the_identity_depends_on_choices_and_folder(run: Run, tmp_path: Path) -> None:
     assert run.identity == replace(run).identity
     assert run.identity != replace(run, folder=tmp_path / "elsewhere" / "run").identity
