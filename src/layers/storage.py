@@ -24,7 +24,14 @@ FASTEST = 1000
 SigmaScale = Literal["raw", "log", "softplus"]
 Change = Callable[[Tensor], Tensor]
 
-_FROM_SCALE: dict[str, Change] = {"raw": lambda x: x, "log": torch.exp, "softplus": F.softplus}
+LARGEST_LOG = 40
+"""Of a width: far beyond any kernel, and short of overflow, whose gradient is no number."""
+
+_FROM_SCALE: dict[str, Change] = {
+    "raw": lambda x: x,
+    "log": lambda x: x.clamp(max=LARGEST_LOG).exp(),
+    "softplus": F.softplus,
+}
 _TO_SCALE: dict[str, Change] = {
     "raw": lambda sigma: sigma,
     "log": torch.log,

@@ -111,3 +111,17 @@ def test_impossible_storage_is_refused(options: dict, message: str) -> None:
     for kind in (GaborConv3d, GeneralGaborConv3d):
         with pytest.raises(ValueError, match=message):
             kind(2, 3, **options)
+
+
+@SCALES
+@pytest.mark.parametrize("stored", [-1e4, 1e4])
+@pytest.mark.parametrize("kind", [GaborConv3d, GeneralGaborConv3d])
+def test_gradients_are_numbers_however_far_widths_have_gone(
+    kind: type[GaborConv3d | GeneralGaborConv3d], scale: SigmaScale, stored: float
+) -> None:
+    layer = kind(1, 1, 3, rates={"sigma": 10}, sigma_scale=scale)
+    with torch.no_grad():
+        layer.gabor[0] = stored
+    layer.kernel().square().sum().backward()
+    assert layer.gabor.grad is not None
+    assert layer.gabor.grad.isfinite().all()
