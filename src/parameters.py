@@ -74,7 +74,8 @@ def count(overrides: Sequence[str]) -> dict[str, int]:
     config = configuration(overrides)
     facts: dict[str, Any] = {"in_channels": 1, "num_classes": 20}
     if "size" in config.network and config.network.size is None:
-        facts["size"] = [OmegaConf.select(config, "data.source.size")] * 3
+        side = config.data.get("patch_size") or OmegaConf.select(config, "data.source.size")
+        facts["size"] = [side] * 3
     with mistakes_as_user_errors():
         return parameter_counts(build(config.network, **facts))
 

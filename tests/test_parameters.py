@@ -24,9 +24,12 @@ def test_without_monai_the_papers_networks_are_shown(monkeypatch: pytest.MonkeyP
     [
         (["network=nnunet"], 5_601_524),
         (["network=nnunet", "network.size=[64,64,64]"], 16_544_244),
+        (["network=nnunet", "data=atlas_128", "data.patch_size=48"], 5_601_524),
     ],
 )
-def test_the_unet_is_planned_for_the_size_of_the_data(overrides: list[str], total: int) -> None:
+def test_the_unet_is_planned_for_the_size_of_what_it_is_trained_on(
+    overrides: list[str], total: int
+) -> None:
     assert sum(count(overrides).values()) == total
 
 
