@@ -19,7 +19,7 @@ OURS = {
     "runs": set(),
     "training": {"metrics", "runs"},
     "sweeps": {"runs"},
-    "plugins": {"runs", "sweeps", "processors", "command"},
+    "plugins": {"runs", "sweeps", "processors", "command", "choices"},
     "inference": {"data"},
     "analysis": {"kernels", "metrics"},
 }
