@@ -42,11 +42,14 @@ def all_charts(results: Results) -> Iterator[tuple[str, Figure]]:
 
 
 def learning_rate_chart(results: Results) -> Figure | None:
-    """Return Fig. 3: mean test Dice against learning rate, a panel a kernel, a line a loss."""
+    """Return Fig. 3: mean test Dice against learning rate, a panel a kernel, a line a loss.
+
+    The legend tells how many runs are behind each point of a line.
+    """
     drawn = [c for c in results.study.configurations if len(results.curves[c.id].rates) > 1]
     if not drawn:
         return None
-    figure, panels = _panels(kernels_of(drawn))
+    figure, panels = _panels(kernels_of(drawn), height=3.8)
     look = styles(results.study.configurations)
     for configuration in drawn:
         curve, style = results.curves[configuration.id], look[configuration.id]
@@ -60,11 +63,18 @@ def learning_rate_chart(results: Results) -> Figure | None:
             markersize=5,
             capsize=2.5,
             linewidth=1.4,
-            label=style.line,
+            label=f"{style.line} ({_range(curve.runs)})",
         )
     for axes in panels.values():
         _rate_axis(axes, results.study.rates)
-        axes.legend(fontsize=8)
+        axes.legend(
+            title="(runs behind each point)",
+            title_fontsize=7.5,
+            fontsize=8,
+            ncols=2,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.18),
+        )
     next(iter(panels.values())).set_ylabel("test Dice [%]")
     return figure
 
@@ -251,13 +261,23 @@ def _space_labels(axes: Axes, values: Sequence[float]) -> None:
         )
 
 
-def _panels(kernels: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
+def _panels(kernels: Sequence[str], height: float = 3.1) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure with a panel a kernel, side by side, with one scale of Dice."""
-    figure = Figure(figsize=(max(4.2, 3.1 * len(kernels)), 3.1), layout="constrained")
+    figure = Figure(figsize=(max(4.2, 3.1 * len(kernels)), height), layout="constrained")
     axes = figure.subplots(1, len(kernels), sharey=True, squeeze=False)[0]
     for axis, kernel in zip(axes, kernels, strict=True):
         axis.set_title(readable(kernel, KERNELS))
     return figure, dict(zip(kernels, axes, strict=True))
+
+
+def _range(counts: Sequence[int]) -> str:
+    """Return the lowest and the highest of some counts, or the one that they all are.
+
+    >>> _range([3, 1, 2]), _range([5, 5])
+    ('1-3', '5')
+    """
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low}-{high}"
 
 
 def _rate_axis(axes: Axes, rates: Sequence[float]) -> None:

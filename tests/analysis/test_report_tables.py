@@ -116,6 +116,18 @@ def test_areas_over_other_replicates_have_no_best(tmp_path: Path) -> None:
     assert "these areas must not be compared" in robust.note
 
 
+def test_the_legend_of_the_learning_rates_counts_the_runs_behind_each_point(
+    tmp_path: Path,
+) -> None:
+    for rate, splits in ((1e-2, 2), (1e-3, 3)):
+        for split in range(splits):
+            write_scored(tmp_path / str(rate), "pcc", split, rate=rate)
+    chart = dict(all_charts(compute(study_of(tmp_path))))["learning_rate"]
+    legend = chart.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.texts] == ["PCC (2-3)"]
+
+
 def test_the_legend_of_the_cost_names_a_run_that_was_not_timed(tmp_path: Path) -> None:
     write_small_run(tmp_path / "mixed", outcome={"seconds_per_step": None})
     write_small_run(tmp_path / "vnet", kernel="vnet")
