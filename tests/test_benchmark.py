@@ -30,6 +30,7 @@ from src.benchmarks.metrics import label_maps, scores
 from src.benchmarks.network import (
     KERNELS,
     PLAIN_KERNELS,
+    TRAINED_GABOR,
     network,
     plain_network,
     profile_table,
@@ -163,6 +164,11 @@ def load(plainly: PlainVNetDS, ours: VNetDS) -> None:
     plainly.decoder.load_state_dict(in_units_of_the_equation(ours.decoder))
     weight = torch.cat([score.weight for score in ours.right_leg.scores], dim=1)
     plainly.right_leg.load_state_dict({"weight": weight, "bias": ours.right_leg.scores[0].bias})
+
+
+def test_gabor_networks_are_measured_as_they_are_trained_by_default() -> None:
+    trained = compose_config(["kernel=gabor"]).kernel.gabor
+    assert {key: trained[key] for key in TRAINED_GABOR.keywords} == TRAINED_GABOR.keywords
 
 
 def in_units_of_the_equation(blocks: nn.Module) -> dict[str, torch.Tensor]:

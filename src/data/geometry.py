@@ -25,7 +25,7 @@ from torch import Tensor
 Interpolation = Literal["linear", "nearest"]
 
 BLOCK = 64
-"""Voxels a side of what is labelled of a scan at a time: its scores are few."""
+"""Voxels a side of what is labelled of a scan at a time: scores of the whole never exist."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,9 +209,8 @@ def to_native(
 def labels_to_native(scores: Tensor, grid: PreparedGrid) -> Tensor:
     """The label map (D, H, W) uint8 of the scan: the largest of the scores (C, N, N, N) there.
 
-    Scores are interpolated, not labels, so that surfaces are smooth on a finer grid. A block of
-    the scan is worked on at a time, from the scores around it: C scores of the whole scan never
-    exist.
+    Scores are interpolated, not labels, so that surfaces are smooth on a finer grid: block by
+    block of the scan, from the scores around each.
     """
     weights = [linear_weights(where, grid.size) for where in grid.scan_centres()]
     scanned = grid.as_scanned(scores)
