@@ -16,6 +16,10 @@ GROUPS = ("kernel", "loss", "network", "optimizer", "scheduler", "decision", "tr
 GROUPS += ("callbacks", "data", "augmentation", "experiment", "activation", "rates")
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 SWEEPS = sorted(path.stem for path in (CONF.parent / "sweeps").glob("*.yaml"))
+CPU_EVIDENCE = {  # the sweeps behind the tables of docs/evidence.md, and their epochs
+    "evidence_baselines": 20,
+    **{f"evidence_{n}": 5 for n in ("cpu", "initial", "kernels", "network", "rates", "sigma")},
+}
 README = (CONF.parent / "README.md").read_text()
 COMMANDS = re.findall(r"python -m src\.train([^#`\n]*)", README)
 
@@ -165,6 +169,20 @@ def test_every_run_of_a_sweep_has_its_own_readable_folder(sweep: str) -> None:
     names = [folder_name(cell) for cell in sweep_cells([f"+sweeps={sweep}"])]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"([\w.]+=[\w.^-]+,?)+", name) and len(name) < 80 for name in names)
+
+
+@pytest.mark.parametrize("sweep", CPU_EVIDENCE)
+def test_the_quickstart_can_change_without_the_evidence_on_a_cpu(sweep: str) -> None:
+    config = compose_config([f"+sweeps={sweep}"])
+    assert config.augmentation.probability == 0
+    assert config.trainer.max_epochs == CPU_EVIDENCE[sweep]
+
+
+def test_every_sweep_of_evidence_on_a_cpu_is_held_fixed() -> None:
+    assert {name for name in SWEEPS if name.startswith("evidence_")} == {
+        *CPU_EVIDENCE,
+        "evidence_gpu",
+    }
 
 
 def test_the_papers_grid_is_the_papers() -> None:
