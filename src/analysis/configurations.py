@@ -43,6 +43,7 @@ CHOICES = (
     "optimizer",
     "data",
 )
+SAY_NOTHING_ALONE = ("none", "paper")  # options of several groups
 
 Values = tuple[Hashable, ...]
 Told = dict[str, Hashable]
@@ -242,7 +243,7 @@ def _distinctions(
         chosen: Values = tuple(record.choices.get(group) for record in records)
         several = len(set(chosen) - {None}) > 1
         if several and len(set(zip(identities, chosen, strict=True))) == len(set(identities)):
-            yield chosen, lambda value: readable(str(value), {})
+            yield chosen, partial(_option, group)
     yield tuple(map(_nameless, records)), lambda _: ""  # runs without settings have words already
     groups = {key for own in told for key, value in own.items() if value == GROUP}
     for key in sorted(keys, key=lambda key: (key in groups, key.count("."), key)):
@@ -260,6 +261,12 @@ def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
         if "." in key and key not in ELSEWHERE:
             settings.append(f"{key.rpartition('.')[2]} {choice}")
     return [words.strip("-_,") or ", ".join(settings) or otherwise]
+
+
+def _option(group: str, value: Hashable) -> str:
+    """Return an option's name, with its group's if it says nothing by itself."""
+    name = readable(str(value), {})
+    return f"{group} {name}" if value in SAY_NOTHING_ALONE else name
 
 
 def _named(name: str, value: Hashable) -> str:

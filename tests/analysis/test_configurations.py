@@ -87,6 +87,16 @@ def test_an_option_names_what_it_sets(tmp_path: Path) -> None:
     assert [c.id for c in found] == ["mixed-pcc-argmax", "mixed-pcc-calibrated"]
 
 
+def test_an_option_of_several_groups_is_said_with_its_group(tmp_path: Path) -> None:
+    for name in ("none", "paper"):
+        bare_run(tmp_path / f"augmentation={name},kernel=mixed,loss=pcc,seed=0")
+    found = find_configurations([read_run(folder) for folder in sorted(tmp_path.iterdir())])
+    assert [c.label for c in found] == [
+        "mixed · PCC · augmentation none",
+        "mixed · PCC · augmentation paper",
+    ]
+
+
 def test_a_setting_that_only_newer_runs_record_splits_nothing_and_is_told(tmp_path: Path) -> None:
     settings = {"loss.include_background": True}
     write_small_run(tmp_path / "old")
