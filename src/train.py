@@ -1,40 +1,6 @@
-"""One run, or a sweep of runs: data, training, best epoch, test, run folder.
+"""python -m src.train: the command of ``gaborseg.commands.train``."""
 
-    python -m src.train kernel=gabor loss=pcc
-
-The same command on the same run folder resumes after the last whole epoch, or shows the result.
-"""
-
-from pathlib import Path
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from src.choices import refuse_idle_kernel
-from src.command import UserError, errors_in_log, run_command
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
-def main(config: DictConfig) -> float:
-    """Train and test as configured; return the mean test Dice."""
-    hydra_config = HydraConfig.get()
-    runtime = hydra_config.runtime
-    choices = {k: v for k, v in runtime.choices.items() if not k.startswith("hydra/")}
-    with errors_in_log():
-        refuse_idle_kernel(config, choices, hydra_config.overrides.task)
-        in_sweep = hydra_config.mode == RunMode.MULTIRUN
-        in_one_process = in_sweep and runtime.choices["hydra/launcher"] == "basic"
-        if in_one_process and config.trainer.devices not in (1, "1"):
-            raise UserError(
-                "hydra/launcher=basic must be used with trainer.devices=1; "
-                f"for {config.trainer.devices} processes a run leave it out"
-            )
-        from src.experiment import train  # slow to import; --help and the launcher do without
-
-        return train(config, Path(runtime.output_dir), choices)
-
+from gaborseg.commands.train import run
 
 if __name__ == "__main__":
-    run_command(main)
+    run()

@@ -24,7 +24,7 @@ from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 from torch.nn import functional as F
 
-from src.data.geometry import PreparedGrid, labels_to_native, labels_to_prepared
+from gaborseg.scans import PreparedGrid, labels_to_native, labels_to_prepared
 
 CODES = ("RAS", "LAS", "PIR", "LPS", "ASR", "RPI", "SAL", "IPR")
 SMALLEST = 200

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data import anatomy
+from gaborseg.data import anatomy
 
 
 def test_no_atlas_id_belongs_to_two_tissues() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from src.data.appearance import Appearance, appearance_of, intensity_quantiles, visible
-from src.data.cache import zscore
+from gaborseg.data import Appearance, appearance_of, zscore
+from gaborseg.data.appearance import intensity_quantiles, visible
 
 
 @dataclass

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from src.data import AtlasCohort, DataError, SegmentationData, atlas
-from src.data.anatomy import grid_affine, make_subject
+from gaborseg.data import AtlasCohort, SegmentationData, atlas
+from gaborseg.data.anatomy import grid_affine, make_subject
+from gaborseg.scans import DataError
 
 
 def quick_subject(seed: int, index: int, size: int) -> tuple[NDArray, NDArray, NDArray]:
@@ -65,7 +66,7 @@ def test_a_cohort_is_a_folder_that_says_everything(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_the_licence_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "src.data.atlas"):
+    with caplog.at_level(logging.INFO, "gaborseg.data.atlas"):
         AtlasCohort(num_subjects=1, cache=tmp_path).dataset()
     assert "non-commercial research" in caplog.text
 
@@ -125,7 +126,9 @@ def test_impossible_cohorts_are_refused(options: dict, message: str) -> None:
         AtlasCohort(**options)
 
 
-BUILD = "import sys; from src.data import AtlasCohort; AtlasCohort(num_subjects=6, processes=2, "
+BUILD = (
+    "import sys; from gaborseg.data import AtlasCohort; AtlasCohort(num_subjects=6, processes=2, "
+)
 BUILD += "cache=sys.argv[1]).dataset()"
 
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from SimpleITK import ProcessObject
 
-from src.data import AffineDraw, RandomAffine, apply_affine
+from gaborseg.data import RandomAffine
+from gaborseg.data.augmentation import AffineDraw, apply_affine
 
 SHAPE = (24, 30, 18)
 ANISOTROPIC = np.diag([1.0, 2.0, 3.0, 1.0])

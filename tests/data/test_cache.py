@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data import DataError, SegmentationData
-from src.data.cache import PreparedCase, cache_folder, locked, remove_partials, whole_folder, zscore
+from gaborseg.data import PreparedCase, SegmentationData, locked, zscore
+from gaborseg.machine import cache_folder, remove_partials, whole_folder
+from gaborseg.scans import DataError
 
 
 def test_the_environment_chooses_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_cache_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> Non
 
 PREPARE = """
 import sys
-from src.data import SegmentationData
+from gaborseg.data import SegmentationData
 data = SegmentationData.from_folder(*sys.argv[1:])
 data.prepare()
 print(sum(len(list(data.loader(part))) for part in ("train", "validation", "test")))

@@ -8,7 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from src.data import DataError, SegmentationData
+from gaborseg.data import SegmentationData
+from gaborseg.scans import DataError
 from tiny_cohort import AFFINE, SHAPE, write_nifti
 
 Prepare = Callable[[], None]

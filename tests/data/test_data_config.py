@@ -7,9 +7,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue
 
-from src.data import AtlasCohort, Folder
-
-CONF = Path(__file__).parents[2] / "conf"
+from config import CONF
+from gaborseg.data import AtlasCohort
+from gaborseg.data.folder import Folder
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from src.data import DataError, Folder, SegmentationData
+from gaborseg.data import SegmentationData
+from gaborseg.data.folder import Folder
+from gaborseg.scans import DataError
 from tiny_cohort import write_cohort
 
 

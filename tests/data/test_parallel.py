@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.data.parallel import map_in_processes
+from gaborseg.data import map_in_processes
 
 
 def square(number: int) -> int:

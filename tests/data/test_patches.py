@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.patches import RandomPatches, in_patches
+from gaborseg.data import in_patches
+from gaborseg.data.patches import RandomPatches
 
 
 def numbered(side: int = 8) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 import pytest
 
-from src.data import EpochSampler, sampling
+from gaborseg.data import sampling
+from gaborseg.data.sampling import EpochSampler
 
 
 def shares(
@@ -54,5 +55,5 @@ def test_a_seed_is_the_same_on_every_machine() -> None:
 def test_a_process_without_a_case_of_its_own_repeats_the_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("src.data.sampling.process_rank", lambda: (2, 3))
+    monkeypatch.setattr("gaborseg.data.sampling.process_rank", lambda: (2, 3))
     assert list(EpochSampler([7, 8], training=False, seed=0)) == [(0, 7)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data import RandomAffine, SegmentationData
+from gaborseg.data import RandomAffine, SegmentationData
 from tiny_cohort import SHAPE, write_cohort
 
 Build = Callable[..., SegmentationData]

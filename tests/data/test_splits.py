@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from src.data import DataError, Split, read_split, shuffled_split
+from gaborseg.data.splits import Split, read_split, shuffled_split
+from gaborseg.scans import DataError
 
 SUBJECTS = tuple(f"sub-{number:02d}" for number in range(1, 44))
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.inference.framing import frame_for, visible_box
+from gaborseg.inference.framing import frame_for, visible_box
 
 SPACING = np.array([2.0, 1.0, 4.0])
 

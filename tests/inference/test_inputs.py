@@ -4,9 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from src.data import DataError
-from src.inference import find_scans
-from src.inference.inputs import read_images
+from gaborseg.inference.inputs import find_scans, read_images
+from gaborseg.scans import DataError
 
 
 def touch(root: Path, *names: str) -> Path:

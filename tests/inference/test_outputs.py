@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.geometry import PreparedGrid
-from src.inference.outputs import whole_file, write_labels, write_probabilities
-from src.inference.overlay import canonical, colours, draw_overlay
+from gaborseg.inference.outputs import write_labels, write_probabilities
+from gaborseg.machine import whole_file
+from gaborseg.pictures import draw_overlay
+from gaborseg.pictures.overlay import canonical, colours
+from gaborseg.scans import PreparedGrid
 
 AFFINE = np.array([[0, 0, 2.0, -5], [-1.5, 0, 0, 7], [0, 3.0, 0, 1], [0, 0, 0, 1]])
 

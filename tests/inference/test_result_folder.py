@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from src.inference import Results, ScanFiles, digest
-from src.inference.results import SOURCE
+from gaborseg.inference.inputs import ScanFiles
+from gaborseg.inference.results import SOURCE, Results, digest
 
 RECORD = {"models": ["abc"], "patch_size": None}
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distorted_cohort import CODES, Grid, phantom, random_grid
-from src.data.cache import zscore
-from src.data.geometry import labels_to_prepared
-from src.inference import Model, ModelError, Segmenter, facts_of
-from src.inference.segmenter import centred, mean_margin
+from gaborseg.data import zscore
+from gaborseg.inference.segmenter import Segmenter, centred, mean_margin
+from gaborseg.models import Model, ModelError, facts_of
+from gaborseg.scans import labels_to_prepared
 from tiny_model import description
 
 LIMITS = {"field_of_view": [60.0, 120.0], "distances": [1.0], "quantiles": [[0.0] * 50]}

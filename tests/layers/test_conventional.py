@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
-from src.layers import ConventionalConv3d
+from gaborseg.layers import ConventionalConv3d
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from src.layers import ConventionalConv3d
-from src.layers.convolution import conv3d_in_slabs, gains_from_slabs, same_conv3d
+from gaborseg.layers import ConventionalConv3d
+from gaborseg.layers.convolution import conv3d_in_slabs, gains_from_slabs, same_conv3d
 
 CUT = torch.randn(1, 3, 9, 8, 8)
 """A volume that is cut in slabs."""

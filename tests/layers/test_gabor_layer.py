@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gabor_reference import naive_gabor_kernel
-from src.kernels import GENERAL_PARAMETERS, PARAMETERS
-from src.layers import GaborConv3d, GeneralGaborConv3d, spectral
+from gaborseg.layers import PARAMETERS, GaborConv3d, GeneralGaborConv3d, spectral
+from gaborseg.layers.general_gabor import GENERAL_PARAMETERS
 
 Layer = GaborConv3d | GeneralGaborConv3d
 FAMILY = pytest.mark.parametrize("kind", [GaborConv3d, GeneralGaborConv3d])
@@ -164,7 +164,7 @@ def test_learning_recovers_a_kernel() -> None:
 
 def test_description_names_the_choices() -> None:
     assert GaborConv3d(2, 3, trainable=False).extra_repr() == (
-        "2, 3, kernel_size=7, bias=False, trainable=False, algorithm='auto'"
+        "2, 3, kernel_size=7, bias=False, trainable=False"
     )
     assert "sigma_scale='log'" in repr(GaborConv3d(2, 3, sigma_scale="log"))
     assert "part='real'" in repr(GeneralGaborConv3d(2, 3, part="real"))

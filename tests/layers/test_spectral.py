@@ -7,9 +7,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gabor_reference import hard_parameters, naive_gabor_kernel
-from src.layers import spectral
-from src.layers.portable import factor_tables, multiply_spectra_op
-from src.layers.spectral import native_available, spectral_conv3d, synthesise
+from gaborseg.layers import native_available, spectral, spectral_conv3d, synthesise
+from gaborseg.layers.portable import factor_tables, multiply_spectra_op
 
 PARAMETERS = ("sigma", "theta_y", "theta_z", "A_re", "A_im", "f_re", "f_im", "phase")
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from src.kernels import GENERAL_PARAMETERS, PARAMETERS
-from src.layers import GaborConv3d, GeneralGaborConv3d
-from src.layers.storage import KINDS, GaborStorage, SigmaScale
+from gaborseg.layers import PARAMETERS, GaborConv3d, GeneralGaborConv3d
+from gaborseg.layers.general_gabor import GENERAL_PARAMETERS
+from gaborseg.layers.storage import KINDS, ParameterStorage, SigmaScale
 
 RATES = {"sigma": 10, "theta": 4, "amplitude": 0.5, "frequency": 2, "phase": 8}
 SCALES = pytest.mark.parametrize("scale", get_args(SigmaScale))
@@ -19,7 +19,7 @@ def positive(rows: int) -> torch.Tensor:
 @SCALES
 @pytest.mark.parametrize("names", [PARAMETERS, GENERAL_PARAMETERS])
 def test_what_is_stored_comes_back(names: tuple[str, ...], scale: SigmaScale) -> None:
-    storage, parameters = GaborStorage(names, RATES, scale), positive(len(names))
+    storage, parameters = ParameterStorage(names, RATES, scale), positive(len(names))
     torch.testing.assert_close(storage(storage.inverse(parameters)), parameters)
 
 
@@ -27,7 +27,7 @@ def test_what_is_stored_comes_back(names: tuple[str, ...], scale: SigmaScale) ->
     ("scale", "stored"), [("raw", 0.5), ("log", -0.6931472), ("softplus", -0.4327521)]
 )
 def test_sigma_is_stored_on_its_scale(scale: SigmaScale, stored: float) -> None:
-    storage = GaborStorage(PARAMETERS, {}, scale)
+    storage = ParameterStorage(PARAMETERS, {}, scale)
     parameters = torch.full((8, 1, 1), 0.5)
     wanted = torch.tensor([stored, *[0.5] * 7]).view(8, 1, 1)
     torch.testing.assert_close(storage.inverse(parameters), wanted)
@@ -35,7 +35,7 @@ def test_sigma_is_stored_on_its_scale(scale: SigmaScale, stored: float) -> None:
 
 @SCALES
 def test_only_widths_are_on_the_scale_of_sigma(scale: SigmaScale) -> None:
-    storage, stored = GaborStorage(GENERAL_PARAMETERS, {}, scale), torch.zeros(9, 1, 1)
+    storage, stored = ParameterStorage(GENERAL_PARAMETERS, {}, scale), torch.zeros(9, 1, 1)
     width = {"raw": 0, "log": 1, "softplus": 0.6931472}[scale]
     torch.testing.assert_close(storage(stored).flatten(), torch.tensor([width] * 3 + [0.0] * 6))
 
@@ -43,13 +43,13 @@ def test_only_widths_are_on_the_scale_of_sigma(scale: SigmaScale) -> None:
 @pytest.mark.parametrize("scale", ["log", "softplus"])
 def test_stored_widths_may_be_any_number(scale: SigmaScale) -> None:
     stored = torch.linspace(-20, 20, 9).expand(8, 1, 9)
-    sigma = GaborStorage(PARAMETERS, {}, scale)(stored)[0]
+    sigma = ParameterStorage(PARAMETERS, {}, scale)(stored)[0]
     assert (sigma > 0).all()
     assert sigma.isfinite().all()
 
 
 def test_equal_rates_store_the_parameters_themselves() -> None:
-    storage, parameters = GaborStorage(PARAMETERS, dict.fromkeys(KINDS, 1)), positive(8)
+    storage, parameters = ParameterStorage(PARAMETERS, dict.fromkeys(KINDS, 1)), positive(8)
     assert torch.equal(storage.inverse(parameters), parameters)
     assert storage(parameters) is parameters
 
@@ -92,7 +92,7 @@ def test_weights_have_the_same_names_however_they_are_stored() -> None:
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    storage = GaborStorage(PARAMETERS, RATES, "softplus").double()
+    storage = ParameterStorage(PARAMETERS, RATES, "softplus").double()
     stored = torch.randn(8, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(storage, stored)
 

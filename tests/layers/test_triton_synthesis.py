@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gabor_reference import hard_parameters, naive_gabor_kernel
-from src.layers import triton_synthesis
+from gaborseg.layers import triton_synthesis
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"

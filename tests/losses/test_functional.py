@@ -6,17 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.losses import (
-    LabelStatistics,
-    concordance_correlation,
-    dice,
-    jaccard,
-    label_means,
-    label_statistics,
-    log_likelihood,
-    pearson_correlation,
-    tversky,
-)
+from gaborseg.losses.ccc import concordance_correlation
+from gaborseg.losses.exp_log import label_means, log_likelihood
+from gaborseg.losses.overlap import dice, jaccard, tversky
+from gaborseg.losses.pcc import pearson_correlation
+from gaborseg.losses.statistics import LabelStatistics, label_statistics
 
 SPACE = (6, 5, 4)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torchmetrics.functional.segmentation import dice_score, mean_iou
 
-from src.losses import (
+from config import CONF
+from gaborseg.losses import (
     CCCLoss,
     CrossEntropyLoss,
     DiceCELoss,
@@ -18,9 +19,9 @@ from src.losses import (
     ExpLogLoss,
     JaccardLoss,
     PCCLoss,
-    SegmentationLoss,
     TverskyLoss,
 )
+from gaborseg.losses.base import SegmentationLoss
 
 SPACE = (4, 5, 3)
 LOSSES = [
@@ -33,7 +34,7 @@ LOSSES = [
     ExpLogLoss,
     DiceCELoss,
 ]
-CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
+CONFIGS = sorted((CONF / "loss").glob("*.yaml"))
 
 every_loss = pytest.mark.parametrize("kind", LOSSES)
 with_and_without_background = pytest.mark.parametrize("background", [True, False])
@@ -270,4 +271,4 @@ def test_every_config_builds_its_loss(path: Path) -> None:
 
 def test_every_loss_has_a_config() -> None:
     targets = {OmegaConf.load(path)["_target_"] for path in CONFIGS}
-    assert targets == {f"src.losses.{kind.__name__}" for kind in LOSSES}
+    assert targets == {f"gaborseg.losses.{kind.__name__}" for kind in LOSSES}

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.losses import slabs
-from src.losses.slabs import SlabLogLikelihood, SlabSums, sum_by_label
+from gaborseg.losses import slabs
+from gaborseg.losses.slabs import SlabLogLikelihood, SlabSums, sum_by_label
 
 
 @pytest.mark.parametrize("slab_voxels", [1, 50, 10**6])

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.losses import sums
-from src.losses.sums import label_sums, native_available
+from gaborseg.losses import sums
+from gaborseg.losses.sums import label_sums, native_available
 
 needs_native = pytest.mark.skipif(not native_available(), reason="no compiler")
 

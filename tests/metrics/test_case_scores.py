@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.metrics import case_scores
+from gaborseg.metrics import case_scores
 
 
 def maps() -> tuple[torch.Tensor, torch.Tensor]:

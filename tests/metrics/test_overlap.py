@@ -2,13 +2,8 @@ import pytest
 import torch
 from torchmetrics.functional.segmentation import dice_score
 
-from src.metrics import (
-    confusion_counts,
-    dice_from_counts,
-    dice_from_sizes,
-    mean_dice,
-    structure_means,
-)
+from gaborseg.metrics import confusion_counts, dice_from_counts, mean_dice, structure_means
+from gaborseg.metrics.overlap import dice_from_sizes
 
 NAN = float("nan")
 

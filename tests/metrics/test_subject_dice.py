@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from src.metrics import SubjectDice, SubjectTable, confusion_counts, dice_from_counts
+from gaborseg.metrics import SubjectDice, SubjectTable, confusion_counts, dice_from_counts
 
 NUM_CLASSES = 4
 

@@ -8,7 +8,9 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from src.metrics import SurfaceScores, surface_scores, voxel_sides, voxel_tolerance
+from gaborseg.metrics import surface_scores, voxel_tolerance
+from gaborseg.metrics.surface import SurfaceScores
+from gaborseg.scans import voxel_sides
 
 SPACING = (0.7, 1.1, 2.3)
 TOLERANCE = 1.3  # no distance between voxel centres equals it

@@ -3,7 +3,7 @@ import ctypes
 import pytest
 import torch
 
-from src.native import call
+from gaborseg.native import call
 
 
 class Library:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.native import cache_folder, library, native_library
-from src.native.library import fingerprint, library_file
+from gaborseg.machine import cache_folder
+from gaborseg.native import library, native_library
+from gaborseg.native.library import fingerprint, library_file
 
 COMPILER = os.environ.get("CXX") or shutil.which("c++")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no compiler")
@@ -55,7 +56,7 @@ def pretend_to_compile(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_the_cache_folder_can_be_moved(fresh: Path) -> None:
-    assert cache_folder() == fresh / "native"
+    assert cache_folder() == fresh
 
 
 def test_the_second_use_compiles_nothing(
@@ -91,7 +92,7 @@ def test_a_changed_header_gets_its_own_library(sources: Path) -> None:
 def test_leavings_of_a_killed_process_are_cleared(
     fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = cache_folder() / fingerprint(sources) / "build"
+    build = cache_folder() / "native" / fingerprint(sources) / "build"
     build.mkdir(parents=True)
     (build / "lock").touch()  # the baton that torch's own loader would wait for, for ever
     (build / "gaborseg_same.so").write_text("half a library")
@@ -158,7 +159,7 @@ def test_the_search_path_is_left_as_it_was(
 def test_two_processes_share_one_compilation(sources: Path, tmp_path: Path) -> None:
     code = (
         "import logging, pathlib, sys; logging.basicConfig(level=logging.INFO);"
-        "from src.native import native_library;"
+        "from gaborseg.machine import native_library;"
         "assert native_library('same', pathlib.Path(sys.argv[1])).f(7) == 7"
     )
     environment = os.environ | {"GABORSEG_CACHE": str(tmp_path / "cache")}

@@ -6,9 +6,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from config import compose_config
-from src.command import build
-from src.networks import NNUNet, VNet, parameter_counts, require_monai
-from src.networks.baselines import planned_strides
+from gaborseg.interface import build
+from gaborseg.networks import NNUNet, VNet, parameter_counts, require_monai
+from gaborseg.networks.baselines import planned_strides
 
 SMALL = {"size": (16, 16, 16), "features": (4, 8, 8)}
 

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from config import compose_config
-from src.layers import ConventionalConv3d, GaborConv3d
-from src.networks import VNetDS, parameter_counts
-from src.networks.vnet_ds import RightLeg
+from gaborseg.layers import ConventionalConv3d, GaborConv3d
+from gaborseg.networks import VNetDS, parameter_counts
+from gaborseg.networks.vnet_ds import RightLeg
 
 SMALL = {"channels": (4, 4, 4, 4, 8), "depths_down": (1,) * 5, "depths_up": (1,) * 4}
 

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from src.runs import is_locked, locked
+from config import PROJECT
+from gaborseg.runs import locked
+from gaborseg.runs.lock import is_locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {project!r})
-from src.runs import locked
+from gaborseg.runs import locked
 with locked(Path({folder!r})):
     print("held", flush=True)
     time.sleep(60)
 """
-PROJECT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def test_an_owners_forked_child_does_not_hold_on(tmp_path: Path) -> None:
             os.read(read, 1)
             os._exit(0)
     code = f"import sys; sys.path.insert(0, {str(PROJECT)!r})\nfrom pathlib import Path\n"
-    code += f"from src.runs import locked\nlocked(Path({str(tmp_path)!r})).__enter__()"
+    code += f"from gaborseg.runs import locked\nlocked(Path({str(tmp_path)!r})).__enter__()"
     try:
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     finally:

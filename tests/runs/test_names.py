@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from src.runs import folder_name, sweep_folder
+from gaborseg.runs import folder_name, sweep_folder
 
 
 def test_names_depend_on_the_choices_alone() -> None:

@@ -3,17 +3,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from src.runs import lead_children, lead_these
+from config import PROJECT
+from gaborseg.runs import lead_children, lead_these
 
-PROJECT = Path(__file__).parents[2]
 CHILD = """
 import os, sys, time
 sys.path.insert(0, {project!r})
-from src.runs.parent import end_with_parent, watch_parent
+from gaborseg.runs.parent import end_with_parent, watch_parent
 {watch}
 print(os.getpid(), flush=True)
 time.sleep(60)
@@ -21,7 +20,7 @@ time.sleep(60)
 PARENT = """
 import os, subprocess, sys, time
 sys.path.insert(0, {project!r})
-from src.runs import lead_children
+from gaborseg.runs import lead_children
 environment = {{**os.environ, **lead_children()}}
 subprocess.Popen([sys.executable, "-c", {child!r}], env=environment)
 time.sleep(60)

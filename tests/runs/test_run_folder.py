@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from src.runs import Run, software_versions, write_atomically
-from src.runs.folder import differences, software_changes
+from gaborseg.machine import software_versions, write_atomically
+from gaborseg.runs import Run
+from gaborseg.runs.folder import differences, software_changes
 
 
 @pytest.fixture

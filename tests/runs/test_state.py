@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from src.runs import RunState, Stage, locked, note_failure, read_state
+from gaborseg.runs import RunState, Stage, locked, note_failure, read_state
 
 METRICS = "epoch,seconds,val/dice\n0,2.0,0.1\n1,4.0,0.3\n2,3.0,0.2\n"
 

@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     folder.mkdir(parents=True)
-    for name in ("src.train", "src.experiment"):
+    for name in ("src.train", "gaborseg.experiment.run"):
         print(f"import {name}: {statistics.median(imports(name)):.2f} s", flush=True)
     run(*arguments.overrides, f"hydra.run.dir={folder}/first")  # builds what is built once
     alone = timed(lambda: commands(folder / "commands", arguments.overrides))

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from src.runs import RunState, Stage
-from src.sweeps import Cell, Entry
-from src.sweeps.display import (
+from gaborseg.runs import RunState, Stage
+from gaborseg.sweeps import Cell
+from gaborseg.sweeps.display import (
     LiveDisplay,
     PlainDisplay,
     cells_table,
@@ -16,6 +16,7 @@ from src.sweeps.display import (
     seconds_to_come,
     summary_line,
 )
+from gaborseg.sweeps.sweep import Entry
 
 
 def entry(name: str, stage: Stage, **state: object) -> Entry:

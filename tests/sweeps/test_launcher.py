@@ -14,14 +14,14 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from config import CONF, register_resolvers
-from src.command import UserError
-from src.runs import locked, software_versions
-from src.sweeps import Cell
+from config import CONF, PROJECT, SUPPORT, register_resolvers
+from gaborseg.interface import UserError
+from gaborseg.machine import software_versions
+from gaborseg.runs import locked
+from gaborseg.sweeps import Cell
 from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
 
-PROJECT = Path(__file__).parents[2]
 LAUNCHER = "hydra_plugins.local_launcher.LocalLauncher"
 CRASH = "+callbacks.crash._target_=crash.CrashOfProcessOne"
 
@@ -186,7 +186,7 @@ def test_a_run_of_other_settings_is_refused(
 
 def test_a_baseline_that_is_done_needs_no_word(sweep_dir: str) -> None:
     from config import compose_config
-    from src.experiment import describe_run
+    from gaborseg.experiment.run import describe_run
 
     (cell,) = cells_of("network=nnunet", sweep_dir)
     choices = {"network": "nnunet", "loss": "pcc"}
@@ -220,7 +220,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def sweep(overrides: list[str], folder: Path) -> subprocess.CompletedProcess:
     words = [sys.executable, "-m", "src.train", "-m", *overrides, f"hydra.sweep.dir={folder}"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(SUPPORT)}
     return subprocess.run(
         words,
         cwd=PROJECT,

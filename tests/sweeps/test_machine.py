@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from src.sweeps import Cell, DevicePool, Machine, device_count, machine_for
+from gaborseg.sweeps import Cell, device_count, machine_for
+from gaborseg.sweeps.machine import DevicePool, Machine
 
 
 def cell(**options: Any) -> Cell:

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from src.sweeps import Cell, read_plan, write_plan
+from gaborseg.sweeps import Cell, read_plan, write_plan
 
 
 def test_a_plan_is_read_back_also_where_the_folder_was_moved(tmp_path: Path) -> None:

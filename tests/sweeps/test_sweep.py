@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from src.runs import Stage, read_state
-from src.sweeps import Cell, Display, Entry, Machine, Sweep
-from src.sweeps.sweep import SIGNALS, interruptible
+from gaborseg.runs import Stage, read_state
+from gaborseg.sweeps import Cell
+from gaborseg.sweeps.machine import Machine
+from gaborseg.sweeps.sweep import SIGNALS, Display, Entry, Sweep, interruptible
 
 SCRIPT = """
 import json, os, signal, sys, time

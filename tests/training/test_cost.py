@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.training import Cost, cost
+from gaborseg.training import Cost, cost
 
 STATUS = Path("/proc/self/status")
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from src.runs import Run
-from src.training import CsvLogger
+from gaborseg.runs import Run
+from gaborseg.training import CsvLogger
 
 
 def logger_in(folder: Path) -> CsvLogger:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.multiprocessing import spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from src.layers import ConventionalConv3d, GaborConv3d
-from src.losses import CCCLoss, CrossEntropyLoss, DiceLoss, PCCLoss
-from src.networks import VNetDS
+from gaborseg.layers import ConventionalConv3d, GaborConv3d
+from gaborseg.losses import CCCLoss, CrossEntropyLoss, DiceLoss, PCCLoss
+from gaborseg.networks import VNetDS
 
 LOSSES = (PCCLoss, CCCLoss, DiceLoss, CrossEntropyLoss)
 PROCESSES = 2

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from src.training import Score
-from src.training.model_card import model_card
+from gaborseg.runs import Score
+from gaborseg.training.model_card import model_card
 
 CONFIG = {
     "trainer": {"max_epochs": 20},
-    "decision": {"_target_": "src.training.Calibrated"},
+    "decision": {"_target_": "gaborseg.decisions.Calibrated"},
     "seed": 0,
     "split": 2,
 }

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
-from src.training import constant, cosine, one_cycle
+from gaborseg.training import constant, cosine, one_cycle
 
 STEPS = 40
 

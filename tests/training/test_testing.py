@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.training import write_label_map
+from gaborseg.training import write_label_map
 
 AFFINE = np.array([[0, -2.0, 0, 5], [3.0, 0, 0, 6], [0, 0, 1.5, 7], [0, 0, 0, 1]])
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import wandb
 
-from src.runs import Run
-from src.training import finish, use_epoch_as_axis, wandb_logger
-from src.training.wandb_logger import has_key
+from gaborseg.runs import Run
+from gaborseg.training import finish, has_key, use_epoch_as_axis, wandb_logger
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,48 @@
+"""The commands, and the console program ``gaborseg`` that runs them by name.
+
+gaborseg train kernel=gabor loss=pcc
+"""
+
+import os
+import runpy
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from gaborseg.interface import CONSOLE
+
+_HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Run the command that the first argument names, as ``python -m`` would."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    os.environ[CONSOLE] = "1"
+    if name in ("-h", "--help", "help"):
+        print(_overview())
+    elif name == "--version":
+        print(f"gaborseg {version('gaborseg')}")
+    elif name in _names():
+        sys.argv[1:] = arguments
+        runpy.run_module(f"{__name__}.{name}", run_name="__main__", alter_sys=True)
+    else:
+        print(
+            f"error: the command must be one of {', '.join(_names())}, got {name}", file=sys.stderr
+        )
+        sys.exit(2)
+
+
+def _names() -> list[str]:
+    return sorted(path.stem for path in _HERE.glob("[!_]*.py"))
+
+
+def _overview() -> str:
+    """Each command with the first line of its docstring, read without importing it."""
+    lines = [
+        "Usage: gaborseg COMMAND [key=value ...]; gaborseg COMMAND --help tells its settings",
+        "",
+    ]
+    for name in _names():
+        docstring = (_HERE / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
+        lines.append(f"  {name:<11} {docstring.splitlines()[0]}")
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""Time, memory and errors of layers, networks, losses, metrics and data, against other ways.
+
+    python -m src.benchmark layer
+    python -m src.benchmark network size=64 threads=1 repeats=7
+    python -m src.benchmark gpu size=64
+
+Subjects, and their options with the defaults:
+
+    layer      repeats=7  threads=None  size=64  levels=(2, 3, 4)
+    network    repeats=7  threads=None  size=64  plain=True  profile=0
+    loss       repeats=7  threads=None  size=128
+    metrics    repeats=7  threads=None  size=128
+    data       repeats=7  threads=None  size=128  subjects=43  workers=(0, 1, 2)  step=30.0
+    exactness  repeats=300  threads=None
+    gpu        repeats=10  threads=None  device=cuda  size=128
+
+Alternatives take turns in one process; the tables hold medians with quartiles, and ratios taken
+round by round. They are Markdown; the same numbers go to a JSON file under ``outputs/benchmarks``.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+
+from gaborseg.interface import UserError, run_command
+
+
+def main() -> None:
+    """Measure a subject, print its tables and write them down."""
+    _check(sys.argv[1:])
+    from gaborseg.benchmarks import benchmark  # slow to import
+
+    benchmark(sys.argv[1:])
+
+
+def _check(arguments: Sequence[str]) -> None:
+    """Refuse what the list above does not have, before anything slow is imported."""
+    lines = re.findall(r"^    (\w+) +(\w+=.*)$", __doc__ or "", re.MULTILINE)
+    known = {subject: re.findall(r"(\w+)=", options) for subject, options in lines}
+    subject, *options = arguments or [""]
+    if subject not in known:
+        raise UserError(f"the subject must be {' | '.join(known)}, got {subject!r}")
+    for option in options:
+        if option.partition("=")[0] not in known[subject] or "=" not in option:
+            raise UserError(
+                f"options of {subject} are {'= '.join(known[subject])}=, got {option!r}"
+            )
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main)
+
+
+if __name__ == "__main__":
+    run()

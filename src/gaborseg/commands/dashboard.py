@@ -1,0 +1,37 @@
+"""A W&B workspace that compares the runs of a project.
+
+    python -m src.dashboard project=gaborseg entity=NAME
+
+Sections: curves by loss, robustness to the learning rate, structures, parameters and cost, and the
+figures and tables that ``python -m src.report wandb=auto`` computed.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from gaborseg.interface import (
+    CONFIGURATIONS,
+    errors_in_log,
+    mistakes_as_user_errors,
+    plain,
+    run_command,
+)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="dashboard")
+def main(config: DictConfig) -> None:
+    """Build the workspace, and save it on W&B or write it to a file."""
+    with errors_in_log(), mistakes_as_user_errors():
+        settings = plain(config)
+        from gaborseg.reporting import save_workspace  # slow to import
+
+        save_workspace(settings)
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main, settings="dashboard", paths=("output",))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,42 @@
+"""Scores of segmentations: a finished run once more, or two folders of label maps.
+
+    python -m src.evaluate run=outputs/runs/default output=again
+    python -m src.evaluate run=outputs/runs/default decision=argmax output=argmax
+    python -m src.evaluate run=outputs/runs/default data=folder data.root=DIR output=elsewhere
+    python -m src.evaluate predictions=DIR truth=DIR output=scores
+
+Dice, HD95, NSD and volumes of every subject and structure go to ``subjects.csv``, in the format of
+a run's; their means are shown.
+"""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="evaluate")
+def main(config: DictConfig) -> None:
+    """Score what is configured, show the means, and write everything down."""
+    with errors_in_log():
+        settings = plain(config)
+        check_paths("run", settings.run)
+        check_paths("predictions", settings.predictions)
+        check_paths("truth", settings.truth)
+        from gaborseg.evaluation import evaluate  # slow to import
+
+        try:
+            evaluate(settings)
+        except KeyboardInterrupt:
+            sys.exit("interrupted: nothing was scored")
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main, settings="evaluate", paths=("run", "predictions", "truth", "output"))
+
+
+if __name__ == "__main__":
+    run()

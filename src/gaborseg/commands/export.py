@@ -1,0 +1,36 @@
+"""Write a trained model as ONNX or as a torch program, for use without this framework.
+
+    python -m src.export checkpoint=outputs/runs/default format=onnx
+
+Gabor kernels become plain convolutions; the decision is part of the graph; structures,
+preprocessing and licence are in its metadata. ``src.predict`` takes the file as a checkpoint.
+"""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="export")
+def main(config: DictConfig) -> None:
+    """Export as configured; exit with 1 if the file does not compute what the checkpoint does."""
+    with errors_in_log():
+        settings = plain(config)
+        check_paths("checkpoint", settings.checkpoint)
+        from gaborseg.models import export_model  # slow to import
+
+        agrees = export_model(settings)
+    if not agrees:
+        sys.exit(1)
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main, settings="export", paths=("checkpoint", "output"))
+
+
+if __name__ == "__main__":
+    run()

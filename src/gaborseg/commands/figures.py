@@ -1,0 +1,33 @@
+"""Fig. 1 of the paper, recomputed from its equations.
+
+    python -m src.figures output=DIR
+
+Writes ``sinusoids`` (Fig. 1a: what eq. (2) multiplies the Gaussian envelope with) and ``losses``
+(Fig. 1b: PCC and Dice loss from random to perfect scores), each as SVG, PNG and csv.
+"""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from gaborseg.interface import CONFIGURATIONS, errors_in_log, mistakes_as_user_errors, run_command
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="figures")
+def main(config: DictConfig) -> None:
+    """Compute and draw the two parts of the figure, and write them down."""
+    with errors_in_log(), mistakes_as_user_errors():
+        from gaborseg.reporting import write_paper_figures  # slow to import
+
+        sides = [*config.object_sides]
+        write_paper_figures(Path(config.output), sides, config.steps, config.seed)
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main, settings="figures", paths=("output",))
+
+
+if __name__ == "__main__":
+    run()

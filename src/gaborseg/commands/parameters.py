@@ -1,0 +1,89 @@
+"""The paper's five networks, the baselines, and their numbers of trained parameters, by kind.
+
+    python -m src.parameters
+
+Every row is a configuration that ``src.train`` takes; more overrides apply to all rows. The
+baselines are left out with overrides, which they may not know, and where MONAI is not installed;
+``network=vnet`` or ``network=nnunet`` shows one alone.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.table import Table
+
+from gaborseg.interface import (
+    build,
+    compose_config,
+    mistakes_as_user_errors,
+    run_command,
+    show,
+    takes_kernels,
+)
+
+_Overrides = tuple[str, ...]
+
+PAPER: dict[_Overrides, str] = {  # millions of parameters that the paper prints
+    ("kernel=conventional",): "4.99",
+    ("kernel=gabor",): "1.53",
+    ("kernel=mixed",): "1.60",
+    ("kernel=conventional", "kernel.conventional.kernel_size=5"): "22.84",
+    ("kernel=mixed", "kernel.conventional.kernel_size=5"): "1.95",
+}
+BASELINES: dict[_Overrides, str] = {
+    ("network=vnet",): "71",  # of its authors' V-Net; MONAI's differs
+    ("network=nnunet",): "",
+    ("network=nnunet", "data.source.size=64"): "",
+    ("network=nnunet", "data=atlas_128"): "",
+}
+
+
+def main() -> None:
+    """Print the table."""
+    more = tuple(sys.argv[1:])
+    each = shown(more)
+    from gaborseg.networks import KINDS  # slow to import
+
+    rows = {overrides: count([*overrides, *more]) for overrides in each}
+    kinds = [kind for kind in KINDS if any(counts[kind] for counts in rows.values())]
+    table = Table("configuration", title="Trained parameters for 1 image channel and 20 classes")
+    for heading in (*kinds, "total", "paper"):
+        table.add_column(heading, justify="right")
+    for overrides, counts in rows.items():
+        printed = (PAPER | BASELINES).get(overrides)
+        cells = [f"{counts[kind]:,}" for kind in kinds] + [f"{sum(counts.values()):,}"]
+        table.add_row("\n  ".join(overrides or more), *cells, f"{printed} M" if printed else "-")
+    show(table)
+
+
+def shown(more: _Overrides) -> list[_Overrides]:
+    """Return the overrides of each row, to which more are added."""
+    if not takes_kernels(compose_config(more)):
+        return [()]
+    with_baselines = not more and find_spec("monai")
+    return [*PAPER, *(BASELINES if with_baselines else ())]
+
+
+def count(overrides: Sequence[str]) -> dict[str, int]:
+    """Return the parameter counts of the network of a configuration."""
+    from gaborseg.networks import parameter_counts
+
+    config = compose_config(overrides)
+    facts: dict[str, Any] = {"in_channels": 1, "num_classes": 20}
+    if "size" in config.network and config.network.size is None:
+        side = config.data.get("patch_size") or OmegaConf.select(config, "data.source.size")
+        facts["size"] = [side] * 3
+    with mistakes_as_user_errors():
+        return parameter_counts(build(config.network, **facts))
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main)
+
+
+if __name__ == "__main__":
+    run()

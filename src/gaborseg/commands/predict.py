@@ -1,0 +1,41 @@
+"""Segment scans, each in its own space.
+
+    python -m src.predict checkpoint=outputs/runs/default input=scan.nii.gz output=segmented
+    python -m src.predict checkpoint='outputs/runs/split=*' input=scans output=segmented
+
+A scan may have any orientation, spacing and size; its label map has the same grid. The volumes of
+all scans are in ``volumes.csv``, with what speaks for and against trusting each.
+"""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="predict")
+def main(config: DictConfig) -> None:
+    """Segment as configured; exit with 1 if a scan could not be segmented."""
+    with errors_in_log():
+        settings = plain(config)
+        check_paths("checkpoint", settings.checkpoint)
+        check_paths("input", settings.input)
+        from gaborseg.inference import predict  # slow to import
+
+        try:
+            problems = predict(settings)
+        except KeyboardInterrupt:
+            sys.exit("interrupted: the same command goes on with the scans that are missing")
+    if problems:
+        sys.exit(1)
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main, settings="predict", paths=("checkpoint", "input", "output"))
+
+
+if __name__ == "__main__":
+    run()

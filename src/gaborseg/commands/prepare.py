@@ -1,0 +1,44 @@
+"""From scans of any size, spacing and orientation to a data set that can be trained on.
+
+    python -m src.prepare input=scans output=prepared labels=freesurfer
+    python -m src.train data=folder data.root=prepared
+
+Every file is checked before anything is written, and all problems are shown in one table.
+"""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from gaborseg.interface import (
+    CONFIGURATIONS,
+    check_paths,
+    errors_in_log,
+    mistakes_as_user_errors,
+    plain,
+    run_command,
+)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="prepare")
+def main(config: DictConfig) -> None:
+    """Prepare as configured."""
+    with errors_in_log(), mistakes_as_user_errors():
+        settings = plain(config)
+        check_paths("input", settings.input)
+        from gaborseg.preparation import prepare_scans  # slow to import
+
+        try:
+            prepare_scans(settings)
+        except KeyboardInterrupt:
+            sys.exit("interrupted: the same command goes on with the scans that are not written")
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main, settings="prepare", paths=("input", "output", "labels", "problems"))
+
+
+if __name__ == "__main__":
+    run()

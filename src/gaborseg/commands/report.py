@@ -1,0 +1,32 @@
+"""From run folders to tables, statistics, figures and one page.
+
+    python -m src.report runs=outputs/runs output=outputs/report
+
+Works on one run, on a sweep that is half done (and says what is missing), and on hundreds of runs.
+The same runs give the same files, byte by byte.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="report")
+def main(config: DictConfig) -> None:
+    """Make the report that is asked for."""
+    with errors_in_log():
+        settings = plain(config)
+        check_paths("runs", settings.runs)
+        from gaborseg.reporting import make_report  # slow to import
+
+        make_report(settings)
+
+
+def run() -> None:
+    """Run the command with this process's arguments."""
+    run_command(main, settings="report", paths=("runs", "output", "title"))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,39 @@
+"""Data sets of images and label maps: cohort, folder, checks, geometry, cache, splits, patches."""
+
+from gaborseg.data.anatomy import parse_ids
+from gaborseg.data.appearance import LEVELS, Appearance, appearance_of
+from gaborseg.data.atlas import AtlasCohort
+from gaborseg.data.augmentation import RandomAffine
+from gaborseg.data.cache import PreparedCase, locked, zscore
+from gaborseg.data.cases import Case, Source
+from gaborseg.data.checks import check_intensities, whole_numbers
+from gaborseg.data.folder import DESCRIPTION, MAX_STRUCTURES, PARTICIPANTS, case_of, write_volume
+from gaborseg.data.parallel import map_in_processes
+from gaborseg.data.patches import in_patches
+from gaborseg.data.segmentation import EpochLoader, SegmentationData, fill_cache
+
+__all__ = [
+    "DESCRIPTION",
+    "LEVELS",
+    "MAX_STRUCTURES",
+    "PARTICIPANTS",
+    "Appearance",
+    "AtlasCohort",
+    "Case",
+    "EpochLoader",
+    "PreparedCase",
+    "RandomAffine",
+    "SegmentationData",
+    "Source",
+    "appearance_of",
+    "case_of",
+    "check_intensities",
+    "fill_cache",
+    "in_patches",
+    "locked",
+    "map_in_processes",
+    "parse_ids",
+    "whole_numbers",
+    "write_volume",
+    "zscore",
+]

@@ -1,0 +1,106 @@
+"""What every case must fulfil before anything is trained on it."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from gaborseg.data.cache import zscore
+from gaborseg.data.cases import Case
+from gaborseg.scans import DataError, ScanError, read_scan
+
+_ROUNDING = 1e-3
+"""Labels that are stored scaled may differ by this from whole numbers."""
+
+
+def check_intensities(path: Path, voxels: NDArray) -> None:
+    """Check that the voxels of an image are finite and differ.
+
+    Raises:
+        ScanError: They do not.
+    """
+    if not np.isfinite(voxels).all():
+        problem = f"must be finite, got {np.sum(~np.isfinite(voxels))} NaN or Inf"
+        raise ScanError(path, problem, "find out where they come from; replace them")
+    if voxels.min() == voxels.max():
+        problem = f"must not be constant, got {voxels.min()} in every voxel"
+        raise ScanError(path, problem, "copy or export the file again")
+
+
+def whole_numbers(path: Path, voxels: NDArray) -> NDArray[np.integer]:
+    """The voxels of a label map as integers; the rounding of a header's scale is undone.
+
+    Raises:
+        ScanError: They are no whole numbers.
+    """
+    if voxels.dtype.kind in "iu":
+        return voxels
+    rounded = np.round(voxels)
+    whole = np.abs(voxels - rounded) <= _ROUNDING
+    if not whole.all():
+        problem = f"must hold integers, got {voxels[~whole][0]}"
+        raise ScanError(path, problem, "make it anew with nearest-neighbour interpolation")
+    return rounded.astype(np.int64)
+
+
+def _checked_image(path: Path) -> tuple[NDArray[np.float32], NDArray]:
+    """The z-scored image and its affine.
+
+    Raises:
+        DataError: It cannot be read, holds NaN or infinity, or is constant.
+    """
+    scan = read_scan(path)
+    check_intensities(path, scan.voxels)
+    return zscore(scan.voxels), scan.affine
+
+
+def _checked_label(path: Path, num_structures: int) -> tuple[NDArray[np.uint8], NDArray]:
+    """The label map and its affine.
+
+    Raises:
+        DataError: It cannot be read, or holds something else than the integers 0..n.
+    """
+    scan = read_scan(path)
+    labels = whole_numbers(path, scan.voxels)
+    values = np.unique(labels)
+    unknown = values[(values < 0) | (values > num_structures)]
+    if unknown.size:
+        raise DataError(f"{path} must hold labels 0..{num_structures}, got {unknown[0]:g}")
+    return labels.astype(np.uint8), scan.affine
+
+
+def _check_orientation(path: Path, affine: NDArray) -> None:
+    """Check that a scan's axes run towards right, anterior, superior: those of prepared scans do.
+
+    Raises:
+        ScanError: They do not.
+    """
+    axes = "".join(nib.orientations.aff2axcodes(affine))
+    if axes != "RAS":
+        problem = f"must have its axes towards right, anterior, superior (RAS), got {axes}"
+        raise ScanError(path, f"{problem}: prepare the data with src.prepare", "use src.prepare")
+
+
+def checked_case(case: Case, num_structures: int) -> dict[str, NDArray]:
+    """The prepared arrays of a case: image (C, *S), label (*S), affine (4, 4).
+
+    Raises:
+        DataError: A file is unfit, the files of the case do not share one grid, or it is turned.
+    """
+    label, affine = _checked_label(case.label, num_structures)
+    _check_orientation(case.label, affine)
+    channels = []
+    for path in case.images:
+        image, image_affine = _checked_image(path)
+        if image.shape != label.shape:
+            raise DataError(
+                f"{path} and its label map must share a shape, got {image.shape} and {label.shape}"
+            )
+        difference = np.abs(image_affine - affine).max()
+        if not difference < 1e-3:
+            raise DataError(
+                f"{path} and its label map must share an affine, they differ by {difference:.3g} mm"
+            )
+        channels.append(image)
+    return {"image": np.stack(channels), "label": label, "affine": affine}

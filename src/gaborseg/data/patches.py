@@ -1,0 +1,95 @@
+"""Large volumes piece by piece: random patches to train on, overlapping ones to put together."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torchio as tio
+from torch import Tensor
+
+_SAMPLERS = ("uniform", "label")
+
+
+def _check_patch_size(patch_size: int) -> None:
+    """Check the side of a patch.
+
+    Raises:
+        ValueError: It is below 1.
+    """
+    if patch_size < 1:
+        raise ValueError(f"patch_size must be at least 1, got {patch_size}")
+
+
+class RandomPatches:
+    """Draws patches from a sample, with torch's global generator.
+
+    Args:
+        patch_size: Voxels a side; along a shorter axis, the axis.
+        count: Patches to draw from a sample.
+        sampler: ``uniform``: every patch is equally likely. ``label``: every label that the sample
+            has, background included, is equally likely in the patch's centre.
+
+    Raises:
+        ValueError: ``patch_size`` or ``count`` is below 1, or there is no such sampler.
+    """
+
+    def __init__(self, patch_size: int, count: int = 1, sampler: str = "uniform") -> None:
+        _check_patch_size(patch_size)
+        if count < 1:
+            raise ValueError(f"patches_per_volume must be at least 1, got {count}")
+        if sampler not in _SAMPLERS:
+            raise ValueError(f"patch_sampler must be one of {', '.join(_SAMPLERS)}, got {sampler}")
+        self.patch_size = patch_size
+        self.count = count
+        self.sampler = sampler
+
+    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches (K, C, *P) and (K, *P) of an image (C, *S) and its label map (*S)."""
+        depth, height, width = (min(self.patch_size, length) for length in label.shape)
+        sides = (depth, height, width)
+        subject = tio.Subject(
+            image=tio.ScalarImage(tensor=image),
+            label=tio.LabelMap(tensor=label[None].float()),  # of integers, odds would round to 0
+        )
+        odds = dict.fromkeys(label.unique().tolist(), 1.0)
+        sampler: Any = (
+            tio.UniformSampler(sides)
+            if self.sampler == "uniform"
+            else tio.LabelSampler(sides, "label", odds)
+        )
+        patches = list(sampler(subject, self.count))
+        images = torch.stack([patch["image"][tio.DATA] for patch in patches])
+        labels = torch.stack([patch["label"][tio.DATA][0] for patch in patches])
+        return images, labels.to(label.dtype)
+
+
+def in_patches(
+    function: Callable[[Tensor], Tensor], image: Tensor, patch_size: int, overlap: float = 0.5
+) -> Tensor:
+    """``function`` of an image (1, I, D, H, W), patch by patch: (1, C, D, H, W), on the CPU.
+
+    Where patches overlap their results are averaged, the nearer to a patch's centre the heavier.
+
+    Args:
+        function: Maps patches (1, I, *P) to (1, C, *P).
+        image: The whole volume.
+        patch_size: Voxels a side of a patch; along a shorter axis, the axis.
+        overlap: Share of a patch that the next one sees again, in [0, 1).
+
+    Raises:
+        ValueError: ``patch_size`` is below 1 or ``overlap`` outside [0, 1).
+    """
+    _check_patch_size(patch_size)
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap must be in [0, 1), got {overlap}")
+    depth, height, width = (min(patch_size, length) for length in image.shape[2:])
+    sides = (depth, height, width)
+    shared = tuple(2 * int(overlap * side / 2) for side in sides)  # TorchIO wants even numbers
+    subject = tio.Subject(image=tio.ScalarImage(tensor=image[0].cpu()))
+    sampler = tio.GridSampler(subject, sides, shared)  # type: ignore[arg-type]
+    aggregator = tio.GridAggregator(sampler, overlap_mode="hann")
+    for index in range(len(sampler)):
+        patch = sampler[index]
+        result = function(patch["image"][tio.DATA][None].to(image.device))
+        aggregator.add_batch(result.cpu(), patch[tio.LOCATION][None])
+    return aggregator.get_output_tensor()[None]

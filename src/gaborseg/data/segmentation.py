@@ -1,0 +1,335 @@
+"""Cases ready for training: checked, prepared, split, augmented and batched."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from gaborseg.data.augmentation import use_one_thread
+from gaborseg.data.cache import PreparedCase, locked, prepared_case
+from gaborseg.data.cases import Case, Dataset, Source
+from gaborseg.data.checks import checked_case
+from gaborseg.data.folder import Folder
+from gaborseg.data.parallel import map_in_processes
+from gaborseg.data.patches import RandomPatches, in_patches
+from gaborseg.data.sampling import EpochSampler, sample_seed
+from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
+from gaborseg.machine import remove_partials
+from gaborseg.scans import DataError
+
+_Augmentation = Callable[[Tensor, Tensor, NDArray], tuple[Tensor, Tensor]]
+
+
+class _VolumeDataset(TorchDataset[dict[str, Any]]):
+    """Prepared cases as samples, asked for by (epoch, position).
+
+    Augmentation and patches are seeded by (seed, epoch, subject) and by nothing else: neither the
+    number of workers, nor resuming, nor what was drawn before changes a sample.
+    """
+
+    def __init__(
+        self,
+        subjects: tuple[str, ...],
+        cases: tuple[PreparedCase, ...],
+        augmentation: _Augmentation | None,
+        seed: int,
+        patches: RandomPatches | None = None,
+    ) -> None:
+        self.subjects = subjects
+        self.cases = cases
+        self.augmentation = augmentation
+        self.seed = seed
+        self.patches = patches
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """The sample: image (C, *S) float32, label (*S) int64, index (position in the data set).
+
+        If patches are drawn, there are K of everything: (K, C, *P), (K, *P), (K,).
+        """
+        epoch, position = key
+        case = self.cases[position]
+        image = torch.from_numpy(np.array(case.read("image")))
+        label = torch.from_numpy(np.array(case.read("label")))
+        index = torch.tensor(position)
+        with torch.random.fork_rng(devices=[]):
+            seed = sample_seed(self.seed, epoch, self.subjects[position])
+            torch.default_generator.manual_seed(seed)
+            if self.augmentation is not None:
+                image, label = self.augmentation(image, label, np.array(case.read("affine")))
+            if self.patches is not None:
+                image, label = self.patches(image, label)
+                index = index.repeat(len(image))
+        return {"image": image, "label": label.long(), "index": index}
+
+
+def _one_batch(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A batch of all patches of some samples."""
+    return {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}
+
+
+class EpochLoader(DataLoader[dict[str, Any]]):
+    """A loader whose pass begins when its first batch is asked for, and not before.
+
+    Lightning, when it resumes, makes the iterator first and sets the sampler's epoch afterwards;
+    workers would by then have begun with the wrong epoch.
+    """
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        yield from super().__iter__()
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A data set that passed every check, its split, and its arrays in the cache."""
+
+    dataset: Dataset
+    split: Split
+    cases: tuple[PreparedCase, ...]
+
+
+def _check_and_store(cache: Path, num_structures: int, case: Case) -> str | None:
+    """Check a case and store its arrays; returns what is wrong with it, or None."""
+    try:
+        arrays = checked_case(case, num_structures)
+    except DataError as error:
+        return str(error)
+    prepared_case(cache, case, num_structures).write(**arrays)
+    return None
+
+
+def fill_cache(cache: Path, dataset: Dataset) -> tuple[PreparedCase, ...]:
+    """The prepared cases of a data set; those that are not in the cache are checked and stored.
+
+    Raises:
+        DataError: A case is unfit; all unfit ones are listed.
+    """
+    num_structures = len(dataset.structures)
+    entries = tuple(prepared_case(cache, case, num_structures) for case in dataset.cases)
+    if all(entry.exists for entry in entries):
+        return entries
+    with locked(cache / "prepared", "preparation"):
+        remove_partials(cache / "prepared")
+        pairs = zip(dataset.cases, entries, strict=True)
+        problems = map_in_processes(
+            partial(_check_and_store, cache, num_structures),
+            [case for case, entry in pairs if not entry.exists],
+            title=f"Checking and preparing {dataset.name}",
+        )
+    if found := [problem for problem in problems if problem]:
+        raise DataError.first_of(found)
+    return entries
+
+
+def _check_common_shape(dataset: Dataset, cases: tuple[PreparedCase, ...]) -> None:
+    """Whole volumes are stacked into batches: all must have the shape of the first.
+
+    Raises:
+        DataError: One has another shape.
+    """
+    shapes = [case.read("label").shape for case in cases]
+    problems = [
+        f"{case.images[0]} must have the shape of {dataset.subjects[0]}, {shapes[0]}, got {shape}"
+        for case, shape in zip(dataset.cases, shapes, strict=True)
+        if shape != shapes[0]
+    ]
+    if problems:
+        raise DataError.first_of(problems)
+
+
+class SegmentationData:
+    """A data set, one of its splits, and loaders of batches; call ``prepare()`` first.
+
+    Args:
+        source: Where the cases come from.
+        augmentation: Transform of the training samples (image, label, affine), or None.
+        split: Which of the five shuffled splits, 0..4.
+        split_file: JSON with the subjects of train, validation and test, instead of ``split``.
+        batch_size: Training cases per step and process; validation and test take one at a time.
+        patch_size: Voxels a side of the patches to train on, and in which validation and test cases
+            are segmented; None: whole volumes.
+        patches_per_volume: Patches that each training case gives at a time.
+        patch_sampler: ``uniform`` or ``label``: where they are drawn.
+        num_workers: Loading processes beside the training one; changes speed alone.
+        seed: Seed of the order, the augmentation and the patches of training cases.
+
+    Raises:
+        ValueError: ``batch_size`` is below 1 or ``num_workers`` negative, or patches cannot be so.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        augmentation: _Augmentation | None = None,
+        split: int = 0,
+        split_file: str | Path | None = None,
+        batch_size: int = 1,
+        num_workers: int = 2,
+        seed: int = 0,
+        patch_size: int | None = None,
+        patches_per_volume: int = 1,
+        patch_sampler: str = "uniform",
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must not be negative, got {num_workers}")
+        self.source = source
+        self.augmentation = augmentation
+        self.split_index = split
+        self.split_file = split_file
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.patches = (
+            None
+            if patch_size is None
+            else RandomPatches(patch_size, patches_per_volume, patch_sampler)
+        )
+        self._prepared: _Prepared | None = None
+
+    @classmethod
+    def from_folder(
+        cls, root: str | Path, cache: str | Path | None = None, **options: Any
+    ) -> "SegmentationData":
+        """The data in a folder; further arguments as for the class."""
+        return cls(Folder(root, cache), **options)
+
+    def prepare(self) -> None:
+        """Build or find the data set, check every case, fill the cache, choose the split.
+
+        What was checked and prepared before is not opened again. Several processes may call this
+        at once.
+
+        Raises:
+            DataError: The data set, one of its cases, or the split cannot be used.
+        """
+        dataset = self.source.dataset()
+        split = self._choose_split(dataset)
+        cases = fill_cache(self.source.cache, dataset)
+        _check_common_shape(dataset, cases)
+        self._prepared = _Prepared(dataset, split, cases)
+
+    def _choose_split(self, dataset: Dataset) -> Split:
+        if self.split_file is not None:
+            return read_split(self.split_file, dataset.subjects, dataset.participants)
+        people = dataset.participants
+        try:
+            return shuffled_split(dataset.subjects, self.split_index, participants=people)
+        except DataError as error:
+            raise DataError(f"{dataset.root}: {error}") from error
+
+    @property
+    def prepared(self) -> _Prepared:
+        """What ``prepare()`` has found.
+
+        Raises:
+            RuntimeError: It has not been called.
+        """
+        if self._prepared is None:
+            raise RuntimeError("prepare() must be called before the data can be used")
+        return self._prepared
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set: its name, files, structures and channels."""
+        return self.prepared.dataset
+
+    @property
+    def split(self) -> Split:
+        """The subjects of each part."""
+        return self.prepared.split
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Subject ids in the data set's order; ``batch["index"]`` counts in it."""
+        return self.dataset.subjects
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Names of the labels 1..n."""
+        return self.dataset.structures
+
+    @property
+    def num_classes(self) -> int:
+        """Number of structures, and the background."""
+        return len(self.structures) + 1
+
+    @property
+    def in_channels(self) -> int:
+        """Number of images per case."""
+        return len(self.dataset.channels)
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Voxels along each axis, the same in all cases."""
+        return self.prepared.cases[0].read("label").shape
+
+    @property
+    def training_shape(self) -> tuple[int, ...]:
+        """Voxels along each axis of what is trained on: of the patches, else of whole volumes."""
+        return self.spatial_shape if self.patches is None else (self.patches.patch_size,) * 3
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres from voxel to voxel along each axis, in the first case."""
+        linear = self.prepared.cases[0].read("affine")[:3, :3]
+        return tuple(np.linalg.norm(linear, axis=0).tolist())
+
+    @property
+    def infer(self) -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] | None:
+        """How a network is applied to a whole volume: patch by patch, or just called (None)."""
+        if self.patches is None:
+            return None
+        return partial(in_patches, patch_size=self.patches.patch_size)
+
+    def loader(self, part: str) -> EpochLoader:
+        """Batches of ``train``, ``validation`` or ``test``.
+
+        Each is a dict: image (B, C, *S) float32, label (B, *S) int64, index (B,) int64. Of patches,
+        B is the batch size times the patches of a volume, and *S their size.
+
+        Raises:
+            ValueError: There is no such part.
+        """
+        training = part == "train"
+        positions = [self.subjects.index(subject) for subject in self.split.part(part)]
+        augmentation = self.augmentation if training else None
+        patches = self.patches if training else None
+        return EpochLoader(
+            _VolumeDataset(self.subjects, self.prepared.cases, augmentation, self.seed, patches),
+            batch_size=self.batch_size if training else 1,
+            sampler=EpochSampler(positions, training=training, seed=self.seed),
+            collate_fn=_one_batch if patches else None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            worker_init_fn=use_one_thread,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # so that loading leaves torch's global one alone
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What a run's folder should say about its data, ready for JSON."""
+        told = ("credit", "licence", "versions", "seed", "preparation")
+        return {
+            "name": self.dataset.name,
+            "root": str(self.dataset.root),
+            "num_subjects": len(self.subjects),
+            "structures": list(self.structures),
+            "channels": list(self.dataset.channels),
+            "size": list(self.spatial_shape),
+            "spacing": list(self.spacing),
+            "patch_size": None if self.patches is None else self.patches.patch_size,
+            **{key: self.dataset.info.get(key) for key in told},
+            "split": {part: list(self.split.part(part)) for part in PARTS},
+        }

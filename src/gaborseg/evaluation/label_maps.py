@@ -1,0 +1,205 @@
+"""Folders of label maps, predicted and true: which belong together, and what they score."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gaborseg.data import map_in_processes, whole_numbers
+from gaborseg.metrics import case_scores, voxel_tolerance
+from gaborseg.runs import Score
+from gaborseg.scans import DataError, is_scan, open_scan, read_scan, scan_stem, voxel_sides
+
+_LABELS = "_dseg"
+"""End of a label map's name before the extension, if it has one."""
+_AFFINE_TOLERANCE = 1e-3
+"""Millimetres: affines are often stored in single precision."""
+_MOST_LABELS = 4096
+"""More different values than this in one file are taken for an image."""
+_ABSENT = (math.nan, math.nan, math.nan, 0.0, 0.0)
+"""Scores and volumes of a structure that neither map has."""
+
+_Numbers = dict[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class _LabelMaps:
+    """The predicted and the true label map of a subject."""
+
+    subject: str
+    prediction: Path
+    truth: Path
+
+
+def find_pairs(predictions: Path, truth: Path) -> tuple[list[_LabelMaps], int]:
+    """All predictions with their truths, and how many truths are left over.
+
+    A truth belongs to the prediction of the same name. Extensions and ``_dseg`` are no part of a
+    name; a prediction that has more to its name, as in ``sub-01_T1w``, takes the truth ``sub-01``.
+
+    Raises:
+        DataError: A folder is missing or empty, or a prediction has no truth.
+    """
+    predicted, true = _find_label_maps(predictions), _find_label_maps(truth)
+    pairs, problems = [], []
+    for name, path in predicted.items():
+        owner = name if name in true else _longest_start(name, true)
+        if owner is None:
+            problems.append(f"{path} has no truth: expected {name} in {truth}")
+        else:
+            pairs.append(_LabelMaps(name, path, true[owner]))
+    if problems:
+        raise DataError.first_of(problems)
+    return pairs, len(true) - len({pair.truth for pair in pairs})
+
+
+def _find_label_maps(folder: Path) -> dict[str, Path]:
+    """The label maps of a folder by name: image files in it, or ``sub-*/**/*_dseg.*``.
+
+    Where some files end in ``_dseg``, only those count.
+
+    Raises:
+        DataError: The folder is missing, holds no label map, or two of the same name.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder")
+    nested = [path for path in folder.glob(f"sub-*/**/*{_LABELS}.*") if is_scan(path)]
+    files = nested or [path for path in folder.iterdir() if is_scan(path)]
+    files = sorted(path for path in files if not path.name.startswith("."))
+    files = [path for path in files if scan_stem(path).endswith(_LABELS)] or files
+    if not files:
+        raise DataError(f"{folder} holds no label map: expected files such as sub-01.nii.gz")
+    found: dict[str, Path] = {}
+    for path in files:
+        name = scan_stem(path).removesuffix(_LABELS)
+        if name in found:
+            raise DataError(f"{path} and {found[name]} are both of {name}")
+        found[name] = path
+    return found
+
+
+def _longest_start(name: str, others: Iterable[str]) -> str | None:
+    return max((other for other in others if name.startswith(f"{other}_")), key=len, default=None)
+
+
+def structures_of(*folders: Path) -> tuple[str, ...] | None:
+    """Names of the labels 1 ... n, from the first folder with a ``dataset.json``; None without.
+
+    Raises:
+        DataError: The file cannot be read or names no structures.
+    """
+    for path in (folder / "dataset.json" for folder in folders):
+        if path.is_file():
+            try:
+                names = json.loads(path.read_text(encoding="utf-8"))["structures"]
+                return tuple(str(name) for name in names)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path} must name the structures: {error!r}") from error
+    return None
+
+
+def tolerance_of(truth: Path) -> float:
+    """The NSD tolerance of a folder of true label maps: the longest voxel side of all, in mm.
+
+    Raises:
+        DataError: A file cannot be read.
+    """
+    paths = _find_label_maps(truth).values()
+    return voxel_tolerance(open_scan(path).placement.affine for path in paths)
+
+
+def score_pairs(
+    pairs: Sequence[_LabelMaps], structures: Sequence[str] | None, tolerance: float
+) -> list[Score]:
+    """Scores of all pairs.
+
+    Args:
+        pairs: What is scored.
+        structures: Names of the labels 1 ... n; without, those that occur are named by number.
+        tolerance: Millimetres that a surface may be off (NSD).
+
+    Raises:
+        DataError: A file cannot be read, is no label map, or does not lie on its truth's grid.
+    """
+    last = None if structures is None else len(structures)
+    score = partial(_score_pair, last=last, tolerance=tolerance)
+    results = map_in_processes(score, pairs, title="Scoring label maps")
+    if problems := [result for result in results if isinstance(result, str)]:
+        raise DataError.first_of(problems)
+    found = [result for result in results if not isinstance(result, str)]
+    names = dict(enumerate(structures or (), start=1))
+    if structures is None:
+        names = {label: f"label_{label}" for label in sorted({k for own in found for k in own})}
+    return [
+        Score(pair.subject, name, *own.get(label, _ABSENT))
+        for pair, own in zip(pairs, found, strict=True)
+        for label, name in names.items()
+    ]
+
+
+def _score_pair(pair: _LabelMaps, *, last: int | None, tolerance: float) -> _Numbers | str:
+    """Dice, HD95, NSD, volume and true volume of each label that occurs, or what is wrong.
+
+    Args:
+        pair: The files.
+        last: The greatest label that has a name; any if None.
+        tolerance: Millimetres that a surface may be off (NSD).
+    """
+    try:
+        predicted, affine = _read_labels(pair.prediction, last)
+        true, true_affine = _read_labels(pair.truth, last)
+        _check_grids(pair, (predicted.shape, affine), (true.shape, true_affine))
+    except DataError as error:
+        return str(error)
+    values = np.union1d(predicted, true)
+    values = np.concatenate([[0], values[values > 0]])
+    scores = case_scores(
+        torch.from_numpy(np.searchsorted(values, predicted)),
+        torch.from_numpy(np.searchsorted(values, true)),
+        len(values) - 1,
+        spacing=voxel_sides(affine).tolist(),
+        tolerance=tolerance,
+    )
+    columns = (column.tolist() for column in scores)
+    return dict(zip(values[1:].tolist(), zip(*columns, strict=True), strict=True))
+
+
+def _read_labels(path: Path, last: int | None) -> tuple[NDArray[np.integer], NDArray]:
+    """The labels (X, Y, Z) in a file, and its affine (4, 4).
+
+    Raises:
+        DataError: It cannot be read, or holds something else than the integers 0 ... ``last``.
+    """
+    scan = read_scan(path)
+    labels = whole_numbers(path, scan.voxels)
+    values = np.unique(labels)
+    if values[0] < 0 or (last is not None and values[-1] > last):
+        wrong = values[0] if values[0] < 0 else values[-1]
+        raise DataError(f"{path} must hold labels from 0 to {last or 'any number'}, got {wrong}")
+    if len(values) > _MOST_LABELS:
+        raise DataError(f"{path} must hold at most {_MOST_LABELS} labels, got {len(values)}")
+    return labels, scan.affine
+
+
+Grid = tuple[tuple[int, ...], NDArray]
+
+
+def _check_grids(pair: _LabelMaps, prediction: Grid, truth: Grid) -> None:
+    """Check that prediction and truth, given shape and affine, have their voxels in one place.
+
+    Raises:
+        DataError: They have not; the message names both files.
+    """
+    files = f"{pair.prediction} and {pair.truth}"
+    (shape, affine), (true_shape, true_affine) = prediction, truth
+    if shape != true_shape:
+        raise DataError(f"{files} must share a shape, got {shape} and {true_shape}")
+    difference = np.abs(affine - true_affine).max()
+    if not difference < _AFFINE_TOLERANCE:
+        raise DataError(f"{files} must share an affine, they differ by {difference:.3g} mm")

@@ -1,0 +1,163 @@
+"""A finished run once more: its cases, segmented with its network and scored."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from gaborseg.data import PreparedCase, SegmentationData, Source, fill_cache, in_patches
+from gaborseg.interface import build, mistakes_as_user_errors
+from gaborseg.metrics import case_scores, voxel_tolerance
+from gaborseg.models import ModelError, TrainedModel, choose_device, load_trained, read_settings
+from gaborseg.runs import Score, score_rows
+from gaborseg.scans import DataError, voxel_sides
+from gaborseg.training import write_label_map
+
+log = logging.getLogger(__name__)
+
+
+DATA = "gaborseg.data."
+"""Where everything lives that a run's data may be built with."""
+
+
+class Result(NamedTuple):
+    """Scores of every subject and structure, the NSD tolerance in mm, what was scored, and how."""
+
+    rows: list[Score]
+    tolerance: float
+    inputs: dict[str, str]
+    decision: str | None = None
+
+
+class _Cases(NamedTuple):
+    """Prepared cases by subject, and of their whole data set the name and NSD tolerance in mm."""
+
+    prepared: dict[str, PreparedCase]
+    name: str
+    tolerance: float
+
+
+def score_run(settings: SimpleNamespace, output: Path) -> Result:
+    """Segment with a run's network, write the label maps, and score them.
+
+    Raises:
+        UserError: The checkpoint cannot be used, or the data do not fit it.
+    """
+    with mistakes_as_user_errors():
+        checkpoint = Path(settings.run).expanduser() / settings.checkpoint
+        trained = load_trained(checkpoint, choose_device(settings.device))
+        decision = build(settings.decision) if settings.decision else trained.decision
+        cases = _other_cases(settings, trained) if settings.data else own_cases(settings, trained)
+        (output / "predictions").mkdir(parents=True, exist_ok=True)
+    tolerance = cases.tolerance if settings.tolerance is None else settings.tolerance
+    rows: list[Score] = []
+    for subject in track(cases.prepared, description="Segmenting and scoring"):
+        case = cases.prepared[subject]
+        prediction, truth = _segment(trained, decision, case)
+        affine = case.read("affine")
+        write_label_map(output / "predictions" / f"{subject}.nii.gz", prediction, affine)
+        spacing = voxel_sides(affine).tolist()
+        scores = case_scores(
+            prediction, truth, len(trained.structures), spacing=spacing, tolerance=tolerance
+        )
+        rows += score_rows(subject, trained.structures, [column.tolist() for column in scores])
+    inputs = {"checkpoint": str(trained.checkpoint), "data": cases.name}
+    return Result(rows, tolerance, inputs, type(decision).__name__.lower())
+
+
+@torch.inference_mode()
+def _segment(
+    trained: TrainedModel, decision: nn.Module, case: PreparedCase
+) -> tuple[Tensor, Tensor]:
+    """The predicted and the true labels of a case, (D, H, W) each, on the CPU.
+
+    Whole or in patches, as in the training.
+    """
+    device = next(trained.network.parameters()).device
+    image = torch.from_numpy(np.array(case.read("image"))).to(device)[None]
+    patch_size = trained.data.get("patch_size")
+    if patch_size is None:
+        logits = trained.network(image)
+    else:
+        logits = in_patches(trained.network, image, patch_size).to(device)
+    return decision(logits)[0].cpu(), torch.from_numpy(np.array(case.read("label")))
+
+
+def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
+    """The cases of a part of the run's own data, found or built as the run has.
+
+    Raises:
+        ModelError: The run folder does not tell its data, or would build them with foreign code.
+        DataError: The data are no longer there.
+    """
+    if trained.run is None or "data" not in trained.config:
+        raise ModelError(
+            f"{trained.checkpoint} has no run folder around it; choose data with data="
+        )
+    node = trained.config["data"] | {"augmentation": None}
+    for target in _targets(node):
+        if not str(target).startswith(DATA):
+            raise ModelError(f"{trained.run} must build its data with {DATA}*, got {target}")
+    split = read_settings(trained.run / "run.json")["data"]["split"]
+    part = settings.part or "test"
+    wanted = [s for name in PARTS[:3] if part in (name, "all") for s in split.get(name, [])]
+    cases = _fit_cases(build(node).source, trained)
+    if missing := [subject for subject in wanted if subject not in cases.prepared]:
+        raise DataError(f"{missing[0]} of the run is not in {cases.name} any more")
+    return cases._replace(prepared={subject: cases.prepared[subject] for subject in wanted})
+
+
+def _other_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
+    """All cases of the data that are configured; says how many of them the run has seen.
+
+    Raises:
+        DataError: The data cannot be used, or do not fit the network.
+    """
+    data: SegmentationData = build(settings.data)
+    cases = _fit_cases(data.source, trained)
+    if trained.run is not None and cases.name == trained.data.get("name"):
+        split = read_settings(trained.run / "run.json")["data"]["split"]
+        seen = {*split["train"], *split["validation"]} & set(cases.prepared)
+        if seen:
+            log.warning(
+                f"{len(seen)} of these {len(cases.prepared)} subjects are from the run's training "
+                "or validation"
+            )
+    return cases
+
+
+def _fit_cases(source: Source, trained: TrainedModel) -> _Cases:
+    """All cases of a data set, checked and prepared.
+
+    Raises:
+        DataError: The data cannot be used, or their structures or channels are not the network's.
+    """
+    dataset = source.dataset()
+    for what in ("structures", "channels"):
+        found, wanted = getattr(dataset, what), getattr(trained, what)
+        if found != wanted:
+            raise DataError(
+                f"{dataset.root} must have the {what} of {trained.checkpoint}, "
+                f"{', '.join(wanted)}, got {', '.join(found)}"
+            )
+    prepared = fill_cache(source.cache, dataset)
+    tolerance = voxel_tolerance(case.read("affine") for case in prepared)
+    return _Cases(dict(zip(dataset.subjects, prepared, strict=True)), dataset.name, tolerance)
+
+
+def _targets(node: Any) -> Iterator[Any]:
+    """Yield every ``_target_`` in a configuration."""
+    values = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    if isinstance(node, dict) and "_target_" in node:
+        yield node["_target_"]
+    for value in values:
+        yield from _targets(value)
+
+
+PARTS = ("train", "validation", "test", "all")

@@ -1,0 +1,110 @@
+"""What a run notes about itself, in its folder, for its trackers and on the screen."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers.wandb import WandbLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from rich.table import Table
+
+from gaborseg.data import SegmentationData
+from gaborseg.interface import show
+from gaborseg.machine import software_versions
+from gaborseg.runs import Run, overall_means, read_scores, scores_table
+from gaborseg.training import Cost, TestReport, use_epoch_as_axis, write_model_card
+
+log = logging.getLogger(__name__)
+
+_AnyCallback = TypeVar("_AnyCallback", bound=Callback)
+_TIME = "%Y-%m-%dT%H:%M:%S%z"
+
+
+@rank_zero_only
+def record_start(
+    run: Run,
+    trainer: pl.Trainer,
+    data: SegmentationData,
+    counts: Mapping[str, int],
+    choices: Mapping[str, Any],
+) -> None:
+    """Write ``run.json`` and hand configuration and parameter counts to the trackers."""
+    parameters = dict(counts) | {"total": sum(counts.values())}
+    session = {"started": time.strftime(_TIME), **software_versions()}
+    record = {
+        "id": run.identity,
+        "name": run.name,
+        "group": run.group,
+        "choices": dict(choices),
+        "parameters": parameters,
+        "data": data.describe(),
+        "sessions": [*run.sessions(), session],
+    }
+    run.write_json("run.json", record)
+    grouped = dict(choices) | {"kernel": run.tags[0]}  # trackers tell runs apart by it
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            use_epoch_as_axis(logger)
+        logger.log_hyperparams({**run.config, "parameters": parameters, "choices": grouped})
+
+
+@rank_zero_only
+def record_end(run: Run, trainer: pl.Trainer, seconds: float) -> None:
+    """Write ``done.json``, the last file of a run, and show the result."""
+    rows = read_scores(run.path("subjects.csv"))
+    means = overall_means(rows)
+    cost = _callback(trainer, Cost).record()
+    write_model_card(run)
+    run.write_json(
+        "done.json",
+        {
+            "test_dice": means.dice,
+            "test_hd95": means.hd95,
+            "test_nsd": means.nsd,
+            "nsd_tolerance": _callback(trainer, TestReport).tolerance,
+            "test_subjects": len({row.subject for row in rows}),
+            "epochs": trainer.current_epoch,
+            **cost,
+            "seconds_of_this_session": round(seconds, 1),
+            "finished": time.strftime(_TIME),
+        },
+    )
+    numbers = {f"cost/{name}": v for name, v in cost.items() if isinstance(v, int | float)}
+    for logger in trainer.loggers:
+        logger.log_metrics(numbers)
+    show_result(run)
+
+
+def _callback(trainer: pl.Trainer, kind: type[_AnyCallback]) -> _AnyCallback:
+    """Return the trainer's only callback of a kind."""
+    (found,) = (c for c in cast(Any, trainer).callbacks if isinstance(c, kind))
+    return found
+
+
+def show_result(run: Run) -> float:
+    """Show the table of test scores and where everything is; return the mean test Dice."""
+    rows = read_scores(run.path("subjects.csv"))
+    mean = overall_means(rows).dice
+    show(scores_table(rows, f"Test scores of {run.name}"))
+    log.info(f"Mean test Dice {mean:.4f}. Everything was written to {run.folder}")
+    return mean
+
+
+@rank_zero_only
+def show_summary(counts: Mapping[str, int], data: SegmentationData, run: Run) -> None:
+    """Show the parameters by kind of layer, the data and the folder."""
+    table = Table("parameters")
+    table.add_column("count", justify="right")
+    for kind, count in counts.items():
+        if count:
+            table.add_row(kind, f"{count:,}")
+    table.add_section()
+    table.add_row("total", f"{sum(counts.values()):,}", style="bold")
+    show(table)
+    parts = (data.split.train, data.split.validation, data.split.test)
+    sizes = "/".join(str(len(part)) for part in parts)
+    log.info(f"{run.name}: {len(data.subjects)} subjects, {sizes} to train/validate/test")
+    log.info(f"Run folder: {run.folder}")

@@ -1,0 +1,232 @@
+"""The work of one run: data, training, best epoch, test; also what is half done already."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import nn
+
+from gaborseg.data import SegmentationData, appearance_of
+from gaborseg.experiment.interruptions import at_work, keyboard_interrupts, killed_together
+from gaborseg.experiment.record import record_end, record_start, show_result, show_summary
+from gaborseg.interface import build, effective_choices, effective_settings, mistakes_as_user_errors
+from gaborseg.machine import keep_freed_memory
+from gaborseg.metrics import mean_dice
+from gaborseg.networks import BASELINES, parameter_counts, require_monai
+from gaborseg.runs import Run
+from gaborseg.scans import DataError
+from gaborseg.training import (
+    AtomicCheckpointIO,
+    Cost,
+    EpochLine,
+    EpochRow,
+    FitDecision,
+    SeedEpochs,
+    SegmentationModule,
+    StopAtNaN,
+    TestReport,
+    checkpoint_to_resume,
+    checkpoints,
+)
+
+log = logging.getLogger(__name__)
+for chatty in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)  # importing them has set it to INFO
+
+_PRIVATE = ("root", "split")
+"""What of the data's description stays in the run folder: paths, and names of subjects."""
+
+
+def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
+    """Train and test one run in its folder and return the mean test Dice in [0, 1].
+
+    Args:
+        config: The composed configuration.
+        folder: The run folder; a half-finished run of the same configuration is resumed.
+        choices: The option chosen in each group, for the run's name and tags.
+
+    Raises:
+        UserError: If anything that the user chose or brought cannot work.
+    """
+    choices = effective_choices(config, choices)
+    with mistakes_as_user_errors():
+        _check_settings(config)
+        run = describe_run(config, folder, choices)
+        run.check_folder()
+    if run.done:
+        log.info("This run is done; name another folder with hydra.run.dir=... to train again.")
+        return show_result(run)
+    with at_work(run):
+        return show_result(run) if run.done else _train(config, run, choices)
+
+
+def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
+    started = time.time()
+    keep_freed_memory()
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    with mistakes_as_user_errors():
+        data: SegmentationData = build(config.data)
+        trainer = build_trainer(config, run, data)
+        prepare(data)
+        module = build_module(config, data)
+        if changes := run.software_changes():
+            rank_zero_only(log.warning)(f"begun with other code: {'; '.join(changes)}")
+    counts = parameter_counts(module.network)
+    rank_zero_only(run.claim)()
+    record_start(run, trainer, data, counts, choices)
+    show_summary(counts, data, run)
+    with keyboard_interrupts(), killed_together(run, trainer):
+        _fit(trainer, module, data, run)
+        best = str(run.path("best.ckpt"))
+        trainer.test(module, data.loader("test"), ckpt_path=best, verbose=False)
+    record_end(run, trainer, time.time() - started)
+    return float(mean_dice(module.test_scores.dice))
+
+
+def _check_settings(config: DictConfig) -> None:
+    """Check what nothing else checks before the data are prepared.
+
+    Raises:
+        ValueError: If a number is out of its range; the message names it.
+        ImportError: If what the network is built with is not installed.
+    """
+    seed, epochs, rate = config.seed, config.trainer.max_epochs, config.optimizer.lr
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2^32 - 1, got {seed}")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"trainer.max_epochs must be a positive integer, got {epochs}")
+    if not isinstance(rate, float | int) or not 0 < rate < math.inf:
+        raise ValueError(f"optimizer.lr must be a positive number, got {rate}")
+    if config.network._target_ in BASELINES:
+        require_monai()
+
+
+def describe_run(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Run:
+    """Return the run, named by kernel, loss, learning rate and split.
+
+    If the network has kernels of its own, its name takes the place of the kernel's.
+    """
+    tags = (
+        str(choices.get("kernel") or choices["network"]),
+        str(choices["loss"]),
+        f"lr{config.optimizer.lr:.3g}",
+        f"split{config.split}",
+    )
+    group = os.environ.get("WANDB_RUN_GROUP") or choices.get("sweeps") or choices.get("experiment")
+    return Run(folder, effective_settings(config), "-".join(tags), tags, str(group or "train"))
+
+
+def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Trainer:
+    """Return the Trainer with the loggers and callbacks of the configuration and of the run.
+
+    Raises:
+        ValueError: If this machine has no such accelerator.
+    """
+    loggers: list[Logger] = [build(node)(run) for node in config.logger.values()]
+    callbacks: list[Callback] = [
+        TestReport(run, lambda: affines(data)),
+        FitDecision(lambda: data.loader("validation")),
+        *(build(node) for node in config.callbacks.values()),
+        SeedEpochs(config.seed),
+        StopAtNaN(),
+        Cost(),
+        EpochLine(),
+        EpochRow(),
+        *checkpoints(run),
+    ]
+    trainer = build(config.trainer, _partial_=True, default_root_dir=str(run.folder))
+    try:
+        return trainer(logger=loggers or False, callbacks=callbacks, plugins=[AtomicCheckpointIO()])
+    except (MisconfigurationException, RuntimeError) as error:
+        accelerator = config.trainer.accelerator
+        raise ValueError(f"trainer.accelerator={accelerator} cannot be used: {error}") from error
+
+
+def affines(data: SegmentationData) -> dict[str, NDArray]:
+    """Return the affine (4, 4) of each subject of the data set, in its order."""
+    cases = zip(data.subjects, data.prepared.cases, strict=True)
+    return {subject: case.read("affine") for subject, case in cases}
+
+
+def prepare(data: SegmentationData) -> None:
+    """Check and prepare the data; of several problems, log all but the one that is raised."""
+    try:
+        data.prepare()
+    except DataError as error:
+        for line in str(error).splitlines()[1:]:
+            log.error(line)
+        raise
+
+
+def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModule:
+    """Return the module around network, loss, optimiser, schedule and decision."""
+    config = _fill_in_facts(config, data)
+    network: nn.Module = build(config.network)
+    optimizer = build(config.optimizer)
+    scheduler = build(config.scheduler)
+    scheduler(optimizer(network.parameters()), total_steps=1)  # wrong values must show here
+    return SegmentationModule(
+        network=network,
+        loss=build(config.loss),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        decision=build(config.decision),
+        structures=data.structures,
+        description=_describe_model(config, data),
+        infer=data.infer,
+    )
+
+
+def _describe_model(config: DictConfig, data: SegmentationData) -> dict[str, Any]:
+    """Return what a checkpoint needs beside its weights, plain values, nothing of this machine."""
+    known = {key: value for key, value in data.describe().items() if key not in _PRIVATE}
+    cases = dict(zip(data.subjects, data.prepared.cases, strict=True))
+    appearance = appearance_of([cases[subject] for subject in data.split.train])
+    nodes = OmegaConf.to_container(config, resolve=True)
+    return {
+        **{part: cast(dict[str, Any], nodes)[part] for part in ("network", "decision")},
+        "data": known | {"appearance": appearance.as_json()},
+    }
+
+
+def _fill_in_facts(config: DictConfig, data: SegmentationData) -> DictConfig:
+    """Return the configuration with the data's numbers of image channels and classes.
+
+    A network that asks for the size of what it is trained on is told that too.
+
+    Raises:
+        ValueError: If the network is told other numbers than the data have.
+    """
+    counts = {"in_channels": data.in_channels, "num_classes": data.num_classes}
+    for key, found in counts.items():
+        told = config.network[key]
+        if told not in (None, found):
+            raise ValueError(f"network.{key} must be {found}, as in the data, got {told}")
+    facts: dict[str, Any] = dict(counts)
+    if "size" in config.network and config.network.size is None:
+        facts["size"] = list(data.training_shape)
+    filled = OmegaConf.merge(config, {"network": facts})
+    return cast(DictConfig, filled)
+
+
+def _fit(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, run: Run) -> None:
+    resume = checkpoint_to_resume(run.folder)
+    if resume is not None:
+        rank_zero_only(log.info)(f"Resuming from {resume}")
+    trainer.fit(
+        module,
+        data.loader("train"),
+        data.loader("validation"),
+        ckpt_path=None if resume is None else str(resume),
+    )

@@ -1,0 +1,190 @@
+"""Which files are scans, which of them belong together, and what their results are called."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gaborseg.data import check_intensities
+from gaborseg.scans import (
+    LABEL_ROLES,
+    SAME_PLACE,
+    DataError,
+    Named,
+    Placement,
+    Problem,
+    Scan,
+    check_same_grid,
+    distance,
+    image_and_label_folders,
+    named_file,
+    read_placed,
+    scan_files,
+    scan_stem,
+    stem,
+)
+
+_NO_SCANS = (*LABEL_ROLES, "probabilities")
+"""Roles of files beside scans that are no scans, unless the model has a channel of that name."""
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """The files of one scan.
+
+    Attributes:
+        name: What it is called in tables: its path in the input folder, without its ending.
+        files: One a channel, in the model's order.
+        problem: Why it cannot be segmented, if the names of its files tell; it has none then.
+    """
+
+    name: str
+    files: tuple[Path, ...] = ()
+    problem: str = ""
+
+
+def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFiles]:
+    """The scans that are asked for: those in a folder, or one scan's file or files.
+
+    A folder is arranged as for ``src.prepare``, with or without label maps: files that end in
+    ``_<channel>``, or are called so, are the images of a scan. If the model takes one channel and
+    no file is named so, every image that is not called a label map is a scan.
+
+    Args:
+        inputs: One folder; or the files of one scan, in the order of the channels.
+        channels: Names of the model's channels.
+
+    Raises:
+        DataError: A path is missing, no scan is found, or files are too many or too few.
+    """
+    for path in inputs:
+        if not path.exists():
+            raise DataError(f"input {path} is missing")
+    if len(inputs) == 1 and inputs[0].is_dir():
+        return _scans_in(inputs[0], channels)
+    if folders := [path for path in inputs if path.is_dir()]:
+        raise DataError(f"input must be one folder, or the files of one scan, got {folders[0]} too")
+    if len(inputs) != len(channels):
+        raise DataError(
+            f"input must be a file for each of {', '.join(channels)}: "
+            f"input=[{','.join(f'{channel}.nii.gz' for channel in channels)}], got {len(inputs)}"
+        )
+    name = scan_stem(inputs[0]).removesuffix(f"_{channels[0]}")
+    return [ScanFiles(name, tuple(inputs))]
+
+
+def _scans_in(folder: Path, channels: Sequence[str]) -> list[ScanFiles]:
+    """The scans in a folder and its subfolders, ordered by name; also those that are incomplete.
+
+    Raises:
+        DataError: There are none.
+    """
+    shut: list[Problem] = []
+    scans: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for image in _images_in(folder, channels, shut):
+        name = (image.path.parent.relative_to(folder) / image.scan).as_posix()
+        scans[name][image.role].append(image.path)
+    if not scans:
+        wanted = " ".join(f"*_{channel}.nii.gz" for channel in channels)
+        raise DataError(f"input {folder} holds no scan: expected files named {wanted}")
+    found = [_scan_of(name, images, channels) for name, images in scans.items()]
+    found += [ScanFiles(one.within(folder).file, problem=one.problem) for one in shut]
+    return sorted(found, key=lambda scan: scan.name)
+
+
+def _images_in(folder: Path, channels: Sequence[str], shut: list[Problem]) -> list[Named]:
+    """The images of the channels in a folder, with what their scans are called where they lie.
+
+    Files of several channels share what their names tell of the scan. Of a single channel each is a
+    scan of its own, also where BIDS would tell no difference, and is called by its whole name.
+    Folders that cannot be opened are added to ``shut``.
+    """
+    places = image_and_label_folders(folder)
+    named = [
+        named_file(path, (*channels, *_NO_SCANS))
+        for path in scan_files(folder, None, shut)
+        if "derivatives" not in path.relative_to(folder).parts
+        and (places is None or places[1] not in path.parents)
+    ]
+    images = [one for one in named if one.role in channels]
+    if len(channels) > 1:
+        return images
+    if images:
+        return [Named(one.path, _own_name(one), one.role) for one in images]
+    others = [one.path for one in named if one.role not in _NO_SCANS]
+    return [Named(path, stem(path), channels[0]) for path in others]
+
+
+def _own_name(image: Named) -> str:
+    """The name of a file without ending and role; where nothing is left, its scan's."""
+    return stem(image.path).removesuffix(image.role).removesuffix("_") or image.scan
+
+
+def _scan_of(name: str, images: Mapping[str, Sequence[Path]], channels: Sequence[str]) -> ScanFiles:
+    """A scan from its images by channel; or what keeps it from being one."""
+    for channel in channels:
+        files = images.get(channel, ())
+        if len(files) != 1:
+            listed = ", ".join(path.name for path in files) or "none"
+            problem = f"must have one image of the channel {channel}, got {listed}"
+            return ScanFiles(name, problem=problem)
+    return ScanFiles(name, tuple(images[channel][0] for channel in channels))
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a scan.
+
+    Attributes:
+        voxels: (I, D, H, W) float32.
+        placement: Where they lie.
+        doubts: What makes that uncertain.
+    """
+
+    voxels: Tensor
+    placement: Placement
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """(4, 4), voxel index to world millimetres (RAS+)."""
+        return self.placement.affine
+
+
+def read_images(files: Sequence[Path], forms: str = "agree") -> Images:
+    """The images of one scan, checked; the first says where all of them lie.
+
+    Args:
+        files: One a channel.
+        forms: Which affine was used in training where a NIfTI header gives two: ``sform``,
+            ``qform``, or ``agree`` if they were never different; then it is the sform.
+
+    Raises:
+        DataError: A file cannot be used, or they do not share one grid.
+    """
+    scans: list[Scan] = []
+    for path in files:
+        scan = read_placed(path, "sform" if forms == "agree" else forms)
+        check_intensities(path, scan.voxels)
+        scans.append(Scan(scan.voxels.astype(np.float32), scan.stored, scan.placement))
+        check_same_grid(path, scan, files[0], scans[0])
+    voxels = torch.from_numpy(np.stack([scan.voxels for scan in scans]))
+    return Images(voxels, scans[0].placement, tuple(_doubts_about(scans[0], forms)))
+
+
+def _doubts_about(scan: Scan, forms: str) -> list[str]:
+    """What makes it uncertain where a scan lies."""
+    place = scan.placement
+    if not place.oriented:
+        return ["its header does not know left from right"]
+    if forms != "agree" or place.qform is None or place.sform is None:
+        return []
+    apart = distance(place.qform, place.sform, scan.voxels.shape)
+    if apart <= SAME_PLACE * min(place.spacing):
+        return []
+    return [f"qform and sform differ by up to {apart:.3g} mm; used the sform"]

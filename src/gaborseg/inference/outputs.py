@@ -1,0 +1,58 @@
+"""What is written for a scan: label map, probabilities and picture, each whole or not at all."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gaborseg.machine import whole_file
+from gaborseg.scans import PreparedGrid, to_native
+
+
+def write_labels(path: Path, labels: Tensor, scan: Path, affine: NDArray) -> None:
+    """Write a label map (D, H, W) with the shape, affine, header and units of a scan's file."""
+    voxels = labels.numpy().astype(np.uint8)
+    _save_image(path, like(scan, voxels, affine))
+
+
+def write_probabilities(path: Path, scores: Tensor, grid: PreparedGrid, scan: Path) -> None:
+    """Write scores (C, N, N, N), cut to 0..1, as one 4-D image in steps of 1/255.
+
+    Label by label: the scores of all labels at the scan's size never exist in floating point.
+    """
+    volumes = np.empty((*grid.shape, len(scores)), np.uint8, order="F")
+    for label, score in enumerate(scores):
+        native = to_native(score, grid).clamp_(0, 1).mul_(255).round_()
+        volumes[..., label] = native.to(torch.uint8).numpy()
+    image = like(scan, volumes, grid.affine)
+    image.header.set_slope_inter(1 / 255, 0)
+    _save_image(path, image)
+
+
+def like(scan: Path, voxels: NDArray, affine: NDArray) -> nib.Nifti1Image:
+    """An image with the voxels given, and the affine, header and units of a scan's file.
+
+    A scan that is a single volume in four dimensions stays one.
+    """
+    source: Any = nib.load(scan) if scan.name.lower().endswith((".nii", ".nii.gz")) else None
+    if source is None:
+        image = nib.Nifti1Image(voxels, affine)
+        image.header.set_xyzt_units("mm")
+        return image
+    header = source.header.copy()
+    header.set_data_dtype(voxels.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    if voxels.ndim == 3:
+        voxels = voxels.reshape(source.shape)
+    return type(source)(voxels, source.affine, header)
+
+
+def _save_image(path: Path, image: nib.Nifti1Image) -> None:
+    """Write an image that is never seen half-written."""
+    with whole_file(path) as temporary:
+        nib.save(image, temporary)

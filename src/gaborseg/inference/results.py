@@ -1,0 +1,190 @@
+"""A folder of results: which scans are done, their volumes in a table, by which models they are."""
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gaborseg.inference.inputs import ScanFiles
+from gaborseg.machine import whole_file
+
+_TABLE, _RECORD = "volumes.csv", "predict.json"
+SOURCE, _DECIDED = "source", "decided_by"
+"""The columns that tell the scan's content, and models and settings."""
+_DECIMALS = {"seconds": 1, "confidence": 4, "unlikeness": 3, "field_of_view_mm": 1}
+COLUMNS = ("scan", "problem", "warnings", *_DECIMALS, SOURCE, _DECIDED)
+_ENDINGS = {
+    "labels": "_dseg.nii.gz",
+    "probabilities": "_probabilities.nii.gz",
+    "overlay": "_overlay.png",
+}
+"""How the results of a scan end, by kind."""
+_Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done for a scan.
+
+    Attributes:
+        write: Where its results go that are missing, by kind.
+        remove: What they replace; it goes first, so that no file ever stands under another's row.
+    """
+
+    write: Mapping[str, Path]
+    remove: tuple[Path, ...] = ()
+
+
+class Results:
+    """The results in a folder, scan by scan.
+
+    What the same models and settings have made of the same scan stays as it is, even if it was
+    corrected by hand since. Anything else is replaced only if told.
+
+    Args:
+        folder: Where they are, or will be.
+        structures: Names of the labels 1 ... C-1, the columns of the table.
+        record: What decides the results: models and settings.
+        probabilities: Whether probabilities are asked for.
+        overlay: Whether pictures are asked for.
+        overwrite: Whether results of other models, settings or scans may be replaced.
+
+    Raises:
+        FileExistsError: The folder holds results that something else has decided, or a table that
+            is not ours.
+        OSError: The folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        structures: Sequence[str],
+        record: Mapping[str, Any],
+        *,
+        probabilities: bool = False,
+        overlay: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.structures = tuple(structures)
+        asked = {"labels": True, "probabilities": probabilities, "overlay": overlay}
+        self.kinds = [kind for kind in _ENDINGS if asked[kind]]
+        self.overwrite = overwrite
+        text = json.dumps(record, indent=2) + "\n"
+        self.decided_by = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._check_table()
+        self._claim(record, text)
+
+    def _check_table(self) -> None:
+        """See that the table, if there is one, was written here."""
+        if not self.table.is_file():
+            return
+        with self.table.open(newline="", encoding="utf-8", errors="replace") as file:
+            columns = next(csv.reader(file), [])
+        if not (self.folder / _RECORD).is_file() or not {*COLUMNS} <= {*columns}:
+            raise FileExistsError(
+                f"{self.table} is no table of src.predict: choose another folder as output"
+            )
+
+    def _claim(self, record: Mapping[str, Any], text: str) -> None:
+        """Write down what decides the results in this folder, or see that it is the same."""
+        path = self.folder / _RECORD
+        if path.is_file() and not self.overwrite:
+            old = json.loads(path.read_text(encoding="utf-8"))
+            for key, value in record.items():
+                if old.get(key) != value:
+                    raise FileExistsError(
+                        f"output {self.folder} holds results with {key} {old.get(key)}, "
+                        f"not {value}: choose another folder, or overwrite=true"
+                    )
+            return
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    @property
+    def table(self) -> Path:
+        """The csv file with a row for each scan."""
+        return self.folder / _TABLE
+
+    def files_of(self, scan: ScanFiles) -> dict[str, Path]:
+        """Where the results of a scan belong, by kind, those that are not asked for too."""
+        stem = self.folder / scan.name
+        return {kind: stem.with_name(stem.name + ending) for kind, ending in _ENDINGS.items()}
+
+    def work_on(self, scan: ScanFiles) -> Work:
+        """What is to be done for a scan; nothing is to be written if it is done.
+
+        Raises:
+            FileExistsError: A file is in the way and may not be replaced.
+        """
+        files = self.files_of(scan)
+        wanted = {kind: files[kind] for kind in self.kinds}
+        row = self.rows().get(scan.name)
+        present = [path for path in (wanted if row is None else files).values() if path.exists()]
+        if not present:
+            return Work(wanted)
+        if (strange := self._strange(scan, row)) is None:
+            return Work({kind: path for kind, path in wanted.items() if path not in present})
+        if self.overwrite:
+            return Work(wanted, remove=tuple(present))
+        raise FileExistsError(f"{present[0]} {strange}; overwrite=true replaces it")
+
+    def _strange(self, scan: ScanFiles, row: _Row | None) -> str | None:
+        """Why the files of a scan are not results that this would give, if they are not."""
+        if row is None or row["problem"]:
+            return "is in the way"
+        if row[_DECIDED] != self.decided_by:
+            return "is of other models or settings"
+        return "is of another scan" if row[SOURCE] != digest(*scan.files) else None
+
+    def rows(self) -> dict[str, _Row]:
+        """The rows of the table by scan."""
+        if not self.table.is_file():
+            return {}
+        with self.table.open(newline="", encoding="utf-8") as file:
+            return {row["scan"]: row for row in csv.DictReader(file)}
+
+    def add(self, name: str, values: Mapping[str, Any], volumes: Mapping[str, float]) -> None:
+        """Put a scan's row into the table, which is on disk when this returns.
+
+        Args:
+            name: The scan's.
+            values: For the columns before the volumes.
+            volumes: mm^3 by structure, none if there was a problem.
+        """
+        texts = {key: _text_of(value, _DECIMALS.get(key)) for key, value in values.items()}
+        row = {"scan": name, **texts, **{key: _text_of(v, 2) for key, v in volumes.items()}}
+        rows = self.rows() | {name: row | {_DECIDED: self.decided_by}}
+        with (
+            whole_file(self.table) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            columns = [*COLUMNS, *self.structures]
+            writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows[key] for key in sorted(rows))
+
+    def add_problem(self, scan: ScanFiles, reason: str) -> None:
+        """Put down why a scan was not segmented, unless there is a label map: its row stays."""
+        if not self.files_of(scan)["labels"].exists():
+            self.add(scan.name, {"problem": reason, "warnings": ""}, {})
+
+
+def _text_of(value: Any, decimals: int | None) -> str:
+    """A value as it stands in the table; nothing for NaN."""
+    if decimals is None:
+        return str(value)
+    return "" if math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def digest(*paths: Path) -> str:
+    """Sixteen hexadecimal digits of the content of files."""
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").digest())
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]

@@ -1,0 +1,47 @@
+"""What every command shares: configurations, errors in one line, help, the screen."""
+
+from gaborseg.interface.choices import (
+    effective_choices,
+    effective_settings,
+    refuse_idle_kernel,
+    takes_kernels,
+)
+from gaborseg.interface.configuration import (
+    CONFIGURATIONS,
+    build,
+    compose_config,
+    plain,
+    quote_values,
+)
+from gaborseg.interface.errors import (
+    Terminated,
+    UserError,
+    check_paths,
+    errors_in_log,
+    mistakes_as_user_errors,
+    run_command,
+)
+from gaborseg.interface.help import CONSOLE
+from gaborseg.interface.screen import ConsoleHandler, progress, show
+
+__all__ = [
+    "CONFIGURATIONS",
+    "CONSOLE",
+    "ConsoleHandler",
+    "Terminated",
+    "UserError",
+    "build",
+    "check_paths",
+    "compose_config",
+    "effective_choices",
+    "effective_settings",
+    "errors_in_log",
+    "mistakes_as_user_errors",
+    "plain",
+    "progress",
+    "quote_values",
+    "refuse_idle_kernel",
+    "run_command",
+    "show",
+    "takes_kernels",
+]

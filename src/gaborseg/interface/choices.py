@@ -1,0 +1,58 @@
+"""What the choice of a kernel means: networks with kernels of their own have no use for it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from gaborseg.interface.errors import UserError
+
+_OF_KERNELS = ("kernel", "rates", "activation")
+_OF_GROUP = re.compile(rf"[+~]*({'|'.join(_OF_KERNELS)})\b")
+
+
+def takes_kernels(config: DictConfig) -> bool:
+    """Return whether the network of a configuration is told how to convolve by ``kernel=``."""
+    return "${kernel." in OmegaConf.to_yaml(config.network)
+
+
+def _idle_groups(config: DictConfig) -> set[str]:
+    """Return the groups that neither the network nor the kernels it is told refer to."""
+    nodes = (config.network, config.get("kernel") if takes_kernels(config) else None)
+    text = "".join(OmegaConf.to_yaml(node) for node in nodes if node is not None)
+    return {group for group in _OF_KERNELS if not re.search(rf"\$\{{{group}\b", text)}
+
+
+def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were chosen in each group, without those that have no effect."""
+    idle = _idle_groups(config)
+    return {group: option for group, option in choices.items() if group not in idle}
+
+
+def effective_settings(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration, resolved and plain, without the kernels that have no effect."""
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    settings = cast(dict[str, Any], resolved)
+    if not takes_kernels(config):
+        del settings["kernel"]
+    return settings
+
+
+def refuse_idle_kernel(
+    config: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str]
+) -> None:
+    """Refuse overrides of kernels that have no effect: a sweep would train one network repeatedly.
+
+    Raises:
+        UserError: There is one.
+    """
+    if takes_kernels(config):
+        return
+    groups = _idle_groups(config)
+    for override in overrides:
+        if (found := _OF_GROUP.match(override)) and found[1] in groups:
+            raise UserError(
+                f"{override} must be left out with network={choices['network']}, "
+                "which has kernels of its own"
+            )

@@ -1,0 +1,117 @@
+"""Configurations: where they are, how they are composed, and objects made from them."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from gaborseg.runs import folder_name, sweep_folder
+
+_PACKAGE = Path(__file__).parents[1]
+_CHECKOUT = _PACKAGE.parents[1]
+CONFIGURATIONS = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _CHECKOUT / "conf"
+"""The folder of all options: inside an installed package, at the top of a checkout."""
+_PLUGINS = _PACKAGE / "plugins"
+
+
+def find_plugins() -> None:
+    """Let Hydra find our launcher and ``sweeps/``, in this process and in those that it starts.
+
+    Hydra wants its plugins in a package called ``hydra_plugins``. It is not installed as one, or
+    it would be part of every Hydra program of the same environment.
+    """
+    place = str(_PLUGINS)
+    if place not in sys.path:
+        sys.path.append(place)
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if place not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*paths, place])
+
+
+def compose_config(
+    overrides: Sequence[str] = (), name: str = "config", *, hydra: bool = False
+) -> DictConfig:
+    """Return what a command composes of overrides.
+
+    Args:
+        overrides: As on the command line.
+        name: Of the command's YAML file in ``conf/``; ``config`` is that of ``train``.
+        hydra: Keep Hydra's own part.
+    """
+    find_plugins()
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGURATIONS), version_base="1.3"):
+        return compose(name, list(overrides), return_hydra_config=hydra)
+
+
+def plain(config: DictConfig) -> SimpleNamespace:
+    """Return the settings of a command, resolved, as plain values.
+
+    Raises:
+        MissingMandatoryValue: One that must be given is not.
+    """
+    settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return SimpleNamespace(**cast(dict[str, Any], settings))
+
+
+def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
+    """Return the object that a node of the configuration describes, made from plain values."""
+    return instantiate(node, _convert_="all", **extra)
+
+
+def register_resolvers() -> None:
+    """Let configurations use functions of ours: ``${folder_name:...}``, ``${powers:-3.5,-3}``."""
+    resolvers: dict[str, Callable[..., str]] = {
+        "folder_name": folder_name,
+        "sweep_folder": sweep_folder,
+        "powers": _powers,
+    }
+    for name, function in resolvers.items():
+        OmegaConf.register_new_resolver(name, function, replace=True)
+
+
+def _powers(*exponents: float) -> str:
+    """Return powers of ten as the values of a sweep.
+
+    Example:
+        >>> _powers(-3.5, -3)
+        '0.00031622776601683794,0.001'
+    """
+    return ",".join(repr(10.0**exponent) for exponent in exponents)
+
+
+def quote_values(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Return arguments in which Hydra takes the values of some keys, such as paths, as they are.
+
+    So are the items of a list in brackets. What holds quotes itself stays as it is.
+
+    Example:
+        >>> quote_values(["input=runs/kernel=gabor,loss=pcc", "threads=2"], ["input"])
+        ["input='runs/kernel=gabor,loss=pcc'", 'threads=2']
+        >>> quote_values(["input=[split=0,split=1]"], ["input"])
+        ["input=['split=0','split=1']"]
+    """
+    return [_with_quotes(argument, keys) for argument in arguments]
+
+
+def _with_quotes(argument: str, keys: Sequence[str]) -> str:
+    key, _, value = argument.partition("=")
+    if key not in keys or value in ("", "???", "null") or value[0] in "'\"":
+        return argument
+    if value[0] == "[" and value[-1] == "]":
+        items = value[1:-1].split(",")
+        return (
+            argument if "'" in value or '"' in value else f"{key}=[{','.join(map(_quoted, items))}]"
+        )
+    return f"{key}={_quoted(value)}"
+
+
+def _quoted(value: str) -> str:
+    return QuotedString(value, Quote.single).with_quotes()

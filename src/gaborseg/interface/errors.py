@@ -1,0 +1,154 @@
+"""How a command starts and ends: help, and one line for a user's mistake."""
+
+import contextlib
+import glob
+import logging
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from gaborseg.interface.configuration import find_plugins, quote_values, register_resolvers
+from gaborseg.interface.help import help_text
+from gaborseg.runs import end_with_parent
+from gaborseg.sweeps import SHELLS_SIGNAL, SweepFailed
+
+log = logging.getLogger(__name__)
+
+_KNOWN_WARNINGS = (
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    r"Checkpoint directory .* exists and is not empty",  # the run folder: intended
+    r".*does not have many workers",  # data.num_workers is the user's to choose
+    r"It is recommended to use `self.log\(",  # those values are the same on all processes
+    r"Using `DistributedSampler` with the dataloaders",  # the data's samplers repeat no subject
+)
+_USAGE_ERROR = 2
+_ONE_LINE = (
+    "GABORSEG_ONE_LINE"  # set for the processes that we start: HYDRA_FULL_ERROR is then ours
+)
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asked this process to end, and it was not Ctrl-C."""
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for or brought; its message is all that is shown."""
+
+
+@contextlib.contextmanager
+def mistakes_as_user_errors() -> Iterator[None]:
+    """Turn the errors of checking and building, before any training, into a ``UserError``."""
+    try:
+        yield
+    except HydraException as error:
+        raise UserError(_one_line(error.__cause__ or error)) from error
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+        ImportError,
+        OmegaConfBaseException,
+    ) as error:
+        raise UserError(_one_line(error)) from error
+
+
+def check_paths(key: str, value: str | Sequence[str] | None) -> None:
+    """Refuse a setting that names files or folders that do not exist, before slow imports.
+
+    Args:
+        key: Name of the setting.
+        value: A path or a pattern, several of them, or None.
+
+    Raises:
+        UserError: Nothing matches.
+    """
+    for path in [value] if isinstance(value, str) else value or []:
+        place = Path(path).expanduser()
+        if not place.exists() and not glob.glob(str(place)):
+            raise UserError(f"{key} must name what exists, got {path}")
+
+
+@contextlib.contextmanager
+def errors_in_log() -> Iterator[None]:
+    """End a job on an error: one line for a user's mistake, else a traceback, both in its log.
+
+    In a sweep the error goes on to Hydra, which notes it and starts the next job.
+    """
+    try:
+        yield
+    except Exception as error:
+        mistake = isinstance(error, UserError) and not _shows_tracebacks()
+        log.error(f"error: {error}", exc_info=not mistake)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        sys.exit(_USAGE_ERROR if isinstance(error, UserError) else 1)
+
+
+def _shows_tracebacks() -> bool:
+    """Return whether the user asked for tracebacks: ``HYDRA_FULL_ERROR=1`` in the environment."""
+    return os.environ.get("HYDRA_FULL_ERROR") == "1" and _ONE_LINE not in os.environ
+
+
+def run_command(
+    main: Callable[[], object], *, settings: str | None = None, paths: Sequence[str] = ()
+) -> None:
+    """Run a main function; end with one line and exit code 2 on a user's mistake.
+
+    ``HYDRA_FULL_ERROR=1`` in the environment shows the traceback instead.
+
+    Args:
+        main: Of a command's module, whose docstring is the help.
+        settings: Name of the command's YAML file in ``conf/``, if Hydra composes its settings.
+        paths: Settings whose values Hydra takes as they are, whatever characters they hold.
+    """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text(sys.modules[main.__module__].__doc__ or "", settings))
+        return
+    end_with_parent()
+    for message in _KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    sys.argv[1:] = quote_values(sys.argv[1:], paths)
+    find_plugins()
+    register_resolvers()
+    if _shows_tracebacks():
+        main()
+        return
+    os.environ.update({"HYDRA_FULL_ERROR": "1", _ONE_LINE: "1"})
+    try:
+        main()
+    except KeyboardInterrupt as stop:
+        print("interrupted: the same command goes on after the last whole epoch", file=sys.stderr)
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        sys.exit(SHELLS_SIGNAL + number)
+    except SweepFailed as error:
+        sys.exit(f"error: {error}")
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        _end(_one_line(error))
+    except OSError as error:
+        _end(f"hydra.run.dir must be a folder that can be written to: {_one_line(error)}")
+
+
+def _end(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(_USAGE_ERROR)
+
+
+def _one_line(error: BaseException) -> str:
+    """Return an error's message as one line; of several problems of the data, the first."""
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} must be given: {error.full_key}=..."
+    if unknown := re.match(r"Could not override '(.*)'", str(error)):
+        return f"there is no setting {unknown[1]}; --cfg job shows all settings"
+    lines = str(error).splitlines()[: 1 if isinstance(error, ValueError) else None]
+    text = " ".join(" ".join(lines).split()).partition(" Config search path:")[0]
+    return text or type(error).__name__

@@ -1,0 +1,46 @@
+"""The voxels that a kernel covers."""
+
+import torch
+from torch import Tensor
+
+SMALLEST_SIGMA = 0.01
+"""Voxels. Narrower envelopes are taken as this wide: every tap but the centre is already zero."""
+
+
+def check_convolution(in_channels: int, out_channels: int, kernel_size: int) -> None:
+    """Accept the sizes of a 'same' convolution.
+
+    Raises:
+        TypeError: `kernel_size` is not an integer.
+        ValueError: A channel count is below 1, or `kernel_size` is even or below 1.
+    """
+    for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if channels < 1:
+            raise ValueError(f"{name} must be at least 1, got {channels}")
+    check_kernel_size(kernel_size)
+
+
+def check_kernel_size(kernel_size: int) -> None:
+    """Accept a kernel that has a central voxel.
+
+    Raises:
+        TypeError: `kernel_size` is not an integer.
+        ValueError: `kernel_size` is even or below 1.
+    """
+    if not isinstance(kernel_size, int):
+        raise TypeError(f"kernel_size must be an integer, got {kernel_size!r}")
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
+
+
+def voxel_offsets(kernel_size: int, like: Tensor) -> Tensor:
+    """Offsets -(K-1)/2 ... (K-1)/2 from the centre of a kernel, (K,), in voxels.
+
+    The axes (D, H, W) of a kernel are the paper's (x, y, z); each has these offsets.
+
+    Args:
+        kernel_size: Side K, odd.
+        like: A tensor that has the wanted dtype and device.
+    """
+    half = kernel_size // 2
+    return torch.arange(-half, half + 1, dtype=like.dtype, device=like.device)

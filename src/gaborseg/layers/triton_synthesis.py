@@ -1,0 +1,308 @@
+"""Gabor kernel synthesis, eq. (2), fused into one Triton kernel each way.
+
+A program takes a block of channel pairs. It reads their eight parameters, evaluates the factors of
+`layers/gabor.py` (K cosines, sines and exponentials an axis, not K^3), keeps their product over
+the plane of the last two axes in registers and walks along the first. No intermediate value goes
+through memory.
+
+Angles are 32-bit integers in units of 2^-32 turns: times a whole offset they wrap exactly as angles
+do, so a high frequency is as precise as a low one. What precedes them, a few values a pair, is
+float64; from there on all is float32.
+
+The module can be imported without Triton: `triton_serves` then says no.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gaborseg.layers.grid import SMALLEST_SIGMA
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # torch for CPUs comes without it
+    triton = None
+else:
+    PI = tl.constexpr(math.pi)
+    TURN = tl.constexpr(2**32)
+
+logger = logging.getLogger(__name__)
+
+_TAPS_AT_ONCE = 1024
+"""Taps that a program holds in registers: one plane of each of its pairs."""
+
+_MOST_PAIRS = 128
+_WARPS = 4
+
+
+def synthesise_forward(parameters: Tensor, kernel_size: int) -> Tensor:
+    """Evaluate Gabor kernels, float32: (8, I, O) -> (O, I, K, K, K)."""
+    parameters = parameters.contiguous()
+    _, inputs, outputs = parameters.shape
+    kernel = parameters.new_empty(outputs, inputs, kernel_size, kernel_size, kernel_size)
+    launch(_forward_kernel, parameters, kernel)
+    return kernel
+
+
+def synthesise_backward(grad: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
+    """Return the gradient of synthesis, float32: (O, I, K, K, K), (8, I, O) -> (8, I, O)."""
+    grad, parameters = grad.contiguous(), parameters.contiguous()
+    parameters_grad = torch.empty_like(parameters)
+    launch(_backward_kernel, parameters, grad, parameters_grad)
+    return parameters_grad
+
+
+@functools.cache
+def triton_serves(kernel_size: int, device: torch.device) -> bool:
+    """Tell whether both kernels compile and run on a device; if not, warn once and say why."""
+    try:
+        if triton is None:
+            raise ImportError("triton is not installed")
+        parameters = torch.ones(8, 1, 1, device=device)
+        synthesise_backward(synthesise_forward(parameters, kernel_size), parameters, kernel_size)
+    except Exception as error:  # whatever is missing: Triton, a C compiler, support of this GPU
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        logger.warning("no fused Gabor synthesis (%s): using the slower torch path", reason[0])
+        return False
+    return True
+
+
+def launch(kernel: Any, parameters: Tensor, taps: Tensor, *result: Tensor) -> None:
+    """Run a Triton kernel over all pairs of channels, on the device of its tensors."""
+    _, inputs, outputs = parameters.shape
+    size = taps.shape[-1]
+    side = triton.next_power_of_2(size)
+    pairs = min(_MOST_PAIRS, max(1, _TAPS_AT_ONCE // side**2))
+    blocks = triton.cdiv(inputs * outputs, pairs)
+    sizes = (inputs, outputs, size, side, pairs, SMALLEST_SIGMA)
+    if blocks:
+        with torch.cuda.device_of(parameters):
+            kernel[blocks,](parameters, taps, *result, *sizes, num_warps=_WARPS)
+
+
+def _jit(function: Callable[..., Any]) -> Any:
+    """Hand a function to Triton, to be compiled once for all numbers of channels."""
+    if triton is None:
+        return function
+    return triton.jit(function, do_not_specialize=["inputs", "outputs"])
+
+
+@_jit
+def _forward_kernel(
+    parameters: tl.tensor,
+    taps: tl.tensor,
+    inputs: int,
+    outputs: int,
+    size: tl.constexpr,
+    side: tl.constexpr,
+    pairs: tl.constexpr,
+    smallest_sigma: tl.constexpr,
+) -> None:
+    """Write the taps of a block of pairs."""
+    at, inside, voxel, there = _addresses(taps, inputs, outputs, size, side, pairs)
+    sigma, theta_y, theta_z, a_re, a_im, f_re, f_im, psi = read(
+        parameters + at, inside, inputs * outputs
+    )
+    width = _width_of(sigma, smallest_sigma)
+    row = _rotation_row(theta_y, theta_z)
+    x_re, real_re, imag_re = _plane_wave(f_re, row, psi, width, size, side)
+    x_im, real_im, imag_im = _plane_wave(f_im, row, psi - PI / 2, width, size, side)
+    weight_re, weight_im = a_re.to(tl.float32)[:, :, None], a_im.to(tl.float32)[:, :, None]
+    for step in range(size):
+        re, _ = move(real_re, imag_re, x_re, width, step - size // 2)
+        im, _ = move(real_im, imag_im, x_im, width, step - size // 2)
+        tl.store(voxel + step * size * size, weight_re * re + weight_im * im, mask=there)
+
+
+@_jit
+def _backward_kernel(
+    parameters: tl.tensor,
+    taps: tl.tensor,
+    result: tl.tensor,
+    inputs: int,
+    outputs: int,
+    size: tl.constexpr,
+    side: tl.constexpr,
+    pairs: tl.constexpr,
+    smallest_sigma: tl.constexpr,
+) -> None:
+    """Read the gradient by the taps of a block of pairs, write that by their parameters."""
+    at, inside, voxel, there = _addresses(taps, inputs, outputs, size, side, pairs)
+    sigma, theta_y, theta_z, a_re, a_im, f_re, f_im, psi = read(
+        parameters + at, inside, inputs * outputs
+    )
+    width = _width_of(sigma, smallest_sigma)
+    row = _rotation_row(theta_y, theta_z)
+    wave_re = _plane_wave(f_re, row, psi, width, size, side)
+    by_a_re, late_re, spread_re, x_re, y_re, z_re = moments(
+        voxel, there, wave_re, width, size, side
+    )
+    wave_im = _plane_wave(f_im, row, psi - PI / 2, width, size, side)
+    by_a_im, late_im, spread_im, x_im, y_im, z_im = moments(
+        voxel, there, wave_im, width, size, side
+    )
+
+    cycle_re, cycle_im = -2 * PI * a_re, -2 * PI * a_im
+    by_x = cycle_re * f_re * x_re + cycle_im * f_im * x_im
+    by_y = cycle_re * f_re * y_re + cycle_im * f_im * y_im
+    by_z = cycle_re * f_re * z_re + cycle_im * f_im * z_im
+    sign = (sigma > 0).to(tl.float64) - (sigma < 0).to(tl.float64)
+    by_sigma = (a_re * spread_re + a_im * spread_im) / (width * width * width) * sign
+    by_theta_y = tl.cos(theta_y) * by_z - tl.sin(theta_y) * (
+        tl.cos(theta_z) * by_x - tl.sin(theta_z) * by_y
+    )
+    by_theta_z = row[1] * by_x - row[0] * by_y
+    by_f_re = cycle_re * (row[0] * x_re + row[1] * y_re + row[2] * z_re)
+    by_f_im = cycle_im * (row[0] * x_im + row[1] * y_im + row[2] * z_im)
+    by_psi = -(a_re * late_re + a_im * late_im)
+    into, stride = result + at, inputs * outputs
+    tl.store(into, by_sigma, mask=inside)
+    tl.store(into + stride, by_theta_y, mask=inside)
+    tl.store(into + 2 * stride, by_theta_z, mask=inside)
+    tl.store(into + 3 * stride, by_a_re, mask=inside)
+    tl.store(into + 4 * stride, by_a_im, mask=inside)
+    tl.store(into + 5 * stride, by_f_re, mask=inside)
+    tl.store(into + 6 * stride, by_f_im, mask=inside)
+    tl.store(into + 7 * stride, by_psi, mask=inside)
+
+
+@_jit
+def _addresses(
+    taps: tl.tensor,
+    inputs: int,
+    outputs: int,
+    size: tl.constexpr,
+    side: tl.constexpr,
+    pairs: tl.constexpr,
+) -> tl.tuple:
+    """Return where the program's pairs are, among the parameters and among the taps.
+
+    Offsets from the first sigma and which pairs exist, (P, 1); pointers to the taps of each pair's
+    first plane and which of these exist, (P, K, K).
+    """
+    pair = tl.program_id(0) * pairs + tl.arange(0, pairs)[:, None]
+    inside = pair < inputs * outputs
+    offset = tl.arange(0, side)
+    y, z = offset[None, :, None], offset[None, None, :]
+    voxel = taps + pair[:, :, None].to(tl.int64) * (size * size * size) + y * size + z
+    there = inside[:, :, None] & (y < size) & (z < size)
+    return pair % inputs * outputs + pair // inputs, inside, voxel, there
+
+
+@_jit
+def read(at: tl.tensor, inside: tl.tensor, stride: int) -> tl.tuple:
+    """Return the eight parameters of each pair, (P, 1), in float64."""
+    return (
+        tl.load(at, mask=inside, other=0).to(tl.float64),
+        tl.load(at + stride, mask=inside, other=0).to(tl.float64),
+        tl.load(at + 2 * stride, mask=inside, other=0).to(tl.float64),
+        tl.load(at + 3 * stride, mask=inside, other=0).to(tl.float64),
+        tl.load(at + 4 * stride, mask=inside, other=0).to(tl.float64),
+        tl.load(at + 5 * stride, mask=inside, other=0).to(tl.float64),
+        tl.load(at + 6 * stride, mask=inside, other=0).to(tl.float64),
+        tl.load(at + 7 * stride, mask=inside, other=0).to(tl.float64),
+    )
+
+
+@_jit
+def _width_of(sigma: tl.tensor, smallest_sigma: tl.constexpr) -> tl.tensor:
+    """Return the absolute sigma, kept from 0; not a number stays so."""
+    return tl.where(tl.abs(sigma) < smallest_sigma, smallest_sigma, tl.abs(sigma))
+
+
+@_jit
+def _rotation_row(theta_y: tl.tensor, theta_z: tl.tensor) -> tl.tuple:
+    """Return the first row of the rotation, one entry an axis."""
+    cos_y = tl.cos(theta_y)
+    return cos_y * tl.cos(theta_z), -cos_y * tl.sin(theta_z), tl.sin(theta_y)
+
+
+@_jit
+def _plane_wave(
+    frequency: tl.tensor,
+    row: tl.tensor,
+    phase: tl.tensor,
+    width: tl.tensor,
+    size: tl.constexpr,
+    side: tl.constexpr,
+) -> tl.tuple:
+    """Return turns per voxel along x, (P, 1), and the wave in the plane x = 0, (P, K, K) twice."""
+    offset = tl.arange(0, side)[None, :] - size // 2
+    start = _turns(phase / (2 * PI))
+    y_real, y_imag = factor(_turns(frequency * row[1]) * offset + start, width, offset)
+    z_real, z_imag = factor(_turns(frequency * row[2]) * offset, width, offset)
+    y_real += (0 * (frequency * row[0] * row[2] + phase)).to(tl.float32)  # integers know no NaN
+    y_real, y_imag = y_real[:, :, None], y_imag[:, :, None]
+    z_real, z_imag = z_real[:, None, :], z_imag[:, None, :]
+    real, imag = y_real * z_real - y_imag * z_imag, y_real * z_imag + y_imag * z_real
+    return _turns(frequency * row[0]), real, imag
+
+
+@_jit
+def move(
+    real: tl.tensor, imag: tl.tensor, per_voxel: tl.tensor, width: tl.tensor, x: tl.tensor
+) -> tl.tuple:
+    """Return the complex wave in another plane, x voxels on."""
+    x_real, x_imag = factor(per_voxel * x, width, x)
+    x_real, x_imag = x_real[:, :, None], x_imag[:, :, None]
+    return real * x_real - imag * x_imag, real * x_imag + imag * x_real
+
+
+@_jit
+def moments(
+    voxel: tl.tensor,
+    there: tl.tensor,
+    wave: tl.tensor,
+    width: tl.tensor,
+    size: tl.constexpr,
+    side: tl.constexpr,
+) -> tl.tuple:
+    """Return sums over a kernel, (P, 1), of the gradient by its taps times parts of a wave.
+
+    The real part, the imaginary part, the real part times the squared distance from the centre, and
+    the imaginary part times each of x, y and z.
+    """
+    per_voxel, real, imag = wave
+    cosine = tl.zeros_like(real)
+    sine, far, x_sine = cosine, cosine, cosine
+    for step in range(size):
+        x = step - size // 2
+        grad = tl.load(voxel + step * size * size, mask=there, other=0)
+        re, im = move(real, imag, per_voxel, width, x)
+        cosine += grad * re
+        sine += grad * im
+        far += x * x * (grad * re)
+        x_sine += x * (grad * im)
+    offset = tl.arange(0, side) - size // 2
+    y, z = offset[None, :, None], offset[None, None, :]
+    far += (y * y + z * z) * cosine
+    return total(cosine), total(sine), total(far), total(x_sine), total(y * sine), total(z * sine)
+
+
+@_jit
+def factor(angle: tl.tensor, width: tl.tensor, offset: tl.tensor) -> tl.tuple:
+    """Return the complex factor of an axis, of an angle in units of 2^-32 turns."""
+    distance = offset / width.to(tl.float32)
+    envelope = tl.exp(-0.5 * distance * distance)
+    radians = angle.to(tl.float32) * (2 * PI / TURN)
+    return envelope * tl.cos(radians), envelope * tl.sin(radians)
+
+
+@_jit
+def _turns(cycles: tl.tensor) -> tl.tensor:
+    """Return an angle without its whole turns, in units of 2^-32 turns: they wrap as angles do."""
+    return ((cycles - tl.floor(cycles)) * TURN).to(tl.int64).to(tl.int32)
+
+
+@_jit
+def total(plane: tl.tensor) -> tl.tensor:
+    """Return the sum over a plane, (P, K, K) to (P, 1)."""
+    return tl.sum(tl.sum(plane, axis=2), axis=1, keep_dims=True)

@@ -1,0 +1,18 @@
+"""Losses on logits and integer label maps; no volume is encoded one-hot."""
+
+from gaborseg.losses.ccc import CCCLoss
+from gaborseg.losses.cross_entropy import CrossEntropyLoss, DiceCELoss
+from gaborseg.losses.exp_log import ExpLogLoss
+from gaborseg.losses.overlap import DiceLoss, JaccardLoss, TverskyLoss
+from gaborseg.losses.pcc import PCCLoss
+
+__all__ = [
+    "CCCLoss",
+    "CrossEntropyLoss",
+    "DiceCELoss",
+    "DiceLoss",
+    "ExpLogLoss",
+    "JaccardLoss",
+    "PCCLoss",
+    "TverskyLoss",
+]

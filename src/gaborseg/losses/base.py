@@ -1,0 +1,75 @@
+"""What all losses share: one call form, `loss(logits, target)`, a scalar to minimise.
+
+The logits are (B, C, *S) and floating, the target is an integer label map (B, *S) with values
+0 ... C - 1, background first. The data package checks the values once; here, where a check would
+stall a GPU in every step, only shapes and types are checked, and a value out of range is a
+RuntimeError on a CPU, a failed assertion on a GPU. Every loss is a mean over samples, so that one
+batch of two equals two batches of one.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from gaborseg.losses.statistics import LabelStatistics, label_statistics
+
+
+class SegmentationLoss(nn.Module, ABC):
+    """What all losses share: the call form, the option for the background, values per label.
+
+    Args:
+        include_background: Whether label 0 counts like any other.
+    """
+
+    def __init__(self, *, include_background: bool = True) -> None:
+        super().__init__()
+        self.include_background = include_background
+
+    @abstractmethod
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of logits (B, C, *S) against a label map (B, *S), a scalar."""
+
+    @abstractmethod
+    def per_label(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample and label, (B, C), or (B, C - 1) without the background."""
+
+    def extra_repr(self) -> str:
+        """What `print` shows between the brackets."""
+        return f"include_background={self.include_background}"
+
+    def counted(self, per_label: Tensor) -> Tensor:
+        """The columns of a (B, C) table that count."""
+        return per_label if self.include_background else per_label[:, 1:]
+
+
+class StatisticsLoss(SegmentationLoss):
+    """A loss that knows a volume through its label statistics alone."""
+
+    @abstractmethod
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """The loss of each sample and label, (B, C)."""
+
+    def mean(self, statistics: LabelStatistics) -> Tensor:
+        """The loss of the whole batch, a scalar: the mean over samples and labels that count."""
+        return self.counted(self.from_statistics(statistics)).mean()
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of logits (B, C, *S) against a label map (B, *S), a scalar, at least float32."""
+        return self.mean(label_statistics(logits, target)).to(_result_dtype(logits))
+
+    def per_label(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of each sample and label, (B, C), or (B, C - 1) without the background."""
+        values = self.from_statistics(label_statistics(logits, target))
+        return self.counted(values).to(_result_dtype(logits))
+
+
+def _positive(name: str, value: float) -> float:
+    if value > 0:
+        return value
+    raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _result_dtype(logits: Tensor) -> torch.dtype:
+    """The dtype of a loss: that of the logits, but at least float32."""
+    return torch.promote_types(logits.dtype, torch.float32)

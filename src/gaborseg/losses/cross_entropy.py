@@ -1,0 +1,60 @@
+"""Cross-entropy, alone and with Dice."""
+
+from torch import Tensor
+
+from gaborseg.losses.base import StatisticsLoss, _positive
+from gaborseg.losses.overlap import DiceLoss
+from gaborseg.losses.statistics import LabelStatistics
+
+
+class CrossEntropyLoss(StatisticsLoss):
+    """Categorical cross-entropy, -ln p of each voxel's own label, averaged over the voxels.
+
+    Without the background, voxels of label 0 are left out; a sample that has no other has 0. Label
+    by label it is the mean over the label's own voxels, and NaN where there are none.
+    """
+
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """Mean over the voxels of each label, (B, C); NaN where it is absent."""
+        return -statistics.sum_log / statistics.sum_y
+
+    def mean(self, statistics: LabelStatistics) -> Tensor:
+        """Mean over the voxels that count, then over samples: a scalar."""
+        voxels = self.counted(statistics.sum_y).sum(1).clamp_min(1)
+        return (-self.counted(statistics.sum_log).sum(1) / voxels).mean()
+
+
+class DiceCELoss(StatisticsLoss):
+    """Dice loss plus cross-entropy; label by label NaN where a label is absent.
+
+    Args:
+        dice_weight: Weight of the Dice loss, positive.
+        cross_weight: Weight of the cross-entropy, positive.
+        include_background: Whether label 0 counts like any other.
+
+    Raises:
+        ValueError: A weight is not positive.
+    """
+
+    def __init__(
+        self,
+        dice_weight: float = 1.0,
+        cross_weight: float = 1.0,
+        *,
+        include_background: bool = True,
+    ) -> None:
+        super().__init__(include_background=include_background)
+        self.dice_weight = _positive("dice_weight", dice_weight)
+        self.cross_weight = _positive("cross_weight", cross_weight)
+        self.dice = DiceLoss(include_background=include_background)
+        self.cross = CrossEntropyLoss(include_background=include_background)
+
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """Weighted sum of both losses of each label, (B, C); NaN where it is absent."""
+        overlap, cross = (part.from_statistics(statistics) for part in (self.dice, self.cross))
+        return self.dice_weight * overlap + self.cross_weight * cross
+
+    def mean(self, statistics: LabelStatistics) -> Tensor:
+        """Weighted sum of the means of both losses, a scalar."""
+        overlap, cross = (part.mean(statistics) for part in (self.dice, self.cross))
+        return self.dice_weight * overlap + self.cross_weight * cross

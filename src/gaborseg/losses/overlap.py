@@ -1,0 +1,94 @@
+"""Losses of overlap: Dice (eq. 5), Jaccard, Tversky."""
+
+from torch import Tensor
+
+from gaborseg.losses.base import StatisticsLoss, _positive
+from gaborseg.losses.statistics import LabelStatistics
+
+_EPSILON = 1e-7
+"""Voxels added to both sides of an overlap ratio, so that empty against empty is 1 (eq. 5)."""
+
+
+def dice(statistics: LabelStatistics, epsilon: float = _EPSILON) -> Tensor:
+    """Soft Dice coefficient, (B, C) in [0, 1]: (2 sum py + eps) / (sum p + sum y + eps).
+
+    Args:
+        statistics: Sums over space.
+        epsilon: Voxels added to both sides.
+
+    References:
+        Wong and Moradi, MLMI 2022, eq. (5).
+    """
+    return (2 * statistics.sum_py + epsilon) / (statistics.sum_p + statistics.sum_y + epsilon)
+
+
+def jaccard(statistics: LabelStatistics, epsilon: float = _EPSILON) -> Tensor:
+    """Soft Jaccard index, (B, C) in [0, 1]: intersection over union.
+
+    Args:
+        statistics: Sums over space.
+        epsilon: Voxels added to both sides.
+    """
+    return tversky(statistics, alpha=1, beta=1, epsilon=epsilon)
+
+
+def tversky(
+    statistics: LabelStatistics, alpha: float, beta: float, epsilon: float = _EPSILON
+) -> Tensor:
+    """Soft Tversky index, (B, C) in [0, 1].
+
+    TP / (TP + alpha FP + beta FN); alpha = beta = 1/2 is Dice, alpha = beta = 1 is Jaccard.
+
+    Args:
+        statistics: Sums over space.
+        alpha: Weight of false positives.
+        beta: Weight of false negatives.
+        epsilon: Voxels added to both sides.
+
+    References:
+        Salehi et al., Tversky loss function for image segmentation using 3D fully convolutional
+        deep networks, MLMI 2017.
+    """
+    hits = statistics.sum_py
+    misses = alpha * (statistics.sum_p - hits) + beta * (statistics.sum_y - hits)
+    return (hits + epsilon) / (hits + misses + epsilon)
+
+
+class DiceLoss(StatisticsLoss):
+    """1 - soft Dice; an absent label has nearly 1 as soon as anything is predicted."""
+
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """1 - Dice of each sample and label, (B, C)."""
+        return 1 - dice(statistics)
+
+
+class JaccardLoss(StatisticsLoss):
+    """1 - soft intersection over union."""
+
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """1 - Jaccard of each sample and label, (B, C)."""
+        return 1 - jaccard(statistics)
+
+
+class TverskyLoss(StatisticsLoss):
+    """1 - soft Tversky index.
+
+    Args:
+        alpha: Weight of false positives, positive.
+        beta: Weight of false negatives, positive.
+        include_background: Whether label 0 counts like any other.
+
+    Raises:
+        ValueError: A weight is not positive.
+    """
+
+    def __init__(
+        self, alpha: float = 0.3, beta: float = 0.7, *, include_background: bool = True
+    ) -> None:
+        super().__init__(include_background=include_background)
+        self.alpha = _positive("alpha", alpha)
+        self.beta = _positive("beta", beta)
+
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """1 - Tversky of each sample and label, (B, C)."""
+        return 1 - tversky(statistics, self.alpha, self.beta)

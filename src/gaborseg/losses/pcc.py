@@ -1,0 +1,36 @@
+"""The Pearson-correlation loss of the paper, eqs. (3) and (4)."""
+
+import torch
+from torch import Tensor
+
+from gaborseg.losses.base import StatisticsLoss
+from gaborseg.losses.statistics import LabelStatistics
+
+
+def pearson_correlation(statistics: LabelStatistics) -> Tensor:
+    """Pearson's r between score and label over space, (B, C) in [-1, 1].
+
+    r = cov(p, y) / sqrt(var p * var y). An absent label, or one that fills the volume, or a score
+    that is constant up to the rounding of float32, is unrelated: r = 0, and no gradient. A score
+    that is no number gives none.
+
+    References:
+        Wong and Moradi, 3D segmentation with fully trainable Gabor kernels and Pearson's
+        correlation coefficient, MLMI 2022, eqs. (3) and (4).
+    """
+    rounding = torch.finfo(torch.float32).eps * statistics.mean_p.detach()
+    constant = (statistics.variance_p <= rounding.square()) | (statistics.variance_y <= 0)
+    variances = torch.where(constant, 1, statistics.variance_p * statistics.variance_y)
+    covariance = torch.where(constant, 0, statistics.covariance)
+    return (covariance * variances.rsqrt()).clamp(-1, 1)
+
+
+class PCCLoss(StatisticsLoss):
+    """(1 - r) / 2 with Pearson's r of score and label: 0 perfect, 1/2 unrelated, 1 inverted.
+
+    An absent label and a constant score have 1/2 and no gradient.
+    """
+
+    def from_statistics(self, statistics: LabelStatistics) -> Tensor:
+        """(1 - r) / 2 of each sample and label, (B, C)."""
+        return (1 - pearson_correlation(statistics)) / 2

@@ -1,0 +1,18 @@
+"""Scores of segmentations: pure functions, and torchmetrics that hold the state."""
+
+from gaborseg.metrics.case_scores import case_scores
+from gaborseg.metrics.overlap import confusion_counts, dice_from_counts, mean_dice, structure_means
+from gaborseg.metrics.subject_dice import SubjectDice, SubjectTable
+from gaborseg.metrics.surface import surface_scores, voxel_tolerance
+
+__all__ = [
+    "SubjectDice",
+    "SubjectTable",
+    "case_scores",
+    "confusion_counts",
+    "dice_from_counts",
+    "mean_dice",
+    "structure_means",
+    "surface_scores",
+    "voxel_tolerance",
+]

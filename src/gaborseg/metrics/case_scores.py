@@ -1,0 +1,62 @@
+"""Everything that is scored of one segmented case: overlap, surfaces and volumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from gaborseg.metrics.overlap import confusion_counts, dice_from_counts
+from gaborseg.metrics.surface import surface_scores
+
+
+class CaseScores(NamedTuple):
+    """Scores of the structures 1 ... L of a case, (L,) float64 each.
+
+    dice and nsd lie in [0, 1], hd95 is in mm; they are NaN where a structure is absent from both
+    maps, and the worst possible (0, 0 and the diagonal of the image) where only one has it.
+    volume and true_volume are in mm^3, 0 where a structure is absent.
+    """
+
+    dice: Tensor
+    hd95: Tensor
+    nsd: Tensor
+    volume: Tensor
+    true_volume: Tensor
+
+
+def case_scores(
+    prediction: Tensor,
+    truth: Tensor,
+    num_structures: int,
+    *,
+    spacing: Sequence[float],
+    tolerance: float,
+) -> CaseScores:
+    """Dice, HD95, NSD and volumes of a case.
+
+    Args:
+        prediction: Predicted label of each voxel, (*S), any integer type, 0 ... L.
+        truth: True label of each voxel, (*S), likewise.
+        num_structures: L, without the background.
+        spacing: Millimetres from voxel to voxel along each axis of S.
+        tolerance: Millimetres that a surface may be off and still count as found (NSD).
+
+    Raises:
+        ValueError: The shapes differ, a label is out of range, the spacing is not one positive
+            number an axis, or the tolerance is negative or not finite.
+    """
+    hd95, nsd = surface_scores(
+        prediction, truth, num_structures, spacing=spacing, tolerance=tolerance
+    )
+    counts = confusion_counts(prediction[None].cpu(), truth[None].cpu(), num_structures + 1)
+    voxel = math.prod(spacing)
+    return CaseScores(
+        dice=dice_from_counts(counts)[0, 1:],
+        hd95=hd95,
+        nsd=nsd,
+        volume=counts[0].sum(0)[1:] * voxel,
+        true_volume=counts[0].sum(1)[1:] * voxel,
+    )

@@ -1,0 +1,22 @@
+"""Trained models: checkpoints and exported files, read without running anybody's code."""
+
+from gaborseg.models.archive import read_settings
+from gaborseg.models.description import ModelError
+from gaborseg.models.export import export_model
+from gaborseg.models.exported import load_exported
+from gaborseg.models.loading import TrainedModel, build_network, choose_device, load_trained
+from gaborseg.models.model import Facts, Model, facts_of
+
+__all__ = [
+    "Facts",
+    "Model",
+    "ModelError",
+    "TrainedModel",
+    "build_network",
+    "choose_device",
+    "export_model",
+    "facts_of",
+    "load_exported",
+    "load_trained",
+    "read_settings",
+]

@@ -1,0 +1,96 @@
+"""Reading a checkpoint that a stranger may have made: tensors and plain values, nothing else."""
+
+import os
+import zipfile
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import IO, Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from gaborseg.models.description import ModelError
+
+_LARGEST_SETTINGS = 2**20
+"""Bytes of a run folder's ``config.yaml`` or ``run.json``."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint: tensors, mapped from the file, and plain values.
+
+    Raises:
+        ModelError: It is no such file, or holds something that would have to be unpickled.
+    """
+    check_archive(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except UnpicklingError as error:
+        raise ModelError(
+            f"{path} must hold tensors and plain values, no pickled objects"
+        ) from error
+    except Exception as error:  # whatever a damaged archive makes torch raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path} is a damaged checkpoint: {reason}") from error
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(map(is_weight, state.items())):
+        raise ModelError(f"{path} must hold the weights of a training, as src.train writes them")
+    return content
+
+
+def check_archive(path: Path) -> None:
+    """Check that a file is an archive that does not grow when it is read.
+
+    Raises:
+        ModelError: It is not.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: a checkpoint is a model file or a run folder")
+    with path.open("rb") as file:
+        check_zip(file, str(path))
+
+
+def check_zip(file: IO[bytes], name: str) -> None:
+    """Check that an open file is an archive that does not grow when it is read.
+
+    Raises:
+        ModelError: It is not; the message calls it by its name.
+    """
+    length = file.seek(0, os.SEEK_END)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except Exception as error:  # whatever damage makes zipfile raise
+        raise ModelError(f"{name} is damaged or not a checkpoint of src.train") from error
+    if sum(entry.file_size for entry in entries) > length:
+        raise ModelError(f"{name} must not be compressed: no checkpoint of src.train is")
+    file.seek(0)
+
+
+def is_weight(item: tuple[object, object]) -> bool:
+    """Return whether a name goes with a tensor whose values are all in the file."""
+    name, value = item
+    return (
+        isinstance(name, str)
+        and isinstance(value, Tensor)
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the content of a small YAML or JSON file, plain values only.
+
+    Raises:
+        ModelError: It is missing, too large, damaged, or not a mapping.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path.name} must be beside it, as in its run folder")
+    if path.stat().st_size > _LARGEST_SETTINGS:
+        raise ModelError(f"{path.name} must be at most {_LARGEST_SETTINGS} bytes")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelError(f"{path.name} is damaged: {type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path.name} must be a mapping, got {type(content).__name__}")
+    return content

@@ -1,0 +1,195 @@
+"""What a model says about itself, checked before anything is built or allocated from it."""
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from gaborseg.data import LEVELS
+from gaborseg.scans import FORMS
+
+_HOMES = ("gaborseg.networks", "gaborseg.layers", "gaborseg.decisions")
+"""Where the classes are defined that a checkpoint may name as a ``_target_``."""
+_ACTIVATIONS = {"CELU", "ELU", "GELU", "LeakyReLU", "Mish", "PReLU", "ReLU", "SELU", "SiLU"}
+"""What of ``torch.nn`` it may name."""
+_KEYWORDS = ("_target_", "_partial_")
+_LIMITS = {"kernel_size": 31, "in_channels": 64, "num_classes": 256}
+_LARGEST_NUMBER, _MOST_VALUES, _DEEPEST = 4096, 10_000, 32
+_LARGEST_CUBE = 1024
+_SPACINGS = (1e-3, 1e3)
+"""Smallest and largest distance of two voxels, mm."""
+
+
+class ModelError(ValueError):
+    """A model file cannot be used; the message names the file, the rule and the value."""
+
+
+def check_description(description: object) -> None:
+    """Check the description in a checkpoint: mappings ``network``, ``decision`` and ``data``.
+
+    Raises:
+        ModelError: Something is missing, of the wrong kind, out of range or contradictory.
+    """
+    if not isinstance(description, dict):
+        raise ModelError(f"description must be a mapping, got {type(description).__name__}")
+    for key in ("network", "decision", "data"):
+        if not isinstance(description.get(key), dict):
+            raise ModelError(f"description must hold {key}, a mapping")
+    data, network = description["data"], description["network"]
+    check_data(data)
+    wanted = {"in_channels": len(data["channels"]), "num_classes": len(data["structures"]) + 1}
+    for key, count in wanted.items():
+        if network.get(key) != count:
+            raise ModelError(f"network.{key} must be {count}, got {network.get(key)!r}")
+    classes = description["decision"].get("num_classes", wanted["num_classes"])
+    if classes != wanted["num_classes"]:
+        raise ModelError(f"decision.num_classes must be {wanted['num_classes']}, got {classes!r}")
+
+
+def check_data(data: Mapping[str, Any]) -> None:
+    """Check what is said about the data, before anything is as large as it says.
+
+    Raises:
+        ModelError: Something is missing, of the wrong kind or out of range.
+    """
+    _check_names("structures", data.get("structures"), _LIMITS["num_classes"] - 1)
+    _check_names("channels", data.get("channels"), _LIMITS["in_channels"])
+    check_numbers("size", data.get("size"), 3, 1, _LARGEST_CUBE)
+    check_numbers("spacing", data.get("spacing"), 3, *_SPACINGS)
+    if (patch_size := data.get("patch_size")) is not None:
+        check_numbers("patch_size", [patch_size], 1, 1, _LARGEST_CUBE)
+    preparation = data.get("preparation") or {}
+    if not isinstance(preparation, dict) or preparation.get("forms", "agree") not in FORMS:
+        raise ModelError(f"preparation.forms must be one of {', '.join(FORMS)}")
+    if (appearance := data.get("appearance")) is not None:
+        _check_appearance(appearance, len(data["channels"]))
+
+
+def _check_appearance(appearance: object, channels: int) -> None:
+    """Check what is said about the looks of the training scans.
+
+    Raises:
+        ModelError: It is of the wrong kind or out of range.
+    """
+    keys = {"quantiles", "distances", "field_of_view"}
+    if not isinstance(appearance, dict) or set(appearance) != keys:
+        raise ModelError(f"appearance must hold {', '.join(sorted(keys))}")
+    check_numbers("appearance.field_of_view", appearance["field_of_view"], 2, 0.1, 1e5)
+    check_numbers("appearance.distances", appearance["distances"], channels, 0.0, 1e6)
+    rows = appearance["quantiles"]
+    if not isinstance(rows, list) or len(rows) != channels:
+        raise ModelError(f"appearance.quantiles must be {channels} lists")
+    for row in rows:
+        check_numbers("appearance.quantiles", row, len(LEVELS), -1e6, 1e6)
+
+
+def _check_names(key: str, names: object, most: int) -> None:
+    """Check a list of names that differ from one another.
+
+    Raises:
+        ModelError: It is anything else.
+    """
+    if (
+        not isinstance(names, list)
+        or not 1 <= len(names) <= most
+        or not all(isinstance(name, str) and name and name.isprintable() for name in names)
+        or len(set(names)) < len(names)
+    ):
+        raise ModelError(f"{key} must be 1 to {most} different names, got {str(names)[:80]}")
+
+
+def check_numbers(key: str, values: object, count: int, low: float, high: float) -> None:
+    """Check a list of numbers in a range, integers if ``low`` is one.
+
+    Raises:
+        ModelError: It is anything else.
+    """
+    kinds = {int} if isinstance(low, int) else {int, float}
+    if (
+        not isinstance(values, list)
+        or len(values) != count
+        or not all(type(value) in kinds and low <= value <= high for value in values)
+    ):
+        raise ModelError(f"{key} must be {count} numbers in {low}..{high}, got {str(values)[:80]}")
+
+
+def check_node(node: Mapping[str, Any]) -> None:
+    """Check every value of a configuration and every ``_target_`` in it; nothing is built.
+
+    Raises:
+        ModelError: A value is not plain, a number out of bounds, or a target not allowed.
+    """
+    for count, (key, value, depth) in enumerate(walk(node)):
+        if count > _MOST_VALUES or depth > _DEEPEST:
+            raise ModelError("a network's configuration must be small, this one is not")
+        if key.startswith("_") and key not in _KEYWORDS:
+            raise ModelError(f"{key} is not allowed in a network's configuration")
+        if key == "_target_":
+            _check_target(value)
+        else:
+            _check_value(key, value)
+
+
+def walk(node: object, key: str = "", depth: int = 0) -> Iterator[tuple[str, object, int]]:
+    """Yield key, value and depth of everything in a tree; list items have the key of their list."""
+    yield key, node, depth
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from walk(value, str(name), depth + 1)
+    elif isinstance(node, list):
+        for value in node:
+            yield from walk(value, key, depth + 1)
+
+
+def _check_value(key: str, value: object) -> None:
+    """Check that a value is plain, resolved and not too large.
+
+    Raises:
+        ModelError: It is not.
+    """
+    limit = _LIMITS.get(key, _LARGEST_NUMBER)
+    if not isinstance(value, bool | int | float | str | dict | list | None):
+        raise ModelError(f"{key} must be a plain value, got {type(value).__name__}")
+    if isinstance(value, int | float) and not abs(value) <= limit:
+        raise ModelError(f"{key} must be at most {limit}, got {value}")
+    if isinstance(value, str) and "${" in value:
+        raise ModelError(f"{key} must be resolved, got {value[:80]!r}")
+
+
+def _check_target(target: object) -> None:
+    """Check that a ``_target_`` is an activation, or a module class defined in one of our homes.
+
+    The class itself is looked at: ``gaborseg.networks.vnet_ds.torch.load`` is not ours.
+
+    Raises:
+        ModelError: It is anything else.
+    """
+    if not _is_activation(str(target)) and not _is_ours(str(target)):
+        raise ModelError(
+            f"_target_ must be a network, layer, decision or activation of gaborseg, got {target!r}"
+        )
+
+
+def _is_activation(target: str) -> bool:
+    """Return whether a dotted path names one of torch's activations."""
+    return target.removeprefix("torch.nn.") in _ACTIVATIONS and target.startswith("torch.nn.")
+
+
+def _is_ours(target: str) -> bool:
+    """Return whether a dotted path leads to an ``nn.Module`` class that is defined in our homes."""
+    module_name, _, name = target.rpartition(".")
+    if not within(module_name, _HOMES):
+        return False
+    try:
+        found = getattr(importlib.import_module(module_name), name, None)
+    except ImportError:
+        return False
+    is_module = inspect.isclass(found) and issubclass(found, nn.Module)
+    return is_module and within(found.__module__, _HOMES)
+
+
+def within(module_name: str, packages: tuple[str, ...]) -> bool:
+    """Return whether a module is one of some packages or lies in one."""
+    return any(f"{module_name}.".startswith(f"{package}.") for package in packages)

@@ -1,0 +1,35 @@
+"""Pictures: of scans with label maps, of kernels, of surfaces, of the paper's Fig. 1."""
+
+from gaborseg.pictures.contact_sheet import contact_sheets
+from gaborseg.pictures.example import Example, draw_example, example_slices
+from gaborseg.pictures.first_figure import (
+    REACH,
+    SINUSOIDS,
+    draw_losses,
+    draw_sinusoids,
+    simulated_losses,
+    sinusoidal_factor,
+)
+from gaborseg.pictures.kernel_charts import gallery_charts
+from gaborseg.pictures.kernels import GaborLayer, gabor_layers, gallery_rows
+from gaborseg.pictures.overlay import draw_overlay
+from gaborseg.pictures.subject import draw_subject
+
+__all__ = [
+    "REACH",
+    "SINUSOIDS",
+    "Example",
+    "GaborLayer",
+    "contact_sheets",
+    "draw_example",
+    "draw_losses",
+    "draw_overlay",
+    "draw_sinusoids",
+    "draw_subject",
+    "example_slices",
+    "gabor_layers",
+    "gallery_charts",
+    "gallery_rows",
+    "simulated_losses",
+    "sinusoidal_factor",
+]

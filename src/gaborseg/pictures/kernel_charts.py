@@ -1,0 +1,181 @@
+"""Pictures of a network's Gabor kernels: kernels and spectra, distributions, layer by layer."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+
+from gaborseg.pictures.kernels import NYQUIST, Array, GaborLayer, Kernels
+
+SHOWN = 12
+"""Kernels in the picture of a layer."""
+_SPECTRUM_SIDE = 32
+"""Samples of a spectrum along an axis; the kernel is padded with zeros to as many voxels."""
+_AXES = "xyz"
+"""The paper's names of the axes D, H, W."""
+_TIMES = {"start": "#5b5b5b", "trained": "#d55e00"}
+_SHARES = {
+    "beyond Nyquist": ("o", "#0072b2"),
+    "narrow": ("v", "#009e73"),
+    "wide": ("^", "#b14d8e"),
+    "faint": ("x", "#5b5b5b"),
+}
+_BINS = 30
+"""Bins across the half sphere of directions."""
+_TILE = 0.94
+"""Side of a kernel's picture, the distance to the next one being 1."""
+_DENSEST = 2.5
+"""Directions per area, relative to the mean, that the last colour stands for."""
+
+
+def gallery_charts(layers: Sequence[GaborLayer]) -> Iterator[tuple[str, Figure]]:
+    """Yield name and figure of all pictures; kernels of the first, the largest and the last layer.
+
+    Args:
+        layers: At least one, in the network's order.
+    """
+    yield "kernel_distributions", _draw_distributions(layers)
+    yield "kernel_layers", _draw_layers(layers)
+    largest = max(layers, key=lambda layer: len(layer.trained.sigma))
+    for layer in dict.fromkeys((layers[0], largest, layers[-1])):
+        slug = layer.name.replace(", ", "_").replace(" ", "")
+        yield f"kernels_{slug}", draw_kernels(layer)
+
+
+def draw_kernels(layer: GaborLayer) -> Figure:
+    """Kernels of a layer and their spectra at the start and trained, a column each.
+
+    The kernels are evenly spaced in the order of their energy when trained, the strongest first.
+    Each is cut through its centre, along the two axes in which its waves vary most then.
+    """
+    order = np.argsort(-layer.trained.energy, kind="stable")
+    chosen = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)]
+    across = np.abs(layer.trained.directions[:, chosen]).argmin(axis=0)
+    figure = Figure(figsize=(0.8 + 0.8 * len(chosen), 4.1), layout="constrained")
+    figure.suptitle(f"Kernels and their spectra: {layer.name}")
+    rows = figure.subplots(4, 1)
+    for panel in rows:
+        panel.set(xlim=(0, len(chosen)), ylim=(0, 1), aspect=1, xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
+    for place, (index, axis) in enumerate(zip(chosen, across, strict=True)):
+        plane = _AXES.replace(_AXES[axis], "")
+        note = f"{plane}  $\\sigma$ {layer.trained.sigma[index]:.1f}"
+        rows[0].text(place + _TILE / 2, 1.05, note, ha="center", fontsize=7)
+        for kernels, row in ((layer.start, rows[:2]), (layer.trained, rows[2:])):
+            voxels = kernels.voxels(index)
+            _show_kernel(row[0], place, np.take(voxels, kernels.kernel_size // 2, axis=axis))
+            _show_spectrum(row[1], place, voxels, axis)
+    for time, row in zip(_TIMES, (rows[:2], rows[2:]), strict=True):
+        row[0].set_ylabel(f"{time}\nkernel", fontsize=8, color=_TIMES[time])
+        row[1].set_ylabel(f"{time}\nspectrum", fontsize=8, color=_TIMES[time])
+    return figure
+
+
+def _show_kernel(panel: Axes, place: int, plane: Array) -> None:
+    limit = max(np.abs(plane).max(), 1e-12)
+    extent = (place, place + _TILE, 0, _TILE)
+    panel.imshow(plane.T, cmap="RdBu_r", vmin=-limit, vmax=limit, origin="lower", extent=extent)
+
+
+def _show_spectrum(panel: Axes, place: int, voxels: Array, across: int) -> None:
+    spectrum = np.abs(np.fft.fftshift(np.fft.fftn(voxels, (_SPECTRUM_SIDE,) * 3, (0, 1, 2))))
+    plane = np.take(spectrum, _SPECTRUM_SIDE // 2, axis=across)
+    extent = (place, place + _TILE, 0, _TILE)
+    panel.imshow(plane.T, cmap="magma", vmin=0, origin="lower", extent=extent)
+
+
+def _draw_distributions(layers: Sequence[GaborLayer]) -> Figure:
+    """Widths, frequencies and directions of the kernels of all layers, at the start and trained."""
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    sigma, frequency, *spheres = figure.subplots(1, 4)
+    states = {time: [getattr(layer, time) for layer in layers] for time in _TIMES}
+    side = max(layer.trained.kernel_size for layer in layers)
+    _draw_histograms(sigma, {t: _all(k, "sigma") for t, k in states.items()}, side + 1.0)
+    sigma.set(xlabel="sigma [voxels]", ylabel="kernels [%]")
+    sigma.legend(fontsize=7)
+    waves = {time: _all(kernels, "steepest") for time, kernels in states.items()}
+    _draw_histograms(frequency, waves, 1.5 * NYQUIST)
+    frequency.axvline(NYQUIST, color="black", linewidth=0.8, linestyle=":")
+    frequency.set(xlabel="largest frequency along an axis\n[cycles per voxel]", ylabel="waves [%]")
+    for panel, (time, kernels) in zip(spheres, states.items(), strict=True):
+        directions = np.concatenate([k.directions for k in kernels], axis=1)
+        density = _draw_directions(panel, directions)
+        panel.set_title(f"directions, {time}", color=_TIMES[time], pad=14)
+    figure.colorbar(density, ax=spheres, shrink=0.8, label="density / uniform")
+    return figure
+
+
+def _all(states: Sequence[Kernels], name: str) -> Array:
+    return np.concatenate([getattr(kernels, name).ravel() for kernels in states])
+
+
+def _draw_histograms(panel: Axes, values: dict[str, Array], last: float) -> None:
+    """Draw histograms over 0 ... last; what is larger is counted in the last bin."""
+    bins = np.linspace(0, last, 41)
+    for time, found in values.items():
+        counts, _ = np.histogram(found.clip(0, last), bins)
+        panel.stairs(
+            100 * counts / found.size,
+            bins,
+            fill=time == "start",
+            color=_TIMES[time],
+            alpha=0.45 if time == "start" else 1,
+            linewidth=1.5,
+            label=time,
+        )
+
+
+def _draw_directions(panel: Axes, directions: Array) -> AxesImage:
+    """Draw the density of unit vectors (3, N) on the half sphere z >= 0, areas to scale (Lambert).
+
+    A wave has no front: opposite directions are the same one.
+    """
+    x, y, z = np.where(directions[2] < 0, -directions, directions)
+    bins = np.linspace(-1, 1, _BINS + 1)
+    counts, *_ = np.histogram2d(x / np.sqrt(1 + z), y / np.sqrt(1 + z), bins=bins)
+    fine = np.linspace(-1, 1, 8 * _BINS + 1)[:-1] + 1 / (8 * _BINS)
+    covered = (fine[:, None] ** 2 + fine**2 <= 1).reshape(_BINS, 8, _BINS, 8).mean(axis=(1, 3))
+    uniform = x.size * covered * (2 / _BINS) ** 2 / np.pi
+    density = np.divide(counts, uniform, out=np.full_like(counts, np.nan), where=covered > 0.5)
+    picture = panel.imshow(
+        density.T, origin="lower", extent=(-1, 1, -1, 1), cmap="viridis", vmin=0, vmax=_DENSEST
+    )
+    panel.axis("off")
+    for column, row, name in ((1.1, 0, "x"), (0, 1.1, "y"), (0, 0, "z")):
+        panel.text(column, row, name, ha="center", va="center", fontsize=8)
+    return picture
+
+
+def _draw_layers(layers: Sequence[GaborLayer]) -> Figure:
+    """Widths, frequencies and change of the kernels and the named shares, layer by layer.
+
+    Points are medians, bars reach from the lower to the upper quartile.
+    """
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    sigma, frequency, change, share = figure.subplots(4, 1, sharex=True)
+    place = np.arange(len(layers))
+    for shift, time in zip((-0.15, 0.15), _TIMES, strict=True):
+        states = [getattr(layer, time) for layer in layers]
+        _draw_quartiles(sigma, place + shift, [k.sigma for k in states], time)
+        _draw_quartiles(frequency, place + shift, [k.frequencies for k in states], time)
+    _draw_quartiles(change, place, [100 * layer.change for layer in layers], "trained")
+    found = 100 * np.transpose([layer.trained.shares() for layer in layers])
+    for (name, (mark, color)), values in zip(_SHARES.items(), found, strict=True):
+        share.plot(place, values, marker=mark, color=color, linestyle="none", label=name)
+    sigma.set(ylabel="sigma\n[voxels]", ylim=(0, None))
+    frequency.set(ylabel="frequency\n[cycles per voxel]", ylim=(0, None))
+    change.set(ylabel="change\n[% of the start]", ylim=(0, None))
+    share.set(ylabel="trained kernels\n[%]", ylim=(-0.05 * found.max() - 0.1, None))
+    for panel in (sigma, share):
+        panel.legend(ncols=4, fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.98))
+    share.set_xticks(place, [layer.name for layer in layers], rotation=30, ha="right", fontsize=7)
+    return figure
+
+
+def _draw_quartiles(panel: Axes, place: NDArray, values: Sequence[Array], time: str) -> None:
+    low, middle, high = np.transpose([np.percentile(found, (25, 50, 75)) for found in values])
+    bars = np.stack([middle - low, high - middle])
+    panel.errorbar(place, middle, bars, fmt="o", markersize=4, color=_TIMES[time], label=time)

@@ -1,0 +1,255 @@
+"""Hydra's launcher for one machine: every run of a sweep in a process of its own.
+
+Hydra composes the runs, ``gaborseg.sweeps`` works on them. Hydra wants its launchers in a package
+called ``hydra_plugins``, and imports that at every start: what is slow is imported when needed.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+from rich.progress import track
+
+from gaborseg.runs import folder_name, locked, readable
+
+if TYPE_CHECKING:
+    from gaborseg.runs import Run
+    from gaborseg.sweeps import Cell
+
+# What the runs do not get from the sweep's own command.
+_OURS = ("hydra.mode", "hydra.run.dir", "hydra/job_logging", "hydra/launcher", "hydra/sweeper")
+_LONGEST_GROUP = 100  # characters, so that trackers take it as it is
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One run as Hydra composes it.
+
+    Attributes:
+        overrides: The choices that make it.
+        folder: Its run folder.
+        config: Its configuration, resolved.
+    """
+
+    overrides: tuple[str, ...]
+    folder: Path
+    config: dict[str, Any]
+
+
+class LocalLauncher(Launcher):
+    """Starts the runs of a sweep, some at a time.
+
+    Args:
+        n_jobs: How many at a time; by default as many as the GPUs allow, one on a CPU.
+        gpus: Indices of the GPUs to deal out; by default all that are visible.
+    """
+
+    def __init__(self, n_jobs: int | None = None, gpus: Sequence[int] | None = None) -> None:
+        self.n_jobs = n_jobs
+        self.indices = gpus
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Take up what Hydra gives."""
+        self.loader = hydra_context.config_loader
+        self.config = config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> list[JobReturn]:
+        """Work on all runs and return their mean test Dice.
+
+        Raises:
+            UserError: If something is wrong with the sweep as a whole.
+            SweepFailed: If runs failed.
+            KeyboardInterrupt: If a signal asked for an end.
+        """
+        from gaborseg.interface import mistakes_as_user_errors
+        from gaborseg.machine import available_processors
+        from gaborseg.sweeps import machine_for, work_through, write_plan
+
+        setup_globals()
+        folder = Path(self.config.hydra.sweep.dir)
+        with contextlib.ExitStack() as stack:
+            with mistakes_as_user_errors():
+                stack.enter_context(locked(folder))
+                jobs = self._compose(job_overrides, initial_job_idx)
+                gpus = self._gpus() if any(_may_use_gpus(job) for job in jobs) else ()
+                cells = [self._cell(job, name, gpus) for job, name in named(distinct(jobs))]
+                machine = machine_for(
+                    cells,
+                    n_jobs=self.n_jobs,
+                    gpus=gpus,
+                    processors=available_processors(),
+                    environment={"WANDB_RUN_GROUP": self._group(), **os.environ},
+                )
+                write_plan(folder, cells, sys.argv[1:])
+            entries = work_through(cells, machine, folder, rich.get_console())
+        dice = {entry.cell.folder: entry.state.dice for entry in entries}
+        return [_returned(job, dice[job.folder]) for job in jobs]
+
+    def _compose(self, overrides: Sequence[Sequence[str]], first: int) -> list[_Job]:
+        quiet = not rich.get_console().is_terminal
+        steps = track(overrides, "Composing the runs", disable=quiet, transient=True)
+        return [self._compose_one(choices, number) for number, choices in enumerate(steps, first)]
+
+    def _compose_one(self, choices: Sequence[str], number: int) -> _Job:
+        from gaborseg.interface import effective_settings, refuse_idle_kernel
+
+        config = self.loader.load_sweep_config(self.config, list(choices))
+        with open_dict(config):
+            config.hydra.job.update(id=str(number), num=number)
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(config)
+        try:
+            folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
+            refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
+            with open_dict(config):
+                del config["hydra"]
+            settings = effective_settings(config)
+        finally:
+            HydraConfig.instance().cfg = before
+        return _Job(tuple(choices), folder, settings)
+
+    def _gpus(self) -> tuple[str, ...]:
+        """Return the GPUs to deal out.
+
+        Raises:
+            ValueError: If one was asked for that is not there.
+        """
+        import torch
+
+        from gaborseg.sweeps import visible_gpus
+
+        visible = visible_gpus(os.environ, torch.cuda.device_count())
+        indices = range(len(visible)) if self.indices is None else self.indices
+        if unknown := [index for index in indices if index not in range(len(visible))]:
+            raise ValueError(
+                f"hydra.launcher.gpus must number GPUs from 0, of {len(visible)} that are here, "
+                f"got {unknown[0]}"
+            )
+        return tuple(visible[index] for index in indices)
+
+    def _cell(self, job: _Job, name: str, gpus: Sequence[str]) -> "Cell":
+        """Return a run as a cell, checked against what its folder holds.
+
+        Raises:
+            ValueError: If it cannot run on one machine, whatever that has.
+        """
+        from gaborseg.runs import Run
+        from gaborseg.sweeps import Cell, device_count
+
+        trainer = job.config["trainer"]
+        if trainer.get("num_nodes", 1) != 1:
+            raise ValueError(
+                f"trainer.num_nodes must be 1 with hydra/launcher=local, got {trainer['num_nodes']}"
+            )
+        on_gpu = _may_use_gpus(job) and (bool(gpus) or trainer["accelerator"] != "auto")
+        processes = device_count(trainer["devices"], len(set(gpus)) if on_gpu else 1)
+        refusal, remark = _said_by(Run(job.folder, job.config, name, (), ""))
+        return Cell(
+            name=name,
+            folder=job.folder,
+            command=self._command(job),
+            gpus=processes if on_gpu else 0,
+            processes=processes,
+            refusal=refusal,
+            remark=remark,
+        )
+
+    def _command(self, job: _Job) -> tuple[str, ...]:
+        """Return the command of the run alone, with the sweep's settings and its own folder."""
+        main = sys.modules["__main__"].__spec__
+        module = main.name if main else "gaborseg.commands.train"
+        general = [
+            override
+            for override in self.config.hydra.overrides.hydra
+            if override.partition("=")[0].lstrip("+") not in _OURS
+        ]
+        own = ["hydra.mode=RUN", f"hydra.run.dir={quoted(job.folder)}", "hydra/job_logging=cell"]
+        return (sys.executable, "-m", "gaborseg.sweeps", module, *job.overrides, *general, *own)
+
+    def _group(self) -> str:
+        """Return a name for the set of all runs, decided by what was asked for."""
+        choices = self.config.hydra.runtime.choices
+        overrides = self.config.hydra.overrides.task
+        return str(choices.get("sweeps") or folder_name(overrides, _LONGEST_GROUP))
+
+
+class LocalSweeper(BasicSweeper):
+    """Hydra's own sweeper, which leaves composing, and so checking, the runs to the launcher.
+
+    Args:
+        params: Values of settings, all combinations of which are runs.
+    """
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Leave it to ``LocalLauncher``; for other launchers do what Hydra does."""
+        if not isinstance(self.launcher, LocalLauncher):
+            super().validate_batch_is_legal(batch)
+
+
+def _said_by(run: "Run") -> tuple[str, str]:
+    """Return why a run must not be started, and what was other code when it was worked on."""
+    try:
+        changed, other = run.conflicts(), run.software_changes()
+    except (ValueError, OSError) as error:
+        return str(error), ""
+    refusal = f"other settings in {run.folder}: {'; '.join(changed)}" if changed else ""
+    return refusal, "; ".join(other)
+
+
+def _may_use_gpus(job: _Job) -> bool:
+    """Return whether a run works on GPUs where there are some."""
+    return job.config["trainer"]["accelerator"] in ("auto", "gpu", "cuda")
+
+
+def distinct(jobs: Sequence[_Job]) -> list[_Job]:
+    """Return each run once, however often its choices were listed.
+
+    Raises:
+        ValueError: If different runs would share a folder.
+    """
+    runs: dict[Path, _Job] = {}
+    for job in jobs:
+        if runs.setdefault(job.folder, job).config != job.config:
+            raise ValueError(f"hydra.sweep.subdir must differ, got {job.folder} for two runs")
+    return list(runs.values())
+
+
+def named(jobs: Sequence[_Job]) -> list[tuple[_Job, str]]:
+    """Return the runs with what tells each from the others."""
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    return [
+        (job, " ".join(readable(o) for o in job.overrides if o not in shared) or job.folder.name)
+        for job in jobs
+    ]
+
+
+def quoted(path: Path) -> str:
+    """Return a path as a value that Hydra reads as it is, whatever is in it."""
+    return QuotedString(str(path), Quote.double).with_quotes()
+
+
+def _returned(job: _Job, dice: float | None) -> JobReturn:
+    """Return what Hydra hands to a sweeper that looks for the best run."""
+    result = JobReturn(overrides=job.overrides, working_dir=str(job.folder))
+    result.status = JobStatus.COMPLETED
+    result.return_value = dice
+    return result

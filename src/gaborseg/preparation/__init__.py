@@ -1,0 +1,5 @@
+"""From a user's scans to a data set that can be trained on: find, inspect, write."""
+
+from gaborseg.preparation.prepare import prepare_scans
+
+__all__ = ["prepare_scans"]

@@ -1,0 +1,146 @@
+"""Which ids of a label map stand for which structure: ``labels.yaml`` files, and those shipped.
+
+A file maps ids to names, several ids and ranges to a key if wanted; the order of the names is the
+order of the labels 1..n, and ``background`` is what is to be ignored::
+
+    17 53: hippocampus
+    1000-1035 2000-2035: cerebral_grey
+    24: background
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from gaborseg.data import MAX_STRUCTURES, parse_ids
+from gaborseg.scans import DataError
+
+_SHIPPED = Path(__file__).parent / "labels"
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """The ids of each structure, in the order of the labels 1..n, and the ids that are ignored."""
+
+    structures: dict[str, tuple[int, ...]]
+    background: tuple[int, ...] = (0,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the labels 1..n."""
+        return tuple(self.structures)
+
+    @property
+    def labels(self) -> dict[int, int]:
+        """The label 0..n of each id."""
+        every = dict.fromkeys(self.background, 0)
+        for label, ids in enumerate(self.structures.values(), start=1):
+            every.update(dict.fromkeys(ids, label))
+        return every
+
+    def unknown(self, ids: Iterable[int]) -> list[int]:
+        """Which of some ids the mapping does not know, ascending."""
+        return sorted(set(ids) - set(self.labels))
+
+    def apply(self, voxels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """A map of ids, all known, as a map of labels 0..n."""
+        ids, labels = (np.array(part) for part in zip(*sorted(self.labels.items()), strict=True))
+        return labels.astype(np.uint8)[np.searchsorted(ids, voxels)]
+
+    def volumes(self, voxels: dict[int, int]) -> dict[str, int]:
+        """Voxels of each structure, from the voxels of each id."""
+        return {
+            name: sum(voxels.get(one, 0) for one in ids) for name, ids in self.structures.items()
+        }
+
+
+def plain_mapping(ids: Iterable[int]) -> LabelMapping:
+    """Every id but 0 as a structure of its own: ``label_1``, ``label_2`` ...
+
+    Raises:
+        DataError: There are more ids than labels.
+    """
+    names: dict[str, tuple[int, ...]] = {f"label_{one}": (one,) for one in sorted({*ids} - {0})}
+    _check_count(len(names), "the label maps")
+    return LabelMapping(names)
+
+
+def read_mapping(labels: str) -> LabelMapping:
+    """The mapping shipped under a name, or that of a YAML file.
+
+    Raises:
+        DataError: There is no such name or file, or the file is not a mapping of ids to names.
+    """
+    shipped = {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
+    path = shipped.get(labels, Path(labels).expanduser())
+    if not path.is_file():
+        raise DataError(f"labels must be {', '.join(shipped)} or a YAML file, got {labels}")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as YAML: {reason}") from error
+    return _checked_mapping(path, content)
+
+
+def _checked_mapping(path: Path, content: object) -> LabelMapping:
+    """The mapping that a file holds.
+
+    Raises:
+        DataError: The file holds something else, or an id twice.
+    """
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{path} must map ids to structures, as in 17: hippocampus")
+    ids_of: dict[str, list[int]] = {}
+    for key, name in content.items():
+        if not isinstance(name, str) or not name or Path(name).name != name:
+            raise DataError(f"{path}: {key} must be mapped to a name, got {name!r}")
+        ids_of.setdefault(name, []).extend(_ids_in(path, key))
+    counts = Counter(one for ids in ids_of.values() for one in ids)
+    if twice := sorted(one for one, count in counts.items() if count > 1):
+        raise DataError(f"{path}: every id must be mapped once, got {twice[0]} twice")
+    background = set(ids_of.pop(BACKGROUND, ())) | ({0} - set(counts))
+    _check_count(len(ids_of), str(path))
+    structures = {name: tuple(ids) for name, ids in ids_of.items()}
+    return LabelMapping(structures, tuple(sorted(background)))
+
+
+def _ids_in(path: Path, key: object) -> list[int]:
+    """The ids that a key of a mapping stands for.
+
+    Raises:
+        DataError: It is neither an id nor ids and ranges.
+    """
+    if isinstance(key, int) and not isinstance(key, bool):
+        return [key]
+    try:
+        return parse_ids(str(key))
+    except ValueError as error:
+        raise DataError(f"{path}: keys must be ids like 17 or 1000-1035, got {key!r}") from error
+
+
+def _check_count(count: int, where: str) -> None:
+    """Check that there are labels for all structures, and at least one.
+
+    Raises:
+        DataError: There are not.
+    """
+    if not 1 <= count <= MAX_STRUCTURES:
+        raise DataError(f"{where} must have 1 to {MAX_STRUCTURES} structures, got {count}")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Plain YAML in which no key may come twice; otherwise the last would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.YAMLError(f"{twice[0]} comes twice")
+        return super().construct_mapping(node, deep)

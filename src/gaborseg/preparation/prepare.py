@@ -1,0 +1,126 @@
+"""The work of `prepare`: find, inspect and write all scans."""
+
+import logging
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+from rich.table import Table
+
+from gaborseg.data import case_of
+from gaborseg.interface import UserError, quote_values, show
+from gaborseg.pictures import contact_sheets
+from gaborseg.preparation.mapping import read_mapping
+from gaborseg.preparation.recipe import Recipe, check_choices, check_output
+from gaborseg.preparation.survey import Survey, discover, inspect_all, take_stock
+from gaborseg.preparation.writing import (
+    lost_structures,
+    write_description,
+    write_problems,
+    write_subjects,
+)
+from gaborseg.scans import Problem
+
+log = logging.getLogger(__name__)
+
+
+_EXCLUDED = "excluded.csv"
+
+
+def prepare_scans(settings: SimpleNamespace) -> None:
+    """Find, inspect and write all scans.
+
+    Raises:
+        UserError: There are problems that are not to be skipped; nothing was written.
+        DataError: A setting, the input or the output cannot be used.
+    """
+    check_choices(settings.size, settings.forms)
+    source, output = (
+        Path(path).expanduser().absolute() for path in (settings.input, settings.output)
+    )
+    check_output(output, {"size": settings.size, "forms": settings.forms})
+    mapping = None if settings.labels is None else read_mapping(str(settings.labels))
+    found = discover(source, list(settings.channels), settings.label, output)
+    log.info(f"Found {len(found.cases)} scans with {' and '.join(found.channels)} and labels.")
+    inspections = inspect_all(found.cases, output, settings.forms, settings.processes)
+    survey = take_stock(found, inspections, mapping)
+    problems = [problem.within(source) for problem in survey.problems]
+    if problems:
+        tell(problems, settings)
+    if problems and not settings.skip_faulty:
+        raise UserError(
+            f"{len(problems)} problems, see the table; nothing was written. Mend them, or go on "
+            "without those scans: skip_faulty=true"
+        )
+    if survey.mapping is None or not survey.cases:
+        raise UserError("no scan is left that can be used; nothing was written")
+    recipe = Recipe(settings.size, found.channels, survey.mapping, settings.forms)
+    check_output(output, recipe.as_json())
+    write(settings, output, recipe, survey, problems)
+
+
+def tell(problems: Sequence[Problem], settings: SimpleNamespace) -> None:
+    """Show all problems in a table, and write it down where that is wanted."""
+    table = Table(title="Problems")
+    for heading in ("file", "problem", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for problem in problems:
+        table.add_row(problem.file, problem.problem, problem.remedy)
+    show(table)
+    if settings.problems:
+        write_problems(Path(settings.problems).expanduser(), problems)
+
+
+def write(
+    settings: SimpleNamespace,
+    output: Path,
+    recipe: Recipe,
+    survey: Survey,
+    problems: Sequence[Problem],
+) -> None:
+    """Write the data set and say where everything is.
+
+    Raises:
+        UserError: A file has become unusable since it was inspected.
+        DataError: The output cannot be written to.
+    """
+    failed = write_subjects(output, recipe, survey.cases, survey.inspections, settings.processes)
+    if failed:
+        tell(failed, settings)
+        raise UserError("files have changed since they were checked; start the command again")
+    cases = [
+        case_of(output, case.subject, recipe.channels, case.participant) for case in survey.cases
+    ]
+    sheets = contact_sheets(output, cases, settings.processes)
+    if problems:
+        write_problems(output / _EXCLUDED, problems)
+    about = {"name": settings.name or Path(settings.input).stem or "scans"}
+    about |= {"credit": settings.credit, "licence": settings.licence}
+    write_description(output, recipe, survey.cases, survey.inspections, about)
+    for name, subjects in lost_structures(output, survey.cases).items():
+        log.warning(
+            f"note: {name} is too small for {recipe.size}³ voxels in {len(subjects)} scans, "
+            f"{subjects[0]} first: a larger size= keeps it"
+        )
+    for note in survey.notes():
+        log.warning(f"note: {note}")
+    log.info(
+        f"Wrote {len(cases)} scans of {len({case.participant for case in cases})} people, "
+        f"{recipe.size}³ voxels, {len(recipe.mapping.names)} structures, to {output}"
+    )
+    log.info(f"Look at {sheets[0]} before you train.")
+    log.info(f"Train with: python -m src.train data=folder {setting('data.root', settings.output)}")
+
+
+def setting(key: str, path: str) -> str:
+    """A setting as it is typed in a shell, quoted where Hydra or the shell need it.
+
+    >>> setting("data.root", "out/a")
+    'data.root=out/a'
+    """
+    plain = f"{key}={path}"
+    if re.fullmatch(r"[\w./-]+", path):
+        return plain
+    return shlex.quote(*quote_values([plain], [key]))

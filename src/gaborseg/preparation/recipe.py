@@ -1,0 +1,91 @@
+"""What a prepared data set is made with, and the file in it that says so."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gaborseg.machine import write_whole
+from gaborseg.preparation.mapping import BACKGROUND, LabelMapping
+from gaborseg.scans import FORMS, SETTINGS, DataError
+
+_VERSION = 2
+"""Raise it when the same scan comes out differently, or what is noted about it."""
+_SIZES = (8, 512)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How scans become a data set.
+
+    Attributes:
+        size: Voxels a side of the cubes.
+        channels: Names of the images of a scan.
+        mapping: Ids of the structures.
+        forms: Which affine of a NIfTI header with two is used.
+    """
+
+    size: int
+    channels: tuple[str, ...]
+    mapping: LabelMapping
+    forms: str
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, plain."""
+        ids = {name: list(ids) for name, ids in self.mapping.structures.items()}
+        return {
+            "version": _VERSION,
+            "size": self.size,
+            "channels": list(self.channels),
+            "forms": self.forms,
+            "labels": ids | {BACKGROUND: list(self.mapping.background)},
+        }
+
+    def claim(self, output: Path) -> None:
+        """Let a folder say that it is filled with this recipe.
+
+        Raises:
+            DataError: It is filled with another one.
+        """
+        check_output(output, self.as_json())
+        if not (output / SETTINGS).exists():
+            write_whole(output / SETTINGS, json.dumps(self.as_json(), indent=2) + "\n")
+
+
+def check_output(output: Path, settings: dict[str, Any]) -> None:
+    """Check that a folder is free, or is being filled with the same settings.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    path = output / SETTINGS
+    if not path.exists():
+        if output.exists() and (not output.is_dir() or any(map(_is_foreign, output.iterdir()))):
+            raise DataError(f"output must be a new or an empty folder, got {output}")
+        return
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged; choose another output") from error
+    for key, value in settings.items():
+        if not isinstance(old, dict) or old.get(key) != value:
+            told = key if key == "labels" else f"{key}: {old.get(key)} -> {value}"
+            raise DataError(f"{output} was prepared in another way ({told}); choose another output")
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether something is not what an interrupted command leaves."""
+    return not path.name.startswith((".preparation", ".partial-"))
+
+
+def check_choices(size: int, forms: str) -> None:
+    """Check what a user can choose, before any scan is read.
+
+    Raises:
+        DataError: A value is out of its range.
+    """
+    low, high = _SIZES
+    if isinstance(size, bool) or not isinstance(size, int) or not low <= size <= high:
+        raise DataError(f"size must be an integer from {low} to {high}, got {size}")
+    if forms not in FORMS:
+        raise DataError(f"forms must be one of {', '.join(FORMS)}, got {forms}")

@@ -1,0 +1,133 @@
+"""Everything that is known before the first file is written: what can be used, and what cannot."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gaborseg.data import Case, map_in_processes
+from gaborseg.preparation.discovery import Found, discover_folder
+from gaborseg.preparation.inspection import Inspection, inspect_case
+from gaborseg.preparation.manifest import discover_manifest
+from gaborseg.preparation.mapping import LabelMapping, plain_mapping
+from gaborseg.preparation.writing import remembered
+from gaborseg.scans import DataError, Problem
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The scans of an input.
+
+    Attributes:
+        cases: Those that can be used.
+        inspections: What they hold.
+        mapping: Which of their ids is which structure; None if no scan can be used.
+        problems: What is wrong with all the others.
+    """
+
+    cases: tuple[Case, ...]
+    inspections: tuple[Inspection, ...]
+    mapping: LabelMapping | None
+    problems: tuple[Problem, ...]
+
+    def notes(self) -> Iterator[str]:
+        """What is no mistake, but better known."""
+        if self.mapping is None:
+            return
+        voxels = [dict(inspection.voxels) for inspection in self.inspections]
+        there = {
+            name for one in voxels for name, count in self.mapping.volumes(one).items() if count
+        }
+        if absent := [name for name in self.mapping.names if name not in there]:
+            yield f"no label map holds {', '.join(absent)}: a network cannot learn that"
+        for first, second in self.twins():
+            yield f"{first} and {second} are the same scan; is one of them to go?"
+        vague = [one.subject for one in self.inspections if not one.oriented]
+        if vague:
+            yield (
+                f"the headers of {len(vague)} scans, {vague[0]} first, do not say which side is "
+                "left (qform and sform codes are 0): check the contact sheet"
+            )
+
+    def twins(self) -> Iterator[tuple[str, str]]:
+        """Scans that agree in all statistics with one that comes before."""
+        seen: dict[object, str] = {}
+        for one in self.inspections:
+            content = (one.shape, one.voxels, *(tuple(s.items()) for s in one.intensities))
+            if content in seen:
+                yield seen[content], one.subject
+            else:
+                seen[content] = one.subject
+
+
+def discover(
+    source: Path, channels: Sequence[str] = (), label: str | None = None, output: Path | None = None
+) -> Found:
+    """The cases of a folder or of a csv file; ``output`` is not searched.
+
+    Raises:
+        DataError: There is nothing to be found, or the choice of images or labels is open.
+    """
+    if source.is_dir():
+        return discover_folder(source, channels, label, output)
+    if source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
+        return discover_manifest(source, channels)
+    raise DataError(f"input must be a folder or a csv file, got {source}")
+
+
+def inspect_all(
+    cases: Sequence[Case], output: Path, forms: str, processes: int | None = None
+) -> list[Inspection]:
+    """What all cases hold; those that are prepared already are not read again."""
+    known = {case: remembered(output, case) for case in cases}
+    new = [case for case, inspection in known.items() if inspection is None]
+    title = f"Checking {len(new)} scans"
+    looked = map_in_processes(partial(inspect_case, forms), new, title=title, processes=processes)
+    found = known | dict(zip(new, looked, strict=True))
+    return [inspection for case in cases if (inspection := found[case]) is not None]
+
+
+def take_stock(
+    found: Found, inspections: Sequence[Inspection], mapping: LabelMapping | None = None
+) -> Survey:
+    """Tell what can be used from what cannot.
+
+    Args:
+        found: The cases.
+        inspections: What they hold.
+        mapping: Which ids are which structures; None: each id is one.
+
+    Raises:
+        DataError: There are more ids than labels.
+    """
+    problems = [*found.problems, *(one for each in inspections for one in each.problems)]
+    pairs = [p for p in zip(found.cases, inspections, strict=True) if not p[1].problems]
+    if pairs and mapping is None:
+        mapping = plain_mapping(one for _, each in pairs for one, _ in each.voxels)
+    if mapping is not None:
+        unmapped = list(_mapping_problems(pairs, mapping))
+        problems += unmapped
+        out = {problem.subject for problem in unmapped}
+        pairs = [pair for pair in pairs if pair[0].subject not in out]
+    return Survey(
+        tuple(case for case, _ in pairs),
+        tuple(inspection for _, inspection in pairs),
+        mapping,
+        tuple(problems),
+    )
+
+
+def _mapping_problems(
+    pairs: Sequence[tuple[Case, Inspection]], mapping: LabelMapping
+) -> Iterator[Problem]:
+    """Label maps with ids that the mapping does not know, or without any structure."""
+    for case, inspection in pairs:
+        voxels = dict(inspection.voxels)
+        if unknown := mapping.unknown(voxels):
+            listed = ", ".join(map(str, unknown[:8])) + (" ..." if len(unknown) > 8 else "")
+            problem = f"holds ids that labels does not know: {listed}"
+            remedy = "add them to the mapping; as background to ignore them"
+            yield Problem(str(case.label), problem, remedy, case.subject)
+        elif not any(mapping.volumes(voxels).values()):
+            problem = "holds no structure, background alone"
+            yield Problem(str(case.label), problem, "leave the scan out", case.subject)

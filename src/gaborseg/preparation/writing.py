@@ -1,0 +1,218 @@
+"""Writing a data set: a subject at a time and whole, so that it can be interrupted anywhere."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gaborseg.data import (
+    DESCRIPTION,
+    PARTICIPANTS,
+    Case,
+    case_of,
+    locked,
+    map_in_processes,
+    whole_numbers,
+    write_volume,
+)
+from gaborseg.machine import remove_partials, whole_folder, write_whole
+from gaborseg.preparation.inspection import Inspection
+from gaborseg.preparation.recipe import Recipe
+from gaborseg.scans import Problem, ScanError, labels_to_prepared, read_placed, to_prepared
+
+SOURCE = "source.json"
+"""In a subject's folder: the files that it was made from, and what they held."""
+_LOST = "lost"
+"""In that file: names of structures that the label map had and the prepared one has not."""
+_SCANS = "scans.csv"
+PACKAGES = ("nibabel", "numpy", "simpleitk", "torch")
+
+
+def remembered(output: Path, case: Case) -> Inspection | None:
+    """What was found in the files of a subject that is prepared already, without reading them.
+
+    Files that have changed since are a problem.
+    """
+    path = output / case.subject / SOURCE
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["files"] == _file_states(case):
+        return Inspection.from_json(record["inspection"])
+    problem = f"is not the file, or has changed, since {case.subject} was prepared"
+    remedy = f"delete {output / case.subject} to prepare it again"
+    changed = Problem(str(case.images[0]), problem, remedy, case.subject)
+    return Inspection(case.subject, (changed,))
+
+
+def _file_states(case: Case) -> list[list[Any]]:
+    """Name, size and time of change of each file of a case; of a missing one the name alone."""
+    states = []
+    for path in case.files:
+        try:
+            state = path.stat()
+            states.append([path.name, state.st_size, state.st_mtime_ns])
+        except (OSError, RuntimeError):
+            states.append([path.name])
+    return states
+
+
+def write_subjects(
+    output: Path,
+    recipe: Recipe,
+    cases: Sequence[Case],
+    inspections: Sequence[Inspection],
+    processes: int | None = None,
+) -> list[Problem]:
+    """Write the folders of the subjects that are missing, in parallel.
+
+    Returns:
+        What has happened to files since they were inspected.
+
+    Raises:
+        DataError: The folder cannot be written to, or is another data set's by now.
+    """
+    with locked(output, ".preparation"):
+        recipe.claim(output)
+        remove_partials(output)
+        pairs = [
+            (case, inspection)
+            for case, inspection in zip(cases, inspections, strict=True)
+            if not (output / case.subject).exists()
+        ]
+        problems = map_in_processes(
+            partial(_write_subject, output, recipe),
+            pairs,
+            title=f"Preparing {len(pairs)} of {len(cases)} scans",
+            processes=processes,
+        )
+    return [problem for problem in problems if problem]
+
+
+def _write_subject(output: Path, recipe: Recipe, pair: tuple[Case, Inspection]) -> Problem | None:
+    """Write the folder of one subject; or what keeps its files from being read again."""
+    case, inspection = pair
+    record: dict[str, Any] = {"files": _file_states(case), "inspection": inspection.as_json()}
+    try:
+        with whole_folder(output / case.subject) as folder:
+            record[_LOST] = write_scan(folder, recipe, case)
+            (folder / SOURCE).write_text(json.dumps(record) + "\n", encoding="utf-8")
+    except ScanError as error:
+        return Problem.of(error, case.subject)
+    return None
+
+
+def write_scan(folder: Path, recipe: Recipe, case: Case) -> list[str]:
+    """Write the prepared images and label map of one scan, all where its first image lies.
+
+    Returns:
+        Names of the structures that are too small to be in the prepared label map.
+
+    Raises:
+        ScanError: One of its files can no longer be used.
+    """
+    prepared = case_of(folder.parent, case.subject, recipe.channels)
+    (folder / "anat").mkdir()
+    affine: NDArray[np.float64] | None = None
+    for path, target in zip(case.images, prepared.images, strict=True):
+        scan = read_placed(path, recipe.forms)
+        affine = scan.affine if affine is None else affine
+        voxels = torch.from_numpy(scan.voxels.astype("float32"))
+        cube, grid = to_prepared(voxels, affine, recipe.size)
+        write_volume(folder / "anat" / target.name, cube.numpy(), grid.prepared_affine)
+    scan = read_placed(case.label, recipe.forms)
+    labels = recipe.mapping.apply(whole_numbers(case.label, scan.voxels))
+    cube = labels_to_prepared(torch.from_numpy(labels), grid)
+    write_volume(folder / "anat" / prepared.label.name, cube.numpy(), grid.prepared_affine)
+    lost = {*np.unique(labels).tolist()} - {0, *cube.unique().tolist()}
+    return [recipe.mapping.names[label - 1] for label in sorted(lost)]
+
+
+def lost_structures(output: Path, cases: Sequence[Case]) -> dict[str, list[str]]:
+    """Structures that are too small for the prepared grid, with the subjects that lost them."""
+    lost: dict[str, list[str]] = {}
+    for case in cases:
+        record = json.loads((output / case.subject / SOURCE).read_text(encoding="utf-8"))
+        for name in record[_LOST]:
+            lost.setdefault(name, []).append(case.subject)
+    return lost
+
+
+def write_description(
+    output: Path,
+    recipe: Recipe,
+    cases: Sequence[Case],
+    inspections: Sequence[Inspection],
+    about: dict[str, Any],
+) -> None:
+    """Write what holds for all subjects: participants, the table of scans, ``dataset.json``.
+
+    Args:
+        output: The data set.
+        recipe: How it was made.
+        cases: Its scans, in order.
+        inspections: What they held.
+        about: Name, credit and licence.
+    """
+    people = [("participant_id", "participant"), *((c.subject, c.participant) for c in cases)]
+    write_whole(output / PARTICIPANTS, "".join(f"{one}\t{person}\n" for one, person in people))
+    rows = [_scan_row(recipe, *pair) for pair in zip(cases, inspections, strict=True)]
+    write_whole(output / _SCANS, _as_csv(rows))
+    description = {
+        "name": about["name"],
+        "structures": list(recipe.mapping.names),
+        "channels": list(recipe.channels),
+        "size": [recipe.size] * 3,
+        "num_subjects": len(cases),
+        "num_participants": len({case.participant for case in cases}),
+        "credit": about["credit"],
+        "licence": about["licence"],
+        "preparation": recipe.as_json(),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+    write_whole(output / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+
+
+def _scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, Any]:
+    """One scan in the table: where it came from, its grid, intensities and volumes."""
+    names = ("x", "y", "z")
+    sides = [a * b for a, b in zip(inspection.shape, inspection.spacing, strict=True)]
+    row: dict[str, Any] = {"subject": case.subject, "participant": case.participant}
+    for channel, path in zip(recipe.channels, case.images, strict=True):
+        row[channel] = path
+    row |= {"label": case.label, "orientation": inspection.orientation}
+    row |= {f"size_{n}": one for n, one in zip(names, inspection.shape, strict=True)}
+    row |= {f"spacing_{n}_mm": one for n, one in zip(names, inspection.spacing, strict=True)}
+    row |= {"prepared_spacing_mm": round(max(sides) / recipe.size, 6)}
+    for channel, statistics in zip(recipe.channels, inspection.intensities, strict=True):
+        row |= {f"{channel}_{name}": value for name, value in statistics.items()}
+    volumes = recipe.mapping.volumes(dict(inspection.voxels))
+    voxel = inspection.voxel_mm3
+    return row | {f"{name}_mm3": round(count * voxel, 3) for name, count in volumes.items()}
+
+
+def write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    """Write problems as a csv file."""
+    rows = [
+        {"subject": one.subject, "file": one.file, "problem": one.problem, "what to do": one.remedy}
+        for one in problems
+    ]
+    write_whole(path, _as_csv(rows))
+
+
+def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of the same columns as the text of a csv file."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()

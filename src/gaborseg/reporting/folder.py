@@ -1,0 +1,67 @@
+"""The folder of a report: files are added whole, and those of an earlier report replaced."""
+
+import json
+from pathlib import Path
+
+from gaborseg.machine import write_atomically
+from gaborseg.study import REPORT_MARK
+
+_MAKER = "python -m src.report"
+"""What a report's mark says made it: files of that name are common."""
+
+
+class ReportFolder:
+    """The folder of a report: files are added whole, and those of an earlier report replaced.
+
+    Args:
+        path: New, empty, or the folder of an earlier report.
+
+    Raises:
+        FileExistsError: If the folder holds anything else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.mark = path / REPORT_MARK
+        self.files: list[str] = []
+        if path.exists() and not path.is_dir():
+            raise FileExistsError(f"output must be a folder, got the file {path}")
+        self.earlier = files_of(self.mark)
+        if path.exists() and any(path.iterdir()) and self.earlier is None:
+            raise FileExistsError(
+                f"output must be new, empty or an earlier report, got {path} with other files"
+            )
+
+    def begin(self) -> None:
+        """Mark the folder as that of a report, so that one that breaks off is no obstacle."""
+        self._mark(self.earlier or [])
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file, whole or not at all."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        self.files.append(name)
+
+    def finish(self) -> None:
+        """Remove files of an earlier report that this one does not have, and note those it has."""
+        for name in set(self.earlier or []) - set(self.files):
+            (self.path / name).unlink(missing_ok=True)
+        self._mark(sorted(self.files))
+
+    def _mark(self, files: list[str]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with write_atomically(self.mark) as file:
+            file.write(json.dumps({"made_by": _MAKER, "files": files}, indent=1) + "\n")
+
+
+def files_of(mark: Path) -> list[str] | None:
+    """Return the files of the report that a mark is of, None if it is no mark of ours."""
+    try:
+        record = json.loads(mark.read_text(encoding="utf-8"))
+        ours = record["made_by"] == _MAKER
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    inside = (name for name in record.get("files", []) if ".." not in Path(name).parts)
+    return [name for name in inside if not Path(name).is_absolute()] if ours else None

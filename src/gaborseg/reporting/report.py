@@ -1,0 +1,84 @@
+"""The work of `report`: read the runs, compute, and write the report."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from gaborseg.interface import mistakes_as_user_errors, progress
+from gaborseg.reporting.figures import write_figures
+from gaborseg.reporting.folder import ReportFolder
+from gaborseg.reporting.page.page import make_page
+from gaborseg.reporting.parameters import levels_of
+from gaborseg.reporting.pictures import choose_subject
+from gaborseg.reporting.report_tables import all_tables
+from gaborseg.reporting.wandb_summary import NONE, check_mode, log_summary
+from gaborseg.runs import TECHNICAL
+from gaborseg.study import Results, Study, compute, find_run_folders, make_study, read_runs
+from gaborseg.sweeps import PLAN, read_plan
+
+log = logging.getLogger(__name__)
+
+
+def make_report(settings: SimpleNamespace) -> None:
+    """Read the runs, compute, and write the report.
+
+    Raises:
+        UserError: If there are no runs, a setting makes no sense, or the output folder holds
+            something else than a report.
+    """
+    with mistakes_as_user_errors():
+        check_mode(settings.wandb)
+        folder = ReportFolder(Path(settings.output))
+        roots = [Path(root) for root in _as_list(settings.runs)]
+        study = _read_study(roots, _as_list(settings.ignore))
+        results = compute(study, settings.rate, levels_of(study))
+        subject = choose_subject(results, settings.subject)
+    folder.begin()
+    tables = all_tables(results)
+    images, galleries = write_figures(folder, results, subject, tables)
+    for table in tables:
+        folder.write(f"tables/{table.name}.csv", table.csv())
+        folder.write(f"tables/{table.name}.md", table.markdown())
+        folder.write(f"tables/{table.name}.tex", table.latex())
+    title = settings.title or f"Report on {', '.join(root.resolve().name for root in roots)}"
+    folder.write("index.html", make_page(results, tables, galleries, title))
+    folder.finish()
+    if settings.wandb != NONE:
+        where = {"project": settings.project, "entity": settings.entity, "mode": settings.wandb}
+        log_summary(folder.path, results, tables, images, title=title, **where)
+    tell(results, folder.path)
+
+
+def _read_study(roots: list[Path], ignored: list[str]) -> Study:
+    """Return all runs below the folders, with a progress bar."""
+    folders = list(find_run_folders(roots))
+    if not folders:
+        raise ValueError(f"runs must hold run folders, got none in {', '.join(map(str, roots))}")
+    records, problems = read_runs(progress(folders, "reading runs"))
+    return make_study(records, problems, [*TECHNICAL, *ignored], _planned_runs(roots))
+
+
+def _planned_runs(roots: list[Path]) -> Iterator[Path]:
+    """Yield the folders of all runs of the sweeps in or below the folders, begun or not."""
+    for root in roots:
+        for plan in sorted(root.rglob(PLAN)):
+            yield from read_plan(plan.parent)
+
+
+def _as_list(value: Any) -> list[str]:
+    """Return a setting that may be one value or several as a list."""
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def tell(results: Results, output: Path) -> None:
+    """Say what was read, what is wrong, and where the report is."""
+    study = results.study
+    for problem in (*study.problems, *results.notes):
+        log.warning(f"note: {problem}")
+    waiting = len(study.unfinished) + len(study.missing)
+    if waiting:
+        log.info(f"{waiting} runs are not finished; the page lists them.")
+    log.info(f"{len(study.runs)} finished runs of {len(study.configurations)} configurations.")
+    log.info(f"Open {output / 'index.html'}")

@@ -1,0 +1,157 @@
+"""The tables of a report that list its runs."""
+
+import math
+
+import numpy as np
+
+from gaborseg.reporting.tables import Column, Spread, Table, Value
+from gaborseg.study import Results, mean, readable_rate
+
+
+def coverage_table(results: Results) -> Table | None:
+    """Return how many runs each configuration has at each rate."""
+    study = results.study
+    if len(study.rates) < 2:
+        return None
+    rows: list[tuple[Value, ...]] = [
+        (c.label, *(len(c.runs.get(rate, ())) for rate in study.rates))
+        for c in study.configurations
+    ]
+    return Table(
+        name="coverage",
+        title="Finished runs by configuration and learning rate",
+        columns=(Column("configuration"), *(Column(readable_rate(r)) for r in study.rates)),
+        rows=tuple(rows),
+        note=f"{len(study.runs)} runs; splits: {', '.join(_splits(results))}.",
+    )
+
+
+def _splits(results: Results) -> list[str]:
+    return sorted({run.split for run in results.study.runs}, key=lambda s: (len(s), s))
+
+
+def runs_table(results: Results) -> Table:
+    """Return all finished runs."""
+    study = results.study
+    by_run = mean(mean(study.scores["dice"], axis=1), axis=1)
+    labels = {i: c.label for c in study.configurations for runs in c.runs.values() for i in runs}
+    names = ("configuration", "rate", "split", "seed", "epochs")
+    percent = [Column(f"{part} Dice [%]", 100, 1) for part in ("validation", "test")]
+    rows = [
+        (
+            labels[i],
+            readable_rate(run.rate),
+            run.split,
+            run.seed,
+            len(run.curves),
+            None if run.best_row is None else int(run.curves["epoch"].iloc[run.best_row]) + 1,
+            run.validation_dice,
+            float(by_run[i]),
+            len(run.scores["subject"].unique()),
+            run.versions.get("git_commit", "")[:7],
+            run.folder.name,
+        )
+        for i, run in enumerate(study.runs)
+    ]
+    return Table(
+        name="runs",
+        title="Finished runs",
+        columns=(
+            *(Column(name) for name in names),
+            Column("best epoch"),
+            *percent,
+            *(Column(name) for name in ("test subjects", "code", "folder")),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def unfinished_table(results: Results) -> Table:
+    """Return the runs that were begun and not finished, and those that were not begun."""
+    study = results.study
+    rows: list[tuple[Value, ...]] = [
+        (run.folder.name, *run.epochs, run.validation_dice, run.failure or "begun")
+        for run in study.unfinished
+    ]
+    rows += [(folder.name, 0, None, None, "not begun") for folder in study.missing]
+    columns = (
+        *(Column(name) for name in ("folder", "epochs trained", "epochs asked for")),
+        Column("best validation Dice [%]", 100, 1),
+        Column("state"),
+    )
+    return Table("unfinished", "Runs that are not finished", columns, tuple(rows))
+
+
+_REPLICATES = "replicates: splits, or seeds if there is one split."
+
+
+def learning_rate_table(results: Results) -> Table:
+    """Return the numbers of Fig. 3: mean Dice of every configuration at every learning rate."""
+    rows = []
+    for c in results.study.configurations:
+        curve = results.curves[c.id]
+        counts = zip(curve.rates, curve.values, curve.subjects, curve.runs, strict=True)
+        for rate, values, subjects, runs in counts:
+            there = values[~np.isnan(values)]
+            rows.append((c.label, rate, _spread(there), subjects, len(there), runs))
+    columns = ("configuration", "learning rate", "test Dice [%]", "subjects", "replicates", "runs")
+    return Table(
+        name="learning_rate",
+        title="Mean test Dice against learning rate",
+        columns=tuple(Column(c, 100, 1) if "[%]" in c else Column(c) for c in columns),
+        rows=tuple(rows),
+        note=f"Mean ± standard deviation over replicates; {_REPLICATES}",
+    )
+
+
+def _spread(values: np.ndarray) -> Spread:
+    mean = float(np.mean(values)) if len(values) else math.nan
+    return Spread(mean, float(np.std(values, ddof=1)) if len(values) > 1 else math.nan)
+
+
+def robustness_table(results: Results) -> Table:
+    """Return how much each configuration depends on its learning rate."""
+    columns = (
+        Column("configuration"),
+        Column("area: mean Dice over log rate [%]", 100, 1),
+        Column("width within 1 point [decades]", 1, 2),
+        Column("wider than tested"),
+        Column("best rate"),
+        Column("best minus worst [points]", 100, 1),
+        Column("rates"),
+        Column("subjects"),
+        Column("replicates"),
+    )
+    rows = [
+        (
+            c.label,
+            Spread(found.area, found.area_std),
+            found.width,
+            "maybe" if found.open_end else "no",
+            readable_rate(found.best),
+            found.drop,
+            _range(found.rates),
+            found.subjects,
+            len(found.names),
+        )
+        for c in results.study.configurations
+        if (found := results.robustness.get(c.id)) is not None
+    ]
+    comparable = len({found.basis for found in results.robustness.values()}) <= 1
+    areas = [row[1].mean for row in rows] if comparable and len(rows) > 1 else []
+    return Table(
+        name="robustness",
+        title="Robustness to the learning rate",
+        columns=columns,
+        rows=tuple(rows),
+        best=frozenset((i, 1) for i, area in enumerate(areas) if area == max(areas)),
+        note="Area under mean test Dice against log10 of the rate, over the width of the range (± "
+        "standard deviation over replicates); decades around the best rate in which the piecewise "
+        "linear curve stays within one Dice point of it. All from the replicates that a "
+        f"configuration has at every one of its rates; {_REPLICATES}"
+        + ("" if comparable else " Rates or replicates differ: these areas must not be compared."),
+    )
+
+
+def _range(rates: tuple[float, ...]) -> str:
+    return f"{readable_rate(rates[0])} ... {readable_rate(rates[-1])} ({len(rates)})"

@@ -1,0 +1,61 @@
+"""Names of folders: readable, and decided by the choices alone."""
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+
+_MAX_FOLDER_NAME = 180
+_SWEEP = re.compile(r"\+*sweeps=(.*)")
+
+
+def folder_name(overrides: Sequence[str], longest: int = _MAX_FOLDER_NAME) -> str:
+    """Return a folder name that depends on the choices alone, whatever their order.
+
+    A rate has one name however it is written, and a sweep's own name is that of the folder above.
+
+    Example:
+        >>> folder_name(["loss=pcc", "kernel=gabor", "optimizer.lr=1e-3", "+sweeps=smoke"])
+        'kernel=gabor,loss=pcc,optimizer.lr=10^-3'
+        >>> folder_name([])
+        'default'
+    """
+    choices = [readable(override) for override in overrides if not _SWEEP.fullmatch(override)]
+    name = re.sub(r"[^\w=,.+^-]", "_", ",".join(sorted(choices))) or "default"
+    if len(name) <= longest:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: longest - 9]}-{digest}"
+
+
+def sweep_folder(overrides: Sequence[str]) -> str:
+    """Return where the runs of a command go: a file of ``sweeps/`` has a folder of its own.
+
+    Example:
+        >>> sweep_folder(["+sweeps=smoke", "seed=1"]), sweep_folder(["seed=1"])
+        ('outputs/sweeps/smoke', 'outputs/runs')
+    """
+    names = [match[1] for override in overrides if (match := _SWEEP.fullmatch(override))]
+    return f"outputs/sweeps/{names[-1]}" if names else "outputs/runs"
+
+
+def readable(override: str) -> str:
+    """Return ``key=value`` with a number that is not whole in its one form.
+
+    Example:
+        >>> [readable(f"lr={text}") for text in ("1e-2", "0.00031622776601683794", "3e-3", "2")]
+        ['lr=10^-2', 'lr=10^-3.5', 'lr=0.003', 'lr=2']
+    """
+    if override.startswith("~"):  # in a sweep, Hydra writes ~key as ~key=
+        return override.removesuffix("=")
+    key, equals, value = override.partition("=")
+    if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?", value):
+        value = _shortest(float(value))
+    return f"{key}{equals}{value}"
+
+
+def _shortest(number: float) -> str:
+    exponent = round(2 * math.log10(number)) / 2 if number > 0 else 0.0
+    if abs(exponent) > 1 and math.isclose(number, 10**exponent, rel_tol=1e-12):
+        return f"10^{exponent:g}"
+    return repr(number)

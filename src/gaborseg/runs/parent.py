@@ -1,0 +1,53 @@
+"""Processes that end when the one that started them ends, even if that one was killed."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+_PARENT = "GABORSEG_PARENT"
+_PR_SET_PDEATHSIG = 1
+_PAUSE = 0.5
+
+
+def lead_children() -> dict[str, str]:
+    """Return what to add to the environment of children that shall end with this process."""
+    return {_PARENT: str(os.getpid())}
+
+
+@contextlib.contextmanager
+def lead_these() -> Iterator[None]:
+    """Let the processes that anybody starts in this block end with this process."""
+    os.environ.update(lead_children())
+    try:
+        yield
+    finally:
+        os.environ.pop(_PARENT, None)
+
+
+def end_with_parent() -> None:
+    """End this process with its parent, if that asked for it with ``lead_children``."""
+    parent = int(os.environ.pop(_PARENT, 0))
+    if not parent:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        watch_parent(parent)
+    if os.getppid() != parent:  # it ended before it could be watched
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch_parent(parent: int) -> None:
+    """Kill this process, from a thread, within half a second of its parent's end."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PAUSE)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -1,0 +1,149 @@
+"""Test scores as a file and as a table on the screen."""
+
+import csv
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from rich.table import Table
+
+from gaborseg.machine import write_atomically
+
+
+class Score(NamedTuple):
+    """What is scored of one structure of one subject: a row of ``subjects.csv``.
+
+    dice and nsd are in [0, 1], hd95 in mm; they are NaN where neither the truth nor the prediction
+    has the structure, and the worst possible where only one has it. Volumes are in mm^3. NaN also
+    stands for what an older run did not measure.
+    """
+
+    subject: str
+    structure: str
+    dice: float
+    hd95: float = math.nan
+    nsd: float = math.nan
+    volume: float = math.nan
+    true_volume: float = math.nan
+
+    @property
+    def volume_error(self) -> float:
+        """Predicted minus true volume as a share of the true one; NaN without a true one."""
+        if not self.true_volume > 0:
+            return math.nan
+        return (self.volume - self.true_volume) / self.true_volume
+
+
+_NUMBERS = Score._fields[2:]
+
+
+def score_rows(
+    subject: str, structures: Sequence[str], columns: Iterable[Sequence[float]]
+) -> list[Score]:
+    """Return the rows of a subject.
+
+    Args:
+        subject: Its id.
+        structures: Names of the labels 1 ... L.
+        columns: Dice, HD95, NSD, volumes and true volumes of its structures, L numbers each.
+    """
+    return [
+        Score(subject, structure, *numbers)
+        for structure, *numbers in zip(structures, *columns, strict=True)
+    ]
+
+
+def write_scores(path: Path, rows: Iterable[Score]) -> None:
+    """Write ``subjects.csv``, to the last digit; what does not exist (NaN) is left empty."""
+    with write_atomically(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(Score._fields)
+        writer.writerows((*row[:2], *map(_cell, row[2:])) for row in rows)
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Return the rows that ``write_scores`` wrote; columns that an older file lacks are NaN."""
+    with path.open(newline="") as file:
+        return [
+            Score(row["subject"], row["structure"], *(_number(row.get(name)) for name in _NUMBERS))
+            for row in csv.DictReader(file)
+        ]
+
+
+def scores_table(rows: Iterable[Score], title: str, caption: str | None = None) -> Table:
+    """Return a table of the scores of each structure: means over the subjects that have it."""
+    rows = list(rows)
+    table = Table("structure", title=title, caption=caption)
+    for heading in ("Dice %", "std", "HD95 mm", "NSD %", "volume error %", "subjects"):
+        table.add_column(heading, justify="right")
+    for structure, own in _grouped(rows, "structure").items():
+        table.add_row(structure, *_cells(own))
+    table.add_section()
+    table.add_row("mean over structures", *_cells(subject_means(rows).values()), style="bold")
+    return table
+
+
+class _Means(NamedTuple):
+    """A subject's means over the structures that it has, in the units of ``Score``."""
+
+    dice: float
+    hd95: float
+    nsd: float
+    volume_error: float
+
+
+def subject_means(rows: Iterable[Score]) -> dict[str, _Means]:
+    """Return each subject's means, in the order of the rows; NaN where it has no structure."""
+    return {
+        subject: _Means(*(_mean(getattr(row, name) for row in own) for name in _Means._fields))
+        for subject, own in _grouped(rows, "subject").items()
+    }
+
+
+def overall_means(rows: Iterable[Score]) -> _Means:
+    """Return the means over the subjects, each of which counts the same."""
+    means = list(subject_means(rows).values())
+    return _Means(*map(_mean, zip(*means, strict=True)))
+
+
+def _grouped(rows: Iterable[Score], column: str) -> dict[str, list[Score]]:
+    groups: dict[str, list[Score]] = {}
+    for row in rows:
+        groups.setdefault(getattr(row, column), []).append(row)
+    return groups
+
+
+def _cells(rows: Collection[Score | _Means]) -> Iterator[str]:
+    """Yield the cells of a line: means in their units, and how many subjects they are from."""
+    dice, hd95, nsd, errors = (
+        _present(getattr(row, name) for row in rows) for name in _Means._fields
+    )
+    yield _shown(100 * _mean(dice))
+    yield _shown(100 * stdev(dice) if len(dice) > 1 else math.nan)
+    yield _shown(_mean(hd95), digits=2)
+    yield _shown(100 * _mean(nsd))
+    yield _shown(100 * _mean(errors))
+    yield str(len(dice))
+
+
+def _present(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
+
+
+def _mean(values: Iterable[float]) -> float:
+    present = _present(values)
+    return fmean(present) if present else math.nan
+
+
+def _shown(value: float, digits: int = 1) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def _number(cell: str | None) -> float:
+    return float(cell) if cell else math.nan

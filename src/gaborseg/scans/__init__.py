@@ -1,0 +1,52 @@
+"""Image files: reading and checking them, where their voxels lie, what their names say."""
+
+from gaborseg.scans.files import Placement, Scan, is_scan, open_scan, read_scan, scan_stem
+from gaborseg.scans.geometry import (
+    PreparedGrid,
+    labels_to_native,
+    labels_to_prepared,
+    to_native,
+    to_prepared,
+    voxel_sides,
+)
+from gaborseg.scans.naming import (
+    LABEL_ROLES,
+    SETTINGS,
+    Named,
+    image_and_label_folders,
+    named_file,
+    scan_files,
+    stem,
+)
+from gaborseg.scans.placement import FORMS, SAME_PLACE, check_same_grid, distance, read_placed
+from gaborseg.scans.problems import DataError, Problem, ScanError
+
+__all__ = [
+    "FORMS",
+    "LABEL_ROLES",
+    "SAME_PLACE",
+    "SETTINGS",
+    "DataError",
+    "Named",
+    "Placement",
+    "PreparedGrid",
+    "Problem",
+    "Scan",
+    "ScanError",
+    "check_same_grid",
+    "distance",
+    "image_and_label_folders",
+    "is_scan",
+    "labels_to_native",
+    "labels_to_prepared",
+    "named_file",
+    "open_scan",
+    "read_placed",
+    "read_scan",
+    "scan_files",
+    "scan_stem",
+    "stem",
+    "to_native",
+    "to_prepared",
+    "voxel_sides",
+]

@@ -1,0 +1,301 @@
+"""Reading one scan from a file of any origin: the header first, the voxels once it is plausible.
+
+NIfTI and FreeSurfer's MGH are read by nibabel, NRRD by SimpleITK. A file may be damaged, or not be
+what it says; so nothing is allocated that the file is too small to hold.
+"""
+
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from gaborseg.scans.problems import ScanError
+
+_FORMATS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd")
+_MAX_VOXELS = 1024**3
+"""More than this in one volume is taken for a damaged header: nothing is allocated."""
+_MAX_COMPRESSION = 1100
+"""Bytes that a byte of a gzip file can stand for, at the most."""
+_CHUNK = 2**20
+_SPACINGS = (0.01, 100)
+"""Shortest and longest distance of two voxels, mm: beyond them the unit is another one."""
+_OTHER_UNITS = {1: "metres", 3: "micrometres"}
+"""NIfTI's codes of lengths that are no millimetres; 0 says nothing, and means millimetres."""
+_LEAST_VOLUME = 0.01
+"""Of a voxel, as a share of a box of the same edges: less is taken for flat."""
+_WORLD_OF_ITK = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From ITK's left, posterior, superior to right, anterior, superior."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a header puts a scan.
+
+    Attributes:
+        affine: (4, 4), voxel index to world millimetres (RAS+), as it is used.
+        spacing: Millimetres from voxel to voxel along each axis, as the header states them.
+        qform, sform: The two affines of a NIfTI header that gives both, else None.
+        oriented: Whether the header knows left from right.
+    """
+
+    affine: NDArray[np.float64]
+    spacing: tuple[float, ...]
+    qform: NDArray[np.float64] | None = None
+    sform: NDArray[np.float64] | None = None
+    oriented: bool = True
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file says about itself, and how to read its voxels.
+
+    Attributes:
+        path: The file.
+        shape: Voxels along each axis.
+        stored: Type of the stored voxels, in words.
+        real: Whether those are real numbers.
+        placement: Where they lie.
+        load: Reads the voxels.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    stored: str
+    real: bool
+    placement: Placement
+    load: Callable[[], NDArray]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A volume of numbers (D, H, W), the type that its file stores, and where it lies."""
+
+    voxels: NDArray
+    stored: str
+    placement: Placement
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """(4, 4), voxel index to world millimetres (RAS+)."""
+        return self.placement.affine
+
+
+def is_scan(path: Path) -> bool:
+    """Whether a file's name ends like one of a scan."""
+    return path.name.lower().endswith(_FORMATS)
+
+
+def scan_stem(path: Path) -> str:
+    """The name of a scan's file without its ending.
+
+    >>> scan_stem(Path("sub-01_T1w.nii.gz")), scan_stem(Path("SUB-01.NII.GZ"))
+    ('sub-01_T1w', 'SUB-01')
+    """
+    name = path.name.lower()
+    endings = [ending for ending in _FORMATS if name.endswith(ending)] or [path.suffix]
+    return path.name[: len(path.name) - max(map(len, endings))]
+
+
+def read_scan(path: Path) -> Scan:
+    """The voxels (D, H, W) of a file and where they lie; of four dimensions the last may be 1.
+
+    Raises:
+        ScanError: The file cannot be read, is damaged, or is not a volume of numbers.
+    """
+    header = open_scan(path)
+    try:
+        voxels = header.load()
+        _check_to_the_end(path)
+    except Exception as error:  # a damaged file can make its parser raise anything
+        raise unreadable(path, error) from error
+    return Scan(voxels.reshape(voxels.shape[:3]), header.stored, header.placement)
+
+
+def open_scan(path: Path) -> _Header:
+    """The checked header of a file, whose voxels have not been read yet.
+
+    Raises:
+        ScanError: The file cannot be opened, or its header is not that of a volume of numbers.
+    """
+    _check_file(path)
+    opener = _open_nrrd if path.name.lower().endswith(".nrrd") else _open_with_nibabel
+    try:
+        header = opener(path)
+    except ScanError:
+        raise
+    except Exception as error:  # a damaged header can make its parser raise anything
+        raise unreadable(path, error) from error
+    _check_header(header)
+    _check_placement(header)
+    return header
+
+
+def _check_to_the_end(path: Path) -> None:
+    """Read a compressed file to its end, where its checksum is; nibabel stops at the last voxel.
+
+    Raises:
+        OSError, EOFError, zlib.error: It is damaged.
+    """
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    if compressed:
+        with gzip.open(path) as content:
+            while content.read(_CHUNK):
+                pass
+
+
+def unreadable(path: Path, error: Exception) -> ScanError:
+    """The problem of a file whose parser failed."""
+    text = " ".join(str(error).rpartition("ERROR: ")[2].split())
+    reason = text.replace(f"{path.parent}/", "") or type(error).__name__
+    problem = f"is truncated or not a readable image: {reason[:200]}"
+    return ScanError(path, problem, "copy or export the file again")
+
+
+def _check_file(path: Path) -> None:
+    """Check that there is a file, that it may be read, and that it is not empty.
+
+    Raises:
+        ScanError: There is none, or not.
+    """
+    try:
+        if path.is_symlink() and not path.exists():
+            raise ScanError(path, "is a symbolic link that leads to no file", "mend the link")
+        if not path.exists():
+            raise ScanError(path, "is missing", "check the name, or add the file")
+        if path.is_dir():
+            raise ScanError(path, "is a folder, not a file", "name the file inside it")
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except (OSError, RuntimeError) as error:  # RuntimeError: pathlib on a loop of links
+        reason = getattr(error, "strerror", None) or "a loop of symbolic links"
+        raise ScanError(
+            path, f"cannot be opened: {reason}", "check permissions and links"
+        ) from error
+    if empty:
+        raise ScanError(path, "is truncated or not a readable image: it is empty", "copy it again")
+
+
+def _open_with_nibabel(path: Path) -> _Header:
+    """The header of a NIfTI or MGH file."""
+    with nib.imageglobals.LoggingOutputSuppressor():  # what it would log is checked here
+        volume: Any = nib.load(path)
+    if not isinstance(volume, nib.spatialimages.SpatialImage) or volume.affine is None:
+        kind = type(volume).__name__
+        raise ScanError(path, f"must be an image with an affine, got {kind}", "convert it to NIfTI")
+    return _Header(
+        path=path,
+        shape=tuple(int(length) for length in volume.shape),
+        stored=str(volume.get_data_dtype()),
+        real=volume.get_data_dtype().kind in "iuf",
+        placement=_placement_of(path, volume),
+        load=partial(np.asanyarray, volume.dataobj),
+    )
+
+
+def _placement_of(path: Path, volume: Any) -> Placement:
+    """Where a header of nibabel's puts its scan.
+
+    Raises:
+        ScanError: It is not in millimetres.
+    """
+    affine = np.asarray(volume.affine, dtype=np.float64)
+    header = volume.header
+    if not isinstance(header, nib.Nifti1Header):
+        return Placement(affine, tuple(map(float, header.get_zooms()[:3])))
+    if unit := _OTHER_UNITS.get(int(header["xyzt_units"]) & 7):
+        remedy = "convert it to millimetres, or correct the unit in its header"
+        raise ScanError(path, f"must be in millimetres, got {unit}", remedy)
+    with nib.openers.ImageOpener(str(path)) as file:  # nibabel repairs what it does not like
+        raw = type(header).from_fileobj(file, check=False)
+    qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+    spacing = tuple(map(float, raw["pixdim"][1:4]))
+    return Placement(affine, spacing, qform, sform, not (qform is None and sform is None))
+
+
+def _open_nrrd(path: Path) -> _Header:
+    """The header of an NRRD file, its voxels in the same file."""
+    if any(line.startswith((b"data file:", b"datafile:")) for line in _nrrd_header(path)):
+        raise ScanError(path, "must hold its voxels itself", "save it as one attached file")
+    reader = SimpleITK.ImageFileReader()
+    reader.GlobalWarningDisplayOff()
+    reader.SetFileName(str(path))
+    reader.SetImageIO("NrrdImageIO")
+    reader.ReadImageInformation()
+    parts = reader.GetNumberOfComponents()
+    spacing = np.array(reader.GetSpacing()[:3])
+    rank = len(reader.GetSize())
+    affine = np.eye(4)
+    directions = np.array(reader.GetDirection()).reshape(rank, rank)[:3, :3]
+    affine[: len(spacing), : len(spacing)] = directions * spacing
+    affine[: len(spacing), 3] = reader.GetOrigin()[:3]
+    stored = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+    return _Header(
+        path=path,
+        shape=(*reader.GetSize(), *([parts] if parts > 1 else [])),
+        stored=stored,
+        real=stored.endswith(("integer", "float")) and stored[0].isdigit(),
+        placement=Placement(_WORLD_OF_ITK @ affine, tuple(spacing.tolist())),
+        load=lambda: SimpleITK.GetArrayFromImage(reader.Execute()).T,
+    )
+
+
+def _nrrd_header(path: Path) -> list[bytes]:
+    """The lines of an NRRD header, in lower case."""
+    with path.open("rb") as file:
+        return file.read(2**16).lower().partition(b"\n\n")[0].splitlines()
+
+
+def _check_header(header: _Header) -> None:
+    """Check that a header describes one volume of numbers, and no more than its file can hold.
+
+    Raises:
+        ScanError: It does not.
+    """
+    path, shape = header.path, header.shape
+    volume = shape[:3]
+    if len(shape) < 3:
+        raise ScanError(path, f"must have 3 dimensions, got {len(shape)}", "bring a whole volume")
+    if not header.real:
+        remedy = "save it as one channel of numbers"
+        raise ScanError(path, f"must hold real numbers, got {header.stored}", remedy)
+    if any(length != 1 for length in shape[3:]):
+        problem = f"must have 3 dimensions, got {len(shape)} with shape {shape}"
+        raise ScanError(path, problem, "choose one of its volumes")
+    if not 0 < np.prod(volume, dtype=float) <= _MAX_VOXELS or min(volume) < 1:
+        problem = f"must have 1 to {_MAX_VOXELS} voxels, got shape {volume}"
+        raise ScanError(path, problem, "copy or export the file again")
+    if np.prod(volume, dtype=float) > path.stat().st_size * _MAX_COMPRESSION:
+        problem = f"is truncated or not a readable image: too short for shape {volume}"
+        raise ScanError(path, problem, "copy or export the file again")
+
+
+def _check_placement(header: _Header) -> None:
+    """Check that a header places its voxels in space.
+
+    Raises:
+        ScanError: It does not.
+    """
+    path, placement = header.path, header.placement
+    stated = f"({', '.join(f'{length:g}' for length in placement.spacing)})"
+    if not all(0 < length < np.inf for length in placement.spacing):
+        problem = f"must have a positive spacing, got {stated}"
+        raise ScanError(path, problem, "correct the voxel size in its header")
+    columns = placement.affine[:3, :3]
+    lengths = np.linalg.norm(columns, axis=0)
+    if not (np.isfinite(placement.affine).all() and lengths.all()) or (
+        abs(np.linalg.det(columns / lengths)) < _LEAST_VOLUME
+    ):
+        problem = "must have an invertible affine, got a singular one"
+        raise ScanError(path, problem, "correct the affine in its header")
+    low, high = _SPACINGS
+    if not ((low <= lengths) & (lengths <= high)).all():
+        problem = f"must have voxels of {low} to {high} mm, got {lengths.round(5).tolist()}"
+        raise ScanError(path, problem, "state the spacing in millimetres")

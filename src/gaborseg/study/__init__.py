@@ -1,0 +1,54 @@
+"""Runs to one tidy study, and from there to tables, statistics, figures and a page."""
+
+from gaborseg.study.comparisons import ALPHA, RESAMPLES, SHOWN, VERDICTS, Comparison
+from gaborseg.study.configurations import Configuration, chosen_kernel
+from gaborseg.study.findings import findings
+from gaborseg.study.names import (
+    AVERAGE,
+    KERNELS,
+    LOSSES,
+    METRICS,
+    Metric,
+    rank_of,
+    readable,
+    readable_rate,
+)
+from gaborseg.study.paper import paper_sizes, published
+from gaborseg.study.results import Results, compute
+from gaborseg.study.run_folders import REPORT_MARK, RunRecord, find_run_folders
+from gaborseg.study.study import Study, make_study, read_runs
+from gaborseg.study.summaries import PAPER_RATE, Replicates, mean, replicates_of, std
+
+__all__ = [
+    "ALPHA",
+    "AVERAGE",
+    "KERNELS",
+    "LOSSES",
+    "METRICS",
+    "PAPER_RATE",
+    "REPORT_MARK",
+    "RESAMPLES",
+    "SHOWN",
+    "VERDICTS",
+    "Comparison",
+    "Configuration",
+    "Metric",
+    "Replicates",
+    "Results",
+    "RunRecord",
+    "Study",
+    "chosen_kernel",
+    "compute",
+    "find_run_folders",
+    "findings",
+    "make_study",
+    "mean",
+    "paper_sizes",
+    "published",
+    "rank_of",
+    "read_runs",
+    "readable",
+    "readable_rate",
+    "replicates_of",
+    "std",
+]

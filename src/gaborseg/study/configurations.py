@@ -1,0 +1,316 @@
+"""Which runs repeat each other: configurations, told apart by every setting that decides a result.
+
+Splits and seeds are the replicates of a configuration; the learning rate is an axis of its own.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from gaborseg.study.names import KERNELS, LOSSES, rank_of, readable
+from gaborseg.study.run_folders import RunRecord, flatten, named_choices
+
+_MESSAGES = (  # settings of what a run tells, not of what it does
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+)
+_PLACES = ("data.root",)
+_REPLICATES = ("seed", "data.seed", "split", "data.split", "data.split_file")
+_TAKEN_FROM_THE_DATA = ("network.in_channels", "network.num_classes", "decision.num_classes")
+_ELSEWHERE = ("optimizer.lr", "kernel.name")
+_FORMER = {  # what layers were before these settings existed
+    "initial": "uniform",
+    "sigma_scale": "raw",
+    "rates.sigma": 1,
+    "rates.theta": 1,
+    "rates.amplitude": 1,
+    "rates.frequency": 1,
+    "rates.phase": 1,
+}
+_GABOR = ("gaborseg.layers.GaborConv3d", "gaborseg.layers.GeneralGaborConv3d")
+_IGNORED = (*_MESSAGES, *_PLACES, *_REPLICATES, *_TAKEN_FROM_THE_DATA, *_ELSEWHERE)
+_GROUP = "set"  # value of a group of settings
+_CHOICES = (
+    "decision",
+    "network",
+    "activation",
+    "rates",
+    "augmentation",
+    "scheduler",
+    "optimizer",
+    "data",
+)
+_SAY_NOTHING_ALONE = ("none", "paper")  # options of several groups
+
+_Values = tuple[Hashable, ...]
+_Told = dict[str, Hashable]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All settings of a run but learning rate, split and seed.
+
+    Attributes:
+        id: Short and unique, for files and keys.
+        label: For the reader.
+        kernel: Name of the kernel option; of the network's, if it has kernels of its own.
+        loss: Name of the loss option.
+        variant: What else tells it from the others, for the reader; often empty.
+        runs: Positions of its runs, by learning rate, lowest first.
+        parameters: Number of trained parameters, None if it is not recorded.
+    """
+
+    id: str
+    label: str
+    kernel: str
+    loss: str
+    variant: str
+    runs: dict[float | None, tuple[int, ...]]
+    parameters: int | None
+
+
+def find_configurations(
+    records: Sequence[RunRecord], ignored: Sequence[str] = ()
+) -> list[Configuration]:
+    """Return the configurations of runs, in the order of kernels, losses and the rest.
+
+    Args:
+        records: Finished runs.
+        ignored: More settings, or groups of them, whose differences do not count.
+    """
+    told = [_told(record, ignored) for record in records]
+    keys = _varying(records, told)
+    identities = [_identity(*pair, keys) for pair in zip(records, told, strict=True)]
+    variants = _variants(records, told, identities, keys)
+    groups: dict[_Values, list[int]] = {}
+    for position, identity in enumerate(identities):
+        groups.setdefault(identity, []).append(position)
+    found = [_configuration(records, group, variants[group[0]]) for group in groups.values()]
+    return _with_unique_ids(sorted(found, key=_order))
+
+
+def partly_recorded(
+    records: Sequence[RunRecord],
+    configurations: Iterable[Configuration],
+    ignored: Sequence[str] = (),
+) -> list[str]:
+    """Return the settings that only some runs of a configuration record.
+
+    Args:
+        records: Finished runs.
+        configurations: What they are runs of.
+        ignored: As they were found with.
+    """
+    found: set[str] = set()
+    for configuration in configurations:
+        positions = [i for runs in configuration.runs.values() for i in runs]
+        facts = [_facts(records[i], ignored).items() for i in positions]
+        keys = [{key for key, value in own if value is not None} for own in facts]
+        found |= keys[0].union(*keys) - keys[0].intersection(*keys)
+    return sorted(found)
+
+
+def kernel_of(record: RunRecord) -> str:
+    """Return the name of the kernel option of a run, or of a network with kernels of its own."""
+    return str(chosen_kernel(record) or record.choices.get("network") or "unknown")
+
+
+def chosen_kernel(record: RunRecord) -> str | None:
+    """Return the name of the kernel option of a run, None if its network takes none."""
+    return record.choices.get("kernel") or (record.settings or {}).get("kernel.name")
+
+
+def loss_of(record: RunRecord) -> str:
+    """Return the name of the loss option of a run."""
+    target = str((record.settings or {}).get("loss._target_", "unknown"))
+    return str(record.choices.get("loss") or target.rpartition(".")[2])
+
+
+def _facts(record: RunRecord, ignored: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a run that count, and how its data were prepared."""
+    size, preparation = (record.data.get(key) for key in ("size", "preparation"))
+    told = {"size": size[0] if len(set(size)) == 1 else str(size)} if size else {}
+    prepared = told | ({"preparation": preparation} if preparation else {})
+    settings = record.settings or {}
+    facts = _former(settings) | settings | flatten(prepared, "data.")
+    without = tuple(f"{group}." for group in (*_IGNORED, *ignored))
+    return {k: v for k, v in facts.items() if v != {} and not f"{k}.".startswith(without)}
+
+
+def _former(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run of before has not recorded of its Gabor layers."""
+    layers = [
+        key.removesuffix("_target_")
+        for key, value in settings.items()
+        if key.endswith("._target_") and value in _GABOR
+    ]
+    return {f"{layer}{name}": value for layer in layers for name, value in _FORMER.items()}
+
+
+def _told(record: RunRecord, ignored: Sequence[str]) -> _Told:
+    """Return all that may tell a run from others.
+
+    A group of settings has a value too, which is neither null nor that of a longer list.
+    """
+    facts = _facts(record, ignored)
+    members: dict[str, set[str]] = {}
+    for key in facts:
+        while "." in key:
+            key, _, last = key.rpartition(".")
+            members.setdefault(key, set()).add(last)
+    groups = {
+        key: f"{len(names)} items" if all(map(str.isdigit, names)) else _GROUP
+        for key, names in members.items()
+    }
+    return groups | {key: _plain(value) for key, value in facts.items()}
+
+
+def _identity(record: RunRecord, told: _Told, keys: Sequence[str]) -> _Values:
+    """Return what runs that repeat each other have in common."""
+    return (kernel_of(record), loss_of(record), _nameless(record), *map(told.get, keys))
+
+
+def _varying(records: Sequence[RunRecord], told: Sequence[_Told]) -> list[str]:
+    """Return the settings that tell runs apart.
+
+    A setting that a run lacks agrees with any value, for an older version of the code may not have
+    recorded it. It is a value of its own if the same version has recorded it for the same kernel
+    and loss.
+    """
+    values: dict[str, set[Hashable]] = {}
+    recorded: dict[_Values, set[str]] = {}
+    for record, own in zip(records, told, strict=True):
+        recorded.setdefault(_code(record), set()).update(own)
+        for key, value in own.items():
+            values.setdefault(key, set()).add(value)
+    for record, own in zip(records, told, strict=True):
+        if record.settings is not None:
+            for key in recorded[_code(record)] - own.keys():
+                values[key].add(None)
+    return sorted(key for key, found in values.items() if len(found) > 1)
+
+
+def _code(record: RunRecord) -> _Values:
+    return (kernel_of(record), loss_of(record), record.versions.get("git_commit"))
+
+
+def _nameless(record: RunRecord) -> str | None:
+    """Return what tells a run without settings from others: its folder, without split and seed."""
+    if record.settings is not None:
+        return None
+    replicate = r"(^|[-_,])(split=?|seed=?|lr|optimizer\.lr=)[0-9.e^-]*[0-9]"
+    return re.sub(replicate, "", record.folder.name).strip("-_,")
+
+
+def _plain(value: Any) -> Hashable:
+    return str(value) if isinstance(value, list | dict) else value
+
+
+def _variants(
+    records: Sequence[RunRecord],
+    told: Sequence[_Told],
+    identities: Sequence[_Values],
+    keys: Sequence[str],
+) -> list[str]:
+    """Return for each run, in words, what tells it from others of its kernel and loss.
+
+    Options of groups come first, then single settings, then that there is a group at all; those
+    that tell nothing new are left out.
+    """
+    known: list[_Values] = [identity[:2] for identity in identities]
+    some_recorded = any(record.settings is not None for record in records)
+    otherwise = "settings not recorded" if some_recorded else ""
+    words = [_unrecorded_words(record, otherwise) for record in records]
+    for values, word in _distinctions(records, told, identities, keys):
+        finer = [(*old, value) for old, value in zip(known, values, strict=True)]
+        if len(set(finer)) > len(set(known)):
+            known = finer
+            for parts, value in zip(words, values, strict=True):
+                parts.extend([word(value)] if value is not None else [])
+    return [", ".join(filter(None, parts)) for parts in words]
+
+
+def _distinctions(
+    records: Sequence[RunRecord],
+    told: Sequence[_Told],
+    identities: Sequence[_Values],
+    keys: Sequence[str],
+) -> Iterator[tuple[_Values, Callable[[Hashable], str]]]:
+    for group in _CHOICES:
+        chosen: _Values = tuple(record.choices.get(group) for record in records)
+        several = len(set(chosen) - {None}) > 1
+        if several and len(set(zip(identities, chosen, strict=True))) == len(set(identities)):
+            yield chosen, partial(_option, group)
+    yield tuple(map(_nameless, records)), lambda _: ""  # runs without settings have words already
+    groups = {key for own in told for key, value in own.items() if value == _GROUP}
+    for key in sorted(keys, key=lambda key: (key in groups, key.count("."), key)):
+        name = key.removesuffix("._target_").rpartition(".")[2]
+        yield tuple(own.get(key) for own in told), partial(_named, name)
+
+
+def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
+    """Return what the folder of a run without settings says beyond its choices, if anything."""
+    if record.settings is not None:
+        return []
+    words, settings = _nameless(record) or "", []
+    for key, choice in named_choices(record.folder.name).items():
+        words = re.sub(rf"(^|[-_,])([\w.]+=)?{re.escape(choice)}($|[-_,])", r"\1", words)
+        if "." in key and key not in _ELSEWHERE:
+            settings.append(f"{key.rpartition('.')[2]} {choice}")
+    return [words.strip("-_,") or ", ".join(settings) or otherwise]
+
+
+def _option(group: str, value: Hashable) -> str:
+    """Return an option's name, with its group's if it says nothing by itself."""
+    name = readable(str(value), {})
+    return f"{group} {name}" if value in _SAY_NOTHING_ALONE else name
+
+
+def _named(name: str, value: Hashable) -> str:
+    return f"{name} {_written(value)}"
+
+
+def _written(value: Hashable) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).rpartition(".")[2] if "." in str(value) else str(value)
+
+
+def _configuration(records: Sequence[RunRecord], group: list[int], variant: str) -> Configuration:
+    first = records[group[0]]
+    kernel, loss = kernel_of(first), loss_of(first)
+    rates = sorted({records[i].rate for i in group}, key=lambda rate: (rate is None, rate or 0))
+    parts = (readable(kernel, KERNELS), readable(loss, LOSSES), *([variant] if variant else []))
+    counts = [records[i].parameters["total"] for i in group if "total" in records[i].parameters]
+    return Configuration(
+        id=re.sub(r"[^a-z0-9.]+", "-", "-".join((kernel, loss, variant)).lower()).strip("-"),
+        label=" · ".join(parts),
+        kernel=kernel,
+        loss=loss,
+        variant=variant,
+        runs={rate: tuple(i for i in group if records[i].rate == rate) for rate in rates},
+        parameters=counts[0] if counts else None,
+    )
+
+
+def _order(configuration: Configuration) -> tuple[Any, ...]:
+    kernel, loss = rank_of(configuration.kernel, KERNELS), rank_of(configuration.loss, LOSSES)
+    return (kernel, loss, configuration.variant)
+
+
+def _with_unique_ids(configurations: list[Configuration]) -> list[Configuration]:
+    seen: dict[str, int] = {}
+    unique = []
+    for configuration in configurations:
+        count = seen[configuration.id] = seen.get(configuration.id, 0) + 1
+        if count > 1:
+            configuration = replace(
+                configuration,
+                id=f"{configuration.id}-{count}",
+                label=f"{configuration.label} ({count})",
+            )
+        unique.append(configuration)
+    return unique

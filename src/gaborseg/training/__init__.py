@@ -1,0 +1,44 @@
+"""The Lightning module of a training, its callbacks, checkpoints, schedules and trackers."""
+
+from gaborseg.training.callbacks import (
+    EpochLine,
+    EpochRow,
+    FitDecision,
+    ProgressBar,
+    SeedEpochs,
+    StopAtNaN,
+)
+from gaborseg.training.checkpoints import AtomicCheckpointIO, checkpoint_to_resume, checkpoints
+from gaborseg.training.cost import Cost
+from gaborseg.training.csv_logger import CsvLogger
+from gaborseg.training.model_card import write_model_card
+from gaborseg.training.module import SegmentationModule
+from gaborseg.training.schedules import constant, cosine, one_cycle
+from gaborseg.training.testing import TestReport, write_label_map
+from gaborseg.training.wandb_logger import MODES, finish, has_key, use_epoch_as_axis, wandb_logger
+
+__all__ = [
+    "MODES",
+    "AtomicCheckpointIO",
+    "Cost",
+    "CsvLogger",
+    "EpochLine",
+    "EpochRow",
+    "FitDecision",
+    "ProgressBar",
+    "SeedEpochs",
+    "SegmentationModule",
+    "StopAtNaN",
+    "TestReport",
+    "checkpoint_to_resume",
+    "checkpoints",
+    "constant",
+    "cosine",
+    "finish",
+    "has_key",
+    "one_cycle",
+    "use_epoch_as_axis",
+    "wandb_logger",
+    "write_label_map",
+    "write_model_card",
+]

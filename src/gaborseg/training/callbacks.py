@@ -1,0 +1,170 @@
+"""What happens around the epochs: seeding, fitting the decision, one line of log an epoch."""
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch.utils.data import DataLoader
+
+from gaborseg.decisions import Calibrated
+from gaborseg.training.checkpoints import MONITOR
+from gaborseg.training.csv_logger import CsvLogger
+from gaborseg.training.module import SegmentationModule
+
+log = logging.getLogger(__name__)
+
+
+class SeedEpochs(Callback):
+    """Seeds torch at the start of every epoch, so that a resumed run draws what it would have.
+
+    Args:
+        seed: The run's seed; epoch and process are mixed in.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed the global generator from (seed, epoch, process)."""
+        text = f"{self.seed} {trainer.current_epoch} {trainer.global_rank}"
+        digest = hashlib.sha256(text.encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+class ProgressBar(RichProgressBar):
+    """Rich progress bars of the epoch and of validation and test, without the run's version."""
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Return what is shown beside the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+class FitDecision(Callback):
+    """Fits a calibrated decision on the validation subjects, each time before they are scored.
+
+    Args:
+        make_loader: Gives batches of the validation subjects, as a loader of its own: Lightning is
+            already reading the other one when a validation starts.
+    """
+
+    def __init__(self, make_loader: Callable[[], DataLoader]) -> None:
+        self.make_loader = make_loader
+
+    @cached_property
+    def loader(self) -> DataLoader:
+        """The batches, made when they are first needed."""
+        return self.make_loader()
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fit, if the decision has something to fit and the network is being trained."""
+        if trainer.state.fn != TrainerFn.FITTING or not isinstance(pl_module, SegmentationModule):
+            return
+        if isinstance(pl_module.decision, Calibrated):
+            self._fit(trainer, pl_module, pl_module.decision)
+
+    def _fit(
+        self, trainer: pl.Trainer, pl_module: SegmentationModule, decision: Calibrated
+    ) -> None:
+        for batch in self.loader:
+            batch = trainer.strategy.batch_to_device(batch, pl_module.device)
+            with trainer.precision_plugin.val_step_context():
+                decision.observe(pl_module.logits(batch["image"]), batch["label"])
+        decision.fit()
+
+
+class StopAtNaN(Callback):
+    """Ends a training whose loss is no longer a number; its best epoch is tested all the same."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep to the end that an earlier session has decided on."""
+        trainer.should_stop = trainer.should_stop or self.stopped
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop all processes if the mean loss of the epoch is NaN or infinite."""
+        loss = float(trainer.callback_metrics["train/loss"])
+        if not math.isfinite(loss):
+            self.stopped = trainer.should_stop = True
+            rank_zero_only(log.warning)(
+                f"training stops: the loss of epoch {trainer.current_epoch + 1} is {loss}; "
+                "a lower optimizer.lr may help"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether the training has been stopped."""
+        return {"stopped": self.stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up whether the training has been stopped."""
+        self.stopped = state_dict["stopped"]
+
+
+class EpochRow(Callback):
+    """Has the csv files hold an epoch whole before a checkpoint says that the epoch is over.
+
+    Lightning hands over the metrics of training after its checkpoints: a run that was killed in
+    between would go on with the next epoch, and never write them.
+    """
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the row of the epoch."""
+        row = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        for logger in trainer.loggers:
+            if isinstance(logger, CsvLogger):
+                logger.log_metrics({**row, "epoch": trainer.current_epoch})
+                logger.save()
+
+
+class EpochLine(Callback):
+    """Logs one line an epoch: losses, Dice, time, and the structures that nobody finds yet."""
+
+    def __init__(self) -> None:
+        self.best = -math.inf
+        self.started = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the line."""
+        values = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        seconds = time.perf_counter() - self.started
+        pl_module.log("seconds", seconds, rank_zero_only=True)
+        if trainer.is_global_zero and MONITOR in values:
+            self.best = max(self.best, values[MONITOR])
+            log.info(self._line(trainer, values, seconds))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best Dice so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best Dice so far."""
+        self.best = state_dict["best"]
+
+    def _line(self, trainer: pl.Trainer, values: dict[str, float], seconds: float) -> str:
+        prefix = f"{MONITOR}/"
+        zero = [key for key, value in values.items() if key.startswith(prefix) and value == 0]
+        line = (
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
+            f"train loss {values['train/loss']:.4f}, val loss {values['val/loss']:.4f}, "
+            f"val Dice {values[MONITOR]:.4f} (best {self.best:.4f}), {seconds:.0f} s"
+        )
+        names = ", ".join(key.removeprefix(prefix) for key in zero)
+        return f"{line}; Dice 0: {names}" if zero else line

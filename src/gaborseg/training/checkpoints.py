@@ -1,0 +1,79 @@
+"""Checkpoints that are whole or not there, and that know their best even in a moved folder."""
+
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from gaborseg.machine import write_atomically
+from gaborseg.runs import Run
+
+log = logging.getLogger(__name__)
+
+MONITOR = "val/dice"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its final place, to the disk, and then renames it."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Put a checkpoint in the place of whatever ``path`` held."""
+        with write_atomically(Path(path), "wb") as file:
+            torch.save(checkpoint, file)
+
+
+class _Checkpoint(ModelCheckpoint):
+    """A ``ModelCheckpoint`` whose memory of the best epoch survives a move of the run folder."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state, with every path in the folder as it is now."""
+        here = {key: self._moved(value) for key, value in state_dict.items()}
+        super().load_state_dict(here | {"dirpath": self.dirpath})
+
+    def _moved(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {self._moved(path): score for path, score in value.items()}
+        if isinstance(value, str) and value.endswith(self.FILE_EXTENSION):
+            return str(Path(str(self.dirpath)) / Path(value).name)
+        return value
+
+
+def checkpoints(run: Run) -> list[ModelCheckpoint]:
+    """Return the callbacks that keep ``best.ckpt`` (by validation Dice) and the true last epoch."""
+    names: dict[str, Any] = {"dirpath": run.folder, "enable_version_counter": False}
+    return [
+        _Checkpoint(filename="best", monitor=MONITOR, mode="max", **names),
+        _Checkpoint(filename="last", every_n_epochs=1, **names),
+    ]
+
+
+def checkpoint_to_resume(folder: Path) -> Path | None:
+    """Return the checkpoint to go on from: the last, else the best, else none: to start anew.
+
+    The best one is what will be tested, so a damaged one can only be trained again.
+    """
+    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    there = [path for path in (last, best) if path.exists()]
+    damaged = [path for path in there if not _is_whole(path)]
+    usable = [] if best in damaged else [path for path in there if path not in damaged]
+    if damaged:
+        names = " and ".join(path.name for path in damaged)
+        next_step = f"goes on from {usable[0].name}" if usable else "starts anew"
+        rank_zero_only(log.warning)(f"damaged in {folder}: {names}; the training {next_step}")
+    return usable[0] if usable else None
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether every part of a checkpoint has the checksum that it was written with."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # whatever damage makes zipfile raise: it does not always call it so
+        return False

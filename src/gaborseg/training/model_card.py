@@ -1,0 +1,154 @@
+"""The card that goes with a model: what it is, from which data, how good, under which licence."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+
+from gaborseg.machine import write_atomically
+from gaborseg.runs import Run, Score, overall_means, read_scores
+
+_CARD = "model_card.md"
+PAPER = """\
+Wong, K.C.L., Moradi, M.: 3D Segmentation with Fully Trainable Gabor Kernels and Pearson's
+Correlation Coefficient. MLMI 2022. <https://arxiv.org/abs/2201.03644>"""
+
+
+def write_model_card(run: Run) -> None:
+    """Write ``model_card.md`` beside the best checkpoint of a run that has been tested."""
+    record = json.loads(run.path("run.json").read_text())
+    checkpoint = torch.load(run.path("best.ckpt"), weights_only=True, mmap=True)
+    rows = read_scores(run.path("subjects.csv"))
+    with write_atomically(run.path(_CARD)) as file:
+        file.write(model_card(run.config, record, checkpoint, rows))
+
+
+def model_card(
+    config: dict[str, Any],
+    record: dict[str, Any],
+    checkpoint: dict[str, Any],
+    rows: Sequence[Score],
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        config: The run's resolved configuration.
+        record: The content of its ``run.json``.
+        checkpoint: The content of its ``best.ckpt``: epoch and description.
+        rows: The scores of its test subjects.
+    """
+    data = (checkpoint.get("description") or record)["data"]
+    sections = {
+        f"Model card: {record['name']}": _summary(config, record, checkpoint, data),
+        "Use": _use(data),
+        "Data and licence": _data(data, record["data"]["split"]),
+        "Test scores": _scores(rows),
+        "How to cite": _citation(data),
+    }
+    (title, summary), *others = sections.items()
+    parts = [f"# {title}\n\n{summary}", *(f"## {name}\n\n{text}" for name, text in others)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(
+    config: dict[str, Any], record: dict[str, Any], checkpoint: dict[str, Any], data: dict[str, Any]
+) -> str:
+    choices, software = record["choices"], record["sessions"][-1]
+    chosen = ", ".join(
+        f"{key} `{choices[key]}`" for key in ("network", "kernel", "loss") if choices.get(key)
+    )
+    return "\n".join(
+        [
+            f"Segments {len(data['structures'])} structures in {' + '.join(data['channels'])} "
+            f"volumes: {chosen}; {record['parameters']['total']:,} trained parameters.",
+            "",
+            f"- Weights: `best.ckpt`, epoch {checkpoint['epoch'] + 1} of "
+            f"{config['trainer']['max_epochs']}, the best on the validation subjects",
+            f"- Decision: `{config['decision']['_target_'].rpartition('.')[2]}`; "
+            f"seed {config['seed']}, split {config['split']}",
+            f"- Trained: {software['started'][:10]} with gaborseg {software.get('gaborseg', '')} "
+            f"(commit {software.get('git_commit', 'unknown')}), torch {software['torch']}",
+            "- Settings: `config.yaml`; training curves: `metrics.csv`; "
+            "every test subject's scores: `subjects.csv`",
+        ]
+    )
+
+
+def _use(data: dict[str, Any]) -> str:
+    size = "x".join(map(str, data["size"]))
+    return "\n".join(
+        [
+            "```bash",
+            "python -m src.predict checkpoint=best.ckpt input=SCANS output=DIR",
+            "python -m src.export checkpoint=best.ckpt format=onnx",
+            "```",
+            "",
+            f"It was trained on volumes of {size} voxels{_field_of_view(data)}, z-scored over all "
+            f"voxels, and knows no other kind of scan: `src.predict` brings a scan onto that grid, "
+            "and warns where its intensities or its field of view are unlike the training scans'. "
+            "For research; not a medical device.",
+        ]
+    )
+
+
+def _field_of_view(data: dict[str, Any]) -> str:
+    if not data.get("appearance"):
+        return ""
+    low, high = data["appearance"]["field_of_view"]
+    sides = f"{low:.0f}" if high - low < 1 else f"{low:.0f} to {high:.0f}"
+    return f" with a field of view of {sides} mm"
+
+
+def _data(data: dict[str, Any], split: dict[str, Any]) -> str:
+    sizes = ", ".join(f"{len(subjects)} {part}" for part, subjects in split.items())
+    unknown = "not stated in `dataset.json`: ask whoever gave you the data"
+    return "\n".join(
+        [
+            f"- Data set: {data['name']}; {sizes} subjects",
+            f"- Credit: {data.get('credit') or unknown}",
+            f"- Licence of the data: {data.get('licence') or unknown}",
+            "- The weights are derived from these data: see what that licence asks of derived "
+            "works. The code is under the MIT licence.",
+        ]
+    )
+
+
+def _scores(rows: Sequence[Score]) -> str:
+    means = overall_means(rows)
+    subjects = len({row.subject for row in rows})
+    table = [
+        "| structure | Dice | std | HD95 [mm] | subjects |",
+        "| --- | --- | --- | --- | --- |",
+        *_lines(rows),
+        f"| **mean** | **{means.dice:.3f}** | | {_shown(means.hd95, 2)} | {subjects} |",
+        "",
+        "Means over the test subjects that have the structure; none of them was trained on, nor "
+        "chosen an epoch by.",
+    ]
+    return "\n".join(table)
+
+
+def _lines(rows: Sequence[Score]) -> Iterator[str]:
+    for structure in dict.fromkeys(row.structure for row in rows):
+        own = [row for row in rows if row.structure == structure]
+        dice = [row.dice for row in own if not math.isnan(row.dice)]
+        hd95 = [row.hd95 for row in own if not math.isnan(row.hd95)]
+        mean = fmean(dice) if dice else math.nan
+        spread = stdev(dice) if len(dice) > 1 else math.nan
+        distance = fmean(hd95) if hd95 else math.nan
+        cells = (structure, _shown(mean, 3), _shown(spread, 3), _shown(distance, 2), str(len(dice)))
+        yield f"| {' | '.join(cells)} |"
+
+
+def _citation(data: dict[str, Any]) -> str:
+    lines = [PAPER, "", "The software: see `CITATION.cff` of gaborseg."]
+    if data.get("credit"):
+        lines += ["", f"The data: {data['credit']}."]
+    return "\n".join(lines)
+
+
+def _shown(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"

@@ -1,0 +1,126 @@
+"""The one LightningModule: network, loss, optimiser, schedule and decision arrive built."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from gaborseg.metrics import SubjectDice, SubjectTable, mean_dice, structure_means
+
+Batch = dict[str, Tensor]
+
+
+class SegmentationModule(pl.LightningModule):
+    """Trains a network to segment; scores every validation and test subject by Dice.
+
+    Logs ``train/loss``, ``lr``, ``val/loss``, ``val/dice`` (the monitored value) and
+    ``val/dice/<structure>``, and keeps the test subjects' scores in ``test_scores``.
+
+    Args:
+        network: Maps images (B, I, *S) to logits (B, C, *S).
+        loss: Called as ``loss(logits, target)``.
+        optimizer: Called with the parameters.
+        scheduler: Called as ``scheduler(optimizer, total_steps=n)``.
+        decision: Maps logits to a label map.
+        structures: Names of the labels 1 ... C-1.
+        infer: Called as ``infer(network, image)`` to apply the network to a whole image, patch by
+            patch, outside training; None: it is simply called.
+        description: Plain values that make a checkpoint enough to use the network: how network and
+            decision are built, and what the data are.
+    """
+
+    test_scores: SubjectTable
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[..., LRScheduler],
+        decision: nn.Module,
+        structures: tuple[str, ...],
+        description: dict[str, Any] | None = None,
+        infer: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.decision = decision
+        self.structures = structures
+        self.description = description
+        self.infer = infer
+        self.dice = SubjectDice(len(structures) + 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the label map (B, *S) of images (B, I, *S)."""
+        return self.decision(self.logits(image))
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Return the logits (B, C, *S) of whole images (B, I, *S)."""
+        if self.infer is None:
+            return self.network(image)
+        return self.infer(self.network, image).to(image.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch."""
+        loss = self.loss(self.network(batch["image"]), batch["label"])
+        self._log_mean("train/loss", loss, batch)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate that the epoch starts with."""
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score one batch of validation subjects."""
+        logits = self.logits(batch["image"])
+        self._log_mean("val/loss", self.loss(logits, batch["label"]), batch)
+        self.dice.update(self.decision(logits), batch["label"], batch["index"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log mean Dice, and Dice per structure, over the validation subjects of all processes."""
+        dice = self._collect_scores().dice
+        per_structure = structure_means(dice)
+        self.log("val/dice", mean_dice(dice).float(), prog_bar=True)
+        for name, value in zip(self.structures, per_structure, strict=True):
+            self.log(f"val/dice/{name}", value.float())
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Score one batch of test subjects and return its label map (B, *S)."""
+        prediction = self(batch["image"])
+        self.dice.update(prediction, batch["label"], batch["index"])
+        return prediction
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the scores of the test subjects of all processes."""
+        self.test_scores = self._collect_scores()
+        self.log("test/dice", mean_dice(self.test_scores.dice).float())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the description beside the weights."""
+        checkpoint["description"] = self.description
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return the optimiser and its schedule over all steps of the training."""
+        optimizer = self.optimizer(self.parameters())
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = self.scheduler(optimizer, total_steps=steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _log_mean(self, name: str, value: Tensor, batch: Batch) -> None:
+        size = len(batch["image"])
+        self.log(name, value, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+
+    def _collect_scores(self) -> SubjectTable:
+        scores = self.dice.compute()
+        self.dice.reset()
+        return scores

@@ -1,0 +1,335 @@
+import csv
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from omegaconf import OmegaConf
+
+from config import PROJECT, compose_config, settings_of
+from gaborseg.evaluation import evaluate
+from gaborseg.evaluation.label_maps import find_pairs
+from gaborseg.evaluation.runs import own_cases
+from gaborseg.experiment import run as training
+from gaborseg.interface import UserError
+from gaborseg.models import load_trained
+from gaborseg.runs import Score, read_scores
+from tiny_cohort import AFFINE, SHAPE, write_cohort, write_nifti
+from tiny_run import tiny_overrides
+
+CHOICES = {"kernel": "conventional", "loss": "pcc", "experiment": "quickstart"}
+
+
+def evaluated(*overrides: str) -> list[Score]:
+    return evaluate(settings_of("evaluate", *overrides))
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("data") / "cohort")
+
+
+@pytest.fixture(scope="module")
+def run(cohort: Path) -> Path:
+    folder = cohort.parent / "run"
+    training.train(compose_config(tiny_overrides(cohort)), folder, CHOICES)
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[..., list[str]]:
+    """Write two subjects, whose predictions are their truths moved by a voxel."""
+    truth = np.zeros(SHAPE, np.int16)
+    truth[2:5, 2:5, 2:5], truth[2:5, 2:5, 5:7] = 3, 17
+    for name in ("sub-1", "sub-2"):
+        write_nifti(tmp_path / "truth" / f"{name}_dseg.nii.gz", truth)
+        write_nifti(tmp_path / "predictions" / f"{name}.nii.gz", np.roll(truth, 1, axis=0))
+
+    def overrides(*more: str) -> list[str]:
+        places = [f"{name}={tmp_path / name}" for name in ("predictions", "truth")]
+        return [*places, f"output={tmp_path / 'out'}", *more]
+
+    return overrides
+
+
+def test_a_run_is_scored_as_its_training_scored_it(run: Path, tmp_path: Path) -> None:
+    rows = evaluated(f"run={run}", f"output={tmp_path / 'out'}")
+    assert rows == read_scores(run / "subjects.csv") == read_scores(tmp_path / "out/subjects.csv")
+    for path in (run / "predictions").iterdir():
+        assert path.read_bytes() == (tmp_path / "out/predictions" / path.name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def patched_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in patches, on voxels of six sizes; the largest are of a training subject."""
+    cohort = write_cohort(tmp_path_factory.mktemp("patches") / "cohort")
+    for number in range(1, 7):
+        for path in cohort.glob(f"sub-0{number}/anat/*.nii.gz"):
+            voxels = np.asarray(nib.load(path).dataobj)
+            write_nifti(path, voxels, np.diag([*[2.75 - number / 4] * 3, 1]))
+    folder = cohort.parent / "run"
+    overrides = [*tiny_overrides(cohort), "data.patch_size=6", "split=1"]
+    training.train(compose_config(overrides), folder, CHOICES)
+    return folder
+
+
+def test_a_run_in_patches_is_scored_in_patches(patched_run: Path, tmp_path: Path) -> None:
+    rows = evaluated(f"run={patched_run}", f"output={tmp_path / 'out'}")
+    assert rows == read_scores(patched_run / "subjects.csv")
+    for path in (patched_run / "predictions").iterdir():
+        assert path.read_bytes() == (tmp_path / "out/predictions" / path.name).read_bytes()
+
+
+def test_the_tolerance_is_that_of_the_whole_data_set(patched_run: Path, tmp_path: Path) -> None:
+    record = json.loads((patched_run / "run.json").read_text())
+    assert "sub-01" in record["data"]["split"]["train"]
+    told = json.loads((patched_run / "done.json").read_text())["nsd_tolerance"]
+    assert told == 2.5
+    evaluated(f"run={patched_run}", f"output={tmp_path / 'run'}")
+    folders = (f"predictions={patched_run / 'predictions'}", f"truth={record['data']['root']}")
+    evaluated(*folders, f"output={tmp_path / 'folders'}")
+    for name in ("run", "folders"):
+        again = json.loads((tmp_path / name / "evaluation.json").read_text())
+        assert again["nsd_tolerance"] == told
+
+
+def test_the_label_maps_of_a_run_score_as_the_run(run: Path, cohort: Path, tmp_path: Path) -> None:
+    folders = (f"predictions={run / 'predictions'}", f"truth={cohort}")
+    assert evaluated(*folders, f"output={tmp_path}") == read_scores(run / "subjects.csv")
+
+
+def test_another_checkpoint_and_another_part_can_be_scored(run: Path, tmp_path: Path) -> None:
+    last = evaluated(
+        f"run={run}", "checkpoint=last.ckpt", "part=train", f"output={tmp_path / 'out'}"
+    )
+    record = json.loads((run / "run.json").read_text())
+    assert list(dict.fromkeys(row.subject for row in last)) == record["data"]["split"]["train"]
+
+
+def test_a_run_can_be_decided_by_argmax(cohort: Path, tmp_path: Path) -> None:
+    biased, short = tmp_path / "run", ["decision=calibrated", "trainer.max_epochs=1"]
+    training.train(compose_config([*tiny_overrides(cohort), *short]), biased, CHOICES)
+    checkpoint = torch.load(biased / "best.ckpt", weights_only=True)
+    checkpoint["state_dict"]["decision.offset"][2] = 100
+    torch.save(checkpoint, biased / "best.ckpt")
+    for name, decision in (("own", []), ("argmax", ["decision=argmax"])):
+        evaluated(f"run={biased}", *decision, f"output={tmp_path / name}")
+    (own,) = (tmp_path / "own/predictions").iterdir()
+    assert (np.asanyarray(nib.load(own).dataobj) == 2).all()
+    trained = load_trained(biased)
+    case = own_cases(OmegaConf.create({"part": "test", "tolerance": None}), trained).prepared
+    image = torch.from_numpy(np.array(case[own.name.removesuffix(".nii.gz")].read("image")))
+    written = nib.load(tmp_path / "argmax/predictions" / own.name)
+    wanted = trained.network(image[None]).argmax(dim=1)[0].numpy()
+    assert np.array_equal(np.asanyarray(written.dataobj), wanted)
+
+
+def test_other_data_are_scored_whole_and_what_was_trained_with_is_told(
+    run: Path, cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = ("data=folder", f"data.root={cohort}", f"data.cache={cohort.parent / 'cache'}")
+    rows = evaluated(f"run={run}", *data, f"output={tmp_path / 'out'}")
+    assert len({row.subject for row in rows}) == 6
+    assert "5 of these 6 subjects are from the run's training or validation" in caplog.text
+
+
+def test_other_structures_are_refused(run: Path, tmp_path: Path) -> None:
+    other = write_cohort(tmp_path / "other", num_subjects=1)
+    description = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(json.dumps(description | {"structures": ["a", "b"]}))
+    with pytest.raises(UserError, match=r"must have the structures of .* inner, outer, got a, b"):
+        evaluated(f"run={run}", "data=folder", f"data.root={other}", f"output={tmp_path / 'out'}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_may_not_bring_code_of_its_own(run: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["root"] = {"_target_": "pathlib.Path.unlink"}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("best.ckpt", "run.json"):
+        (folder / name).write_bytes((run / name).read_bytes())
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match=r"got pathlib\.Path\.unlink"):
+        evaluated(f"run={folder}", f"output={tmp_path / 'out'}")
+
+
+def test_label_maps_are_scored_in_millimetres(folders: Callable[..., list[str]]) -> None:
+    row, *_ = evaluated(*folders("structures=null", "tolerance=1.9"))
+    assert row.structure == "label_3"
+    assert row.dice == pytest.approx(2 * 18 / 54)
+    assert row.hd95 == 2
+    assert 0 < row.nsd < 1
+    assert row.volume == row.true_volume == 27 * 8
+
+
+def test_the_tolerance_is_a_voxel_unless_it_is_given(
+    folders: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    assert {row.nsd for row in evaluated(*folders())} == {1}
+    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert record["nsd_tolerance"] == 2
+    assert record["means"]["nsd"] == 1
+
+
+def test_structures_are_named_by_the_user_or_the_data_set(
+    folders: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    names = [f"s{label}" for label in range(1, 18)]
+    rows = evaluated(*folders(f"structures=[{','.join(names)}]"))
+    assert [row.structure for row in rows] == 2 * names
+    assert math.isnan(rows[0].dice)
+    assert rows[2].dice > 0
+    (tmp_path / "truth" / "dataset.json").write_text(json.dumps({"structures": names}))
+    again = evaluated(*folders(f"output={tmp_path / 'again'}")[:2], f"output={tmp_path / 'b'}")
+    assert [row.structure for row in again] == 2 * names
+
+
+def test_absent_structures_follow_the_rule(
+    folders: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    for kind, label in (("truth", "sub-1_dseg"), ("predictions", "sub-2")):
+        path = tmp_path / kind / f"{label}.nii.gz"
+        voxels = np.asarray(nib.load(path).dataobj).copy()
+        voxels[voxels == 17] = 0
+        write_nifti(path, voxels)
+    rows = {(row.subject, row.structure): row for row in evaluated(*folders())}
+    for subject in ("sub-1", "sub-2"):
+        row = rows[subject, "label_17"]
+        assert (row.dice, row.nsd) == (0, 0)
+        assert row.hd95 == pytest.approx(8 * 2 * math.sqrt(3))
+
+
+def test_a_label_that_only_other_subjects_have_is_absent(
+    folders: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    for kind, label in (("truth", "sub-1_dseg"), ("predictions", "sub-1")):
+        write_nifti(tmp_path / kind / f"{label}.nii.gz", np.zeros(SHAPE, np.int16))
+    row = evaluated(*folders())[0]
+    assert (row.subject, row.structure, row.volume) == ("sub-1", "label_3", 0)
+    assert math.isnan(row.dice)
+    assert math.isnan(row.hd95)
+
+
+def test_results_are_never_replaced(folders: Callable[..., list[str]], tmp_path: Path) -> None:
+    evaluated(*folders())
+    before = (tmp_path / "out" / "subjects.csv").read_bytes()
+    with pytest.raises(UserError, match="holds results; choose another folder with output="):
+        evaluated(*folders("tolerance=5"))
+    assert (tmp_path / "out" / "subjects.csv").read_bytes() == before
+
+
+def test_names_of_files_are_matched_with_care(tmp_path: Path) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    for name in ("sub-1_T1w_dseg", "sub-10_dseg", "sub-1_T1w_probabilities"):
+        write_nifti(tmp_path / "predictions" / f"{name}.nii.gz", labels)
+    for name in ("sub-1/anat/sub-1_dseg", "sub-10/anat/sub-10_dseg", "sub-2/anat/sub-2_dseg"):
+        write_nifti(tmp_path / "truth" / f"{name}.nii.gz", labels)
+    pairs, left_over = find_pairs(tmp_path / "predictions", tmp_path / "truth")
+    assert [(p.subject, p.truth.parts[-3]) for p in pairs] == [
+        ("sub-10", "sub-10"),
+        ("sub-1_T1w", "sub-1"),
+    ]
+    assert left_over == 1
+
+
+def shift_affine(folder: Path) -> None:
+    affine = AFFINE.copy()
+    affine[0, 3] = 1
+    path = folder / "predictions" / "sub-2.nii.gz"
+    write_nifti(path, np.asarray(nib.load(path).dataobj), affine)
+
+
+def cut_shape(folder: Path) -> None:
+    path = folder / "predictions" / "sub-2.nii.gz"
+    write_nifti(path, np.asarray(nib.load(path).dataobj)[:-1])
+
+
+def add_fractions(folder: Path) -> None:
+    write_nifti(folder / "predictions" / "sub-2.nii.gz", np.full(SHAPE, 0.5, np.float32))
+
+
+def remove_truth(folder: Path) -> None:
+    (folder / "truth" / "sub-2_dseg.nii.gz").unlink()
+
+
+def remove_all(folder: Path) -> None:
+    for path in (folder / "truth").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (shift_affine, r"sub-2.nii.gz and .*sub-2_dseg.nii.gz must share an affine, .* by 1 mm"),
+        (cut_shape, r"sub-2.nii.gz and .*sub-2_dseg.nii.gz must share a shape, got \(7, 8, 8\)"),
+        (add_fractions, r"predictions/sub-2.nii.gz must hold integers, got 0.5"),
+        (remove_truth, r"sub-2.nii.gz has no truth: expected sub-2 in"),
+        (remove_all, r"truth holds no label map"),
+    ],
+)
+def test_maps_that_do_not_belong_together_are_named(
+    folders: Callable[..., list[str]],
+    tmp_path: Path,
+    spoil: Callable[[Path], None],
+    message: str,
+) -> None:
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=message) as error:
+        evaluated(*folders())
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out" / "subjects.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "either run=DIR must be given, or both predictions=DIR and truth=DIR"),
+        (["run=a", "truth=b"], "either run=DIR must be given"),
+        (["predictions=a"], "either run=DIR must be given"),
+        (["predictions=/nowhere", "truth=/nowhere"], "/nowhere is not a folder"),
+        (["run=/nowhere"], "/nowhere/best.ckpt is missing"),
+        (["run=a", "part=half"], "part must be train, validation, test, all, got half"),
+        (["run=a", "tolerance=-1"], "tolerance must be a number of 0 mm or more, got -1"),
+        (["run=a", "decision=calibrated"], "decision must be argmax, which needs no fit"),
+        (["predictions=a", "truth=b", "decision=argmax"], "decision .* only be given with run="),
+        (["run=a", "device=moon"], "device must be auto, cpu or cuda, got moon"),
+    ],
+)
+def test_mistakes_are_one_line(overrides: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        evaluated(*overrides, f"output={tmp_path / 'out'}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_table_and_writes_a_csv(
+    folders: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "src.evaluate", *folders()]
+    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "label_17" in done.stdout
+    assert "Written to" in done.stderr
+    with (tmp_path / "out" / "subjects.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4
+
+
+def test_the_predictions_of_a_run_lie_where_its_scans_lie(run: Path, cohort: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    paths = sorted((run / "predictions").iterdir())
+    assert [path.name for path in paths] == [
+        f"{subject}.nii.gz" for subject in sorted(record["data"]["split"]["test"])
+    ]
+    for path in paths:
+        volume = nib.load(path)
+        assert volume.get_data_dtype() == np.uint8
+        assert volume.header.get_xyzt_units()[0] == "mm"
+        np.testing.assert_array_equal(volume.affine, AFFINE)
+        assert torch.from_numpy(np.asarray(volume.dataobj)).max() <= 2

@@ -1,0 +1,517 @@
+import csv
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from omegaconf import DictConfig
+from pytorch_lightning.trainer.connectors.logger_connector.logger_connector import (
+    _LoggerConnector,
+)
+
+from config import PROJECT, compose_config
+from gaborseg.experiment import run as experiment
+from gaborseg.interface import UserError, build
+from gaborseg.losses import CCCLoss
+from gaborseg.models import load_trained
+from gaborseg.networks import NNUNet
+from gaborseg.runs import Score, read_scores
+from gaborseg.training import SegmentationModule
+from tiny_cohort import write_cohort
+from tiny_run import tiny_overrides
+
+CHOICES = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("data") / "cohort")
+
+
+@pytest.fixture
+def overrides(cohort: Path) -> list[str]:
+    return tiny_overrides(cohort)
+
+
+@pytest.fixture
+def run(overrides: list[str], tmp_path: Path) -> Callable[..., Path]:
+    def start(*more: str, folder: str = "run") -> Path:
+        experiment.train(compose_config([*overrides, *more]), tmp_path / folder, CHOICES)
+        return tmp_path / folder
+
+    return start
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    """All that is reproducible in metrics.csv: everything but the seconds."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_a_run_leaves_everything_in_its_folder(run: Callable[..., Path]) -> None:
+    folder = run()
+    assert {path.name for path in folder.iterdir()} == {
+        "best.ckpt",
+        "config.yaml",
+        "done.json",
+        "example.png",
+        "last.ckpt",
+        "metrics.csv",
+        "model_card.md",
+        "predictions",
+        "run.json",
+        "subjects.csv",
+    }
+
+
+def test_metrics_have_a_row_an_epoch_and_a_column_a_structure(run: Callable[..., Path]) -> None:
+    rows = metrics(run())
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    wanted = {"train/loss", "val/loss", "val/dice", "val/dice/inner", "val/dice/outer", "lr"}
+    assert wanted <= set(rows[0])
+    assert all(value for row in rows for value in row.values())
+
+
+def test_done_holds_the_mean_of_the_subjects(run: Callable[..., Path]) -> None:
+    folder = run()
+    rows = read_scores(folder / "subjects.csv")
+    record = json.loads((folder / "done.json").read_text())
+    assert record["test_dice"] == pytest.approx(sum(row.dice for row in rows) / len(rows))
+    assert record["test_hd95"] == pytest.approx(sum(row.hd95 for row in rows) / len(rows))
+    assert record["test_nsd"] == pytest.approx(sum(row.nsd for row in rows) / len(rows))
+    assert record["nsd_tolerance"] == 2
+    assert len(rows) == 2 * record["test_subjects"]
+
+
+def test_done_holds_what_the_run_has_cost(run: Callable[..., Path]) -> None:
+    record = json.loads((run() / "done.json").read_text())
+    assert 0 < record["seconds_per_step"] < record["seconds_of_this_session"]
+    assert record["peak_memory_bytes"] > 2**20
+    assert isinstance(record["device"], str)
+
+
+def test_the_record_says_what_was_run(run: Callable[..., Path]) -> None:
+    folder = run()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["name"] == "conventional-ccc-lr0.01-split0"
+    assert record["data"]["structures"] == ["inner", "outer"]
+    assert sum(len(part) for part in record["data"]["split"].values()) == 6
+    assert [session["torch"] for session in record["sessions"]] == [torch.__version__]
+    assert record["parameters"]["total"] == sum(
+        count for kind, count in record["parameters"].items() if kind != "total"
+    )
+    assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["lr"] == 0.01
+
+
+def test_checkpoints_are_plain_and_of_the_right_epochs(run: Callable[..., Path]) -> None:
+    folder = run()
+    dice = [float(row["val/dice"]) for row in metrics(folder)]
+    best = torch.load(folder / "best.ckpt", weights_only=True)
+    last = torch.load(folder / "last.ckpt", weights_only=True)
+    assert best["epoch"] == dice.index(max(dice))
+    assert last["epoch"] == 2
+
+
+def test_the_same_seed_gives_the_same_numbers(run: Callable[..., Path]) -> None:
+    first, second = run(folder="first"), run(folder="second")
+    assert metrics(first) == metrics(second)
+    assert read_scores(first / "subjects.csv") == read_scores(second / "subjects.csv")
+
+
+def test_another_seed_gives_other_numbers(run: Callable[..., Path]) -> None:
+    assert metrics(run(folder="first")) != metrics(run("seed=1", folder="second"))
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(run: Callable[..., Path]) -> None:
+    first, second = run(folder="first"), run("data.num_workers=2", folder="second")
+    assert metrics(first) == metrics(second)
+
+
+def test_a_run_that_broke_off_ends_as_if_it_had_not(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(folder="whole")
+    step, calls = SegmentationModule.training_step, iter(range(100))
+
+    def break_off(self: SegmentationModule, *arguments: object) -> object:
+        if next(calls) == 5:  # three subjects are trained with: the middle of the second epoch
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationModule, "training_step", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder="broken")
+    assert not (whole.parent / "broken" / "done.json").exists()
+    broken = run(folder="broken")
+    assert metrics(broken) == metrics(whole)
+    assert read_scores(broken / "subjects.csv") == read_scores(whole / "subjects.csv")
+
+
+def test_a_run_that_is_killed_after_its_checkpoint_keeps_the_epochs_metrics(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(folder="whole")
+    hand_over, calls = _LoggerConnector.update_train_epoch_metrics, iter(range(100))
+
+    def break_off(self: _LoggerConnector) -> None:
+        if next(calls) == 1:  # the second epoch, whose checkpoint is written
+            raise KeyboardInterrupt
+        hand_over(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_LoggerConnector, "update_train_epoch_metrics", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder="broken")
+    assert torch.load(whole.parent / "broken/last.ckpt", weights_only=True)["epoch"] == 1
+    assert metrics(run(folder="broken")) == metrics(whole)
+
+
+def test_a_training_that_was_stopped_stays_stopped(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = SegmentationModule.training_step
+
+    def diverge(self: SegmentationModule, *arguments: object) -> object:
+        loss = step(self, *arguments)
+        return loss * float("nan") if self.current_epoch == 1 else loss
+
+    monkeypatch.setattr(SegmentationModule, "training_step", diverge)
+    folder = run()
+    rows = metrics(folder)
+    assert len(rows) == 2
+    (folder / "done.json").unlink()  # as if it had been killed in its test
+    assert metrics(run()) == rows
+
+
+def test_a_run_that_another_process_has_finished_meanwhile_is_shown(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    answers = iter([False, True])
+    monkeypatch.setattr(experiment.Run, "done", property(lambda self: next(answers)))
+    monkeypatch.setattr(experiment, "build_trainer", None)
+    run()
+
+
+def test_a_finished_run_is_shown_not_trained_again(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run()
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    monkeypatch.setattr(experiment, "build_trainer", None)
+    run()
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_folder_of_other_settings_is_left_alone(run: Callable[..., Path]) -> None:
+    folder = run()
+    before = (folder / "metrics.csv").read_bytes()
+    with pytest.raises(UserError, match=r"other settings \(optimizer.lr: 0.01 -> 0.02\)"):
+        run("optimizer.lr=2e-2")
+    assert (folder / "metrics.csv").read_bytes() == before
+
+
+def test_a_wrong_command_does_not_spoil_the_folder_for_the_right_one(
+    run: Callable[..., Path],
+) -> None:
+    with pytest.raises(UserError, match="groups=3"):
+        run("network.groups=3")
+    assert (run() / "done.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "then"),
+    [
+        (["last.ckpt"], "the training goes on from best.ckpt"),
+        (["best.ckpt"], "the training starts anew"),
+        (["last.ckpt", "best.ckpt"], "the training starts anew"),
+    ],
+)
+def test_a_damaged_checkpoint_costs_epochs_not_results(
+    run: Callable[..., Path], caplog: pytest.LogCaptureFixture, damaged: list[str], then: str
+) -> None:
+    folder = run()
+    wanted = metrics(folder), (folder / "subjects.csv").read_bytes()
+    (folder / "done.json").unlink()
+    for name in damaged:
+        damage(folder / name)
+    run()
+    assert f"damaged in {folder}: {' and '.join(damaged)}; {then}" in caplog.text
+    assert (metrics(folder), (folder / "subjects.csv").read_bytes()) == wanted
+
+
+def damage(path: Path) -> None:
+    """Write over a kilobyte in the middle: the file's list of contents, at its end, stays whole."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 1024)
+
+
+def test_a_full_disk_ends_a_run_and_spoils_nothing(run: Callable[..., Path]) -> None:
+    whole = run(folder="whole")
+    size = (whole / "last.ckpt").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run(folder="full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    full = whole.parent / "full"
+    assert "File too large" in json.loads((full / "failed.json").read_text())["error"]
+    assert not [
+        path.name for path in full.iterdir() if path.suffix == ".ckpt" or "ckpt." in path.name
+    ]
+    run(folder="full")
+    assert metrics(full) == metrics(whole)
+    assert not (full / "failed.json").exists()
+
+
+def test_what_a_killed_session_left_half_written_is_removed(run: Callable[..., Path]) -> None:
+    leftover = run() / ".last.ckpt.4242"
+    (leftover.parent / "done.json").unlink()
+    leftover.write_bytes(b"half")
+    run()
+    assert not leftover.exists()
+
+
+def test_a_folder_that_another_process_works_on_is_refused(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    code = "import time; from pathlib import Path; from gaborseg.runs import locked\n"
+    code += f"with locked(Path({str(tmp_path / 'run')!r})): print(flush=True); time.sleep(60)"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(UserError, match=f"run is in use by process {process.pid} on"):
+            run()
+        process.kill()
+    assert (run() / "done.json").exists()
+
+
+def test_a_moved_folder_remembers_its_best_epoch(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run(folder="here")
+    moved = folder.rename(folder.with_name("there"))
+    (moved / "done.json").unlink()
+    best = (moved / "best.ckpt").read_bytes()
+    state = torch.load(moved / "last.ckpt", weights_only=True)["callbacks"]
+    scores = [s["best_model_score"] for k, s in state.items() if "val/dice" in k]
+    run_there = experiment.describe_run(compose_config(), moved, CHOICES)
+    checkpoint = experiment.checkpoints(run_there)[0]
+    checkpoint.load_state_dict(next(s for k, s in state.items() if "val/dice" in k))
+    assert checkpoint.best_model_score == scores[0]
+    assert checkpoint.best_model_path == str(moved / "best.ckpt")
+    run(folder="there")
+    assert (moved / "best.ckpt").read_bytes() == best
+
+
+def test_the_number_of_workers_may_change_between_sessions(run: Callable[..., Path]) -> None:
+    run()
+    run("data.num_workers=1")
+
+
+def test_a_run_that_diverges_is_still_tested(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, calls = CCCLoss.forward, iter(range(100))
+
+    def diverge(self: CCCLoss, *arguments: torch.Tensor) -> torch.Tensor:
+        return forward(self, *arguments) * (math.nan if next(calls) > 5 else 1)
+
+    monkeypatch.setattr(CCCLoss, "forward", diverge)
+    folder = run("loss=ccc", "trainer.max_epochs=5")
+    assert (folder / "done.json").exists()
+    assert len(metrics(folder)) == 2
+
+
+def test_the_calibrated_decision_travels_in_the_checkpoint(run: Callable[..., Path]) -> None:
+    folder = run("decision=calibrated", "loss=pcc", "data.num_workers=1")
+    state = torch.load(folder / "best.ckpt", weights_only=True)["state_dict"]
+    assert state["decision.scale"].shape == (3,)
+    assert not torch.equal(state["decision.scale"], torch.ones(3))
+
+
+def test_counts_that_contradict_the_data_are_refused(run: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match=r"network.num_classes must be 3, as in the data, got 5"):
+        run("network.num_classes=5")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr=-1", "optimizer.lr must be a positive number, got -1"),
+        ("optimizer.lr=nan", "optimizer.lr must be a positive number, got nan"),
+        ("optimizer.lr=fast", "optimizer.lr must be a positive number, got fast"),
+        ("seed=-1", "seed must be an integer from 0"),
+        ("trainer.max_epochs=0", "trainer.max_epochs must be a positive integer, got 0"),
+        ("kernel.conventional.kernel_size=4", "kernel_size must be odd and positive, got 4"),
+        ("network.groups=3", "channels must be divisible by groups=3, got .4, 4, 4, 4, 8."),
+        ("trainer=gpu", "trainer.accelerator=gpu cannot be used"),
+        ("data.root=/nowhere", "/nowhere"),
+        ("scheduler.warmup=2", r"warmup must be in \(0, 1\), got 2"),
+        ("data.batch_size=0", "batch_size must be at least 1, got 0"),
+        ("+loss.weight=3", "unexpected keyword argument 'weight'"),
+        ("split=9", "split"),
+    ],
+)
+def test_mistakes_are_one_line_before_training(
+    run: Callable[..., Path], override: str, message: str
+) -> None:
+    if override == "trainer=gpu" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match=message) as error:
+        run(override)
+    assert "\n" not in str(error.value)
+
+
+def command(overrides: list[str], folder: Path) -> list[str]:
+    return [sys.executable, "-m", "src.train", *overrides, f"hydra.run.dir={folder}"]
+
+
+@pytest.mark.slow
+def test_sigkill_in_the_middle_of_an_epoch_loses_nothing(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    overrides = [*overrides, "trainer.max_epochs=30"]
+    subprocess.run(command(overrides, tmp_path / "whole"), cwd=PROJECT, check=True)
+    killed = subprocess.Popen(command(overrides, tmp_path / "killed"), cwd=PROJECT)
+    wait_for_rows(tmp_path / "killed" / "metrics.csv", 5)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "done.json").exists()
+    subprocess.run(command(overrides, tmp_path / "killed"), cwd=PROJECT, check=True)
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_word_and_an_error_code(
+    overrides: list[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    words = command([*overrides, "trainer.max_epochs=10000"], tmp_path / "run")
+    process = subprocess.Popen(
+        words,
+        cwd=PROJECT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a shell's & ignores SIGINT
+    )
+    try:
+        wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    assert "interrupted: the same command goes on after the last whole epoch" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("kernel=foo", "Could not find 'kernel/foo'"),
+        ("optimizer.rate=1", "there is no setting optimizer.rate; --cfg job shows all settings"),
+        ("data.root=/nowhere", "/nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(
+    overrides: list[str], tmp_path: Path, override: str, message: str
+) -> None:
+    words = command([*overrides, override], tmp_path / "run")
+    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def wait_for_rows(path: Path, rows: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if path.exists() and len(path.read_text().splitlines()) > rows:
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"{path} did not get {rows} rows")
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one_does(overrides: list[str], tmp_path: Path) -> None:
+    names = [f"sub-{number:02d}" for number in range(1, 7)]
+    split = {"train": names[:2], "validation": names[2:3], "test": names[3:]}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    shared = [*overrides, f"data.split_file={tmp_path / 'split.json'}", "trainer.max_epochs=2"]
+    two = command([*shared, "trainer=ddp_cpu"], tmp_path / "two")
+    subprocess.run(two, cwd=PROJECT, check=True, timeout=180)
+    scores = score_again(compose_config(shared), tmp_path / "two", tmp_path / "one")
+    assert scores == read_scores(tmp_path / "two" / "subjects.csv")
+    assert len(scores) == 2 * 3
+    assert len(metrics(tmp_path / "two")) == 2
+    for path in (tmp_path / "one" / "predictions").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / "predictions" / path.name).read_bytes()
+    assert len(list((tmp_path / "two" / "predictions").iterdir())) == 3
+
+
+def score_again(config: DictConfig, trained: Path, folder: Path) -> list[Score]:
+    """Test the best checkpoint of a run in one process."""
+    run = experiment.describe_run(config, folder, CHOICES)
+    run.claim()
+    data = build(config.data)
+    data.prepare()
+    trainer = experiment.build_trainer(config, run, data)
+    module = experiment.build_module(config, data)
+    trainer.test(module, data.loader("test"), ckpt_path=str(trained / "best.ckpt"))
+    return read_scores(folder / "subjects.csv")
+
+
+@pytest.fixture
+def baseline(overrides: list[str], tmp_path: Path) -> Callable[..., Path]:
+    small = ["network=nnunet", "network.features=[4,4,8]"]
+    known = [o for o in overrides if not o.startswith(("kernel", "network"))]
+
+    def start(*more: str) -> Path:
+        config = compose_config([*known, *small, *more])
+        experiment.train(config, tmp_path / "run", CHOICES | {"network": "nnunet"})
+        return tmp_path / "run"
+
+    return start
+
+
+@pytest.mark.slow
+def test_a_network_with_kernels_of_its_own_is_trained_and_named_by_itself(
+    baseline: Callable[..., Path],
+) -> None:
+    folder = baseline("data.patch_size=8")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["name"] == "nnunet-ccc-lr0.01-split0"
+    assert "kernel" not in record["choices"]
+    assert "kernel" not in yaml.safe_load((folder / "config.yaml").read_text())
+    trained = load_trained(folder)
+    assert isinstance(trained.network, NNUNet)
+    assert trained.config["network"]["size"] == [8, 8, 8]
+    rows = metrics(folder)
+    (folder / "done.json").unlink()
+    (folder / "last.ckpt").unlink()
+    assert metrics(baseline("data.patch_size=8")) == rows
+
+
+def test_missing_monai_is_told_before_any_data_are_looked_at(
+    baseline: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "monai.networks", None)
+    with pytest.raises(UserError, match=r"need MONAI: pip install 'gaborseg\[baselines\]'$"):
+        baseline("data.root=/nowhere")

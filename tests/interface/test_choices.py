@@ -1,0 +1,75 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import PROJECT, compose_config
+from gaborseg.interface import UserError, effective_choices, refuse_idle_kernel, takes_kernels
+
+
+@pytest.mark.parametrize(
+    ("overrides", "takes"),
+    [
+        ([], True),
+        (["network=vnet_ds_tiny", "kernel=gabor"], True),
+        (["network=vnet"], False),
+        (["network=nnunet"], False),
+        (["experiment=smoke", "network=nnunet"], False),
+    ],
+)
+def test_a_network_takes_the_kernels_that_it_refers_to(overrides: list[str], takes: bool) -> None:
+    config = compose_config(overrides)
+    assert takes_kernels(config) is takes
+    choices = {"kernel": "mixed", "network": "any", "loss": "pcc"}
+    assert ("kernel" in effective_choices(config, choices)) is takes
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "kernel=gabor",
+        "kernel.conventional.kernel_size=5",
+        "+kernel.more=1",
+        "~kernel",
+        "rates=equal",
+        "activation=relu",
+    ],
+)
+def test_a_kernel_without_effect_is_refused(override: str) -> None:
+    config = compose_config(["network=vnet"])
+    with pytest.raises(UserError) as error:
+        refuse_idle_kernel(config, {"network": "vnet"}, ["network=vnet", override])
+    wanted = "must be left out with network=vnet, which has kernels of its own"
+    assert str(error.value) == f"{override} {wanted}"
+
+
+@pytest.mark.parametrize("overrides", [["network=vnet"], ["network=vnet", "data.kernel=3"], []])
+def test_what_has_an_effect_is_not_refused(overrides: list[str]) -> None:
+    refuse_idle_kernel(compose_config(["network=vnet"]), {"network": "vnet"}, overrides)
+    refuse_idle_kernel(compose_config(), {"network": "vnet_ds"}, ["kernel=gabor"])
+
+
+def test_rates_without_gabor_kernels_are_no_choice() -> None:
+    choices = {"kernel": "any", "rates": "tenfold", "activation": "elu"}
+    assert effective_choices(compose_config(["kernel=mixed"]), choices) == choices
+    without = {"kernel": "any", "activation": "elu"}
+    assert effective_choices(compose_config(["kernel=conventional"]), choices) == without
+
+
+def test_a_network_of_its_own_kernels_may_be_told_its_activation() -> None:
+    config = compose_config(["network=vnet", "+network.act=${activation}"])
+    refuse_idle_kernel(config, {"network": "mine"}, ["activation=relu"])
+    choices = {"kernel": "mixed", "activation": "relu"}
+    assert effective_choices(config, choices) == {"activation": "relu"}
+
+
+@pytest.mark.slow
+def test_the_command_refuses_it_in_one_line(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "src.train", "network=nnunet", "kernel=gabor"]
+    words += ["experiment=smoke", f"hydra.run.dir={tmp_path / 'run'}"]
+    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: kernel=gabor must be left out with network=nnunet, which has kernels of its own"
+    ]

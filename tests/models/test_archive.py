@@ -1,0 +1,104 @@
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from gaborseg.models import ModelError, read_settings
+from gaborseg.models.archive import read_checkpoint
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple:
+        return os.system, (self.command,)
+
+
+def save(path: Path, **content: object) -> Path:
+    torch.save({"state_dict": {"weight": torch.ones(3)}} | content, path)
+    return path
+
+
+def test_tensors_and_plain_values_come_back(tmp_path: Path) -> None:
+    path = save(tmp_path / "good.ckpt", description={"data": {"size": [1, 2.5, None, "x"]}})
+    content = read_checkpoint(path)
+    assert content["description"] == {"data": {"size": [1, 2.5, None, "x"]}}
+    torch.testing.assert_close(content["state_dict"]["weight"], torch.ones(3))
+
+
+@pytest.mark.parametrize("where", ["state_dict", "description", "callbacks"])
+def test_a_pickled_command_is_not_run(where: str, tmp_path: Path) -> None:
+    harm = tmp_path / "harm"
+    path = save(tmp_path / "bad.ckpt", **{where: Malicious(f"touch {harm}")})
+    with pytest.raises(ModelError, match="must hold tensors and plain values"):
+        read_checkpoint(path)
+    assert not harm.exists()
+    torch.load(path, weights_only=False)
+    assert harm.exists(), "the file must be one that would do harm"
+
+
+def test_a_bare_pickle_is_refused(tmp_path: Path) -> None:
+    harm = tmp_path / "harm"
+    path = tmp_path / "bare.ckpt"
+    path.write_bytes(pickle.dumps(Malicious(f"touch {harm}")))
+    with pytest.raises(ModelError, match="damaged or not a checkpoint"):
+        read_checkpoint(path)
+    assert not harm.exists()
+
+
+def test_an_archive_that_grows_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    good = save(tmp_path / "good.ckpt", zeros=torch.zeros(1_000_000))
+    bomb = tmp_path / "bomb.ckpt"
+    with (
+        zipfile.ZipFile(good) as source,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    assert bomb.stat().st_size < good.stat().st_size / 100
+    with pytest.raises(ModelError, match="must not be compressed"):
+        read_checkpoint(bomb)
+
+
+def test_a_tensor_may_not_claim_more_than_the_file_holds(tmp_path: Path) -> None:
+    huge = torch.ones(1).expand(10**12)
+    path = save(tmp_path / "huge.ckpt", state_dict={"weight": huge})
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ModelError, match="must hold the weights"):
+        read_checkpoint(path)
+
+
+def test_a_missing_and_a_truncated_file_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is missing"):
+        read_checkpoint(tmp_path / "none.ckpt")
+    path = save(tmp_path / "cut.ckpt")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ModelError, match="damaged"):
+        read_checkpoint(path)
+
+
+def test_a_file_without_weights_is_told(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    with pytest.raises(ModelError, match="must hold the weights of a training"):
+        read_checkpoint(tmp_path / "list.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("!!python/object/apply:os.system ['true']", "damaged"),
+        ("[1, 2]", "must be a mapping"),
+        ("a: [", "damaged"),
+        ("x: " + "y" * 2**21, "at most"),
+    ],
+)
+def test_settings_are_plain_and_small(text: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ModelError, match=problem):
+        read_settings(tmp_path / "config.yaml")

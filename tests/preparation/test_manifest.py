@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from gaborseg.preparation.discovery import Found
+from gaborseg.preparation.survey import discover
+from gaborseg.scans import DataError
+
+
+def manifest(root: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = root / "scans.csv"
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def told(found: Found) -> list[str]:
+    return [f"{problem.file} {problem.problem}" for problem in found.problems]
+
+
+def test_rows_become_cases_with_people(tmp_path: Path) -> None:
+    path = manifest(
+        tmp_path,
+        "subject,participant,age,T1w,FLAIR,label\n"
+        "anna 1,anna,40,a/1.nii.gz,a/1f.mgz,l/1.nrrd\n"
+        "anna 2,anna,41,a/2.nii.gz,a/2f.mgz,l/2.nrrd\n"
+        "bo,,39,b.nii.gz,bf.mgz,l/b.nrrd\n",
+    )
+    found = discover(path)
+    assert found.channels == ("T1w", "FLAIR")
+    assert [case.subject for case in found.cases] == ["sub-anna-1", "sub-anna-2", "sub-bo"]
+    assert [case.participant for case in found.cases] == ["anna", "anna", "sub-bo"]
+    assert found.cases[0].images == (tmp_path / "a/1.nii.gz", tmp_path / "a/1f.mgz")
+    assert found.cases[0].label == tmp_path / "l/1.nrrd"
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_spreadsheets_csv_is_understood(tmp_path: Path, delimiter: str) -> None:
+    lines = ["subject,image,label", "ä,i.nii,l.nii", ",,", ""]
+    text = "\r\n".join(lines).replace(",", delimiter)
+    found = discover(manifest(tmp_path, text, encoding="utf-8-sig"))
+    assert [case.subject for case in found.cases] == ["sub-ä"]
+
+
+def test_channels_choose_columns(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "subject,T1w,T2w,label\na,1.nii,2.nii,l.nii\n")
+    found = discover(path, channels=["T2w"])
+    assert found.cases[0].images == (tmp_path / "2.nii",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("subject,T1w\na,1.nii\n", "label is missing among subject, T1w"),
+        ("T1w,label\n1.nii,l.nii\n", "subject is missing among T1w, label"),
+        ("subject,label\na,l.nii\n", "an image is missing among subject, label"),
+        ("", "must have columns subject, label"),
+    ],
+)
+def test_a_missing_column_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        discover(manifest(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("b,../b.nii,l.nii", "../b.nii leads out of {root}"),
+        ("b,/etc/b.nii,l.nii", "/etc/b.nii leads out of {root}"),
+        ("b,x/../../b.nii,l.nii", "x/../../b.nii leads out of {root}"),
+        ("b,b.dcm,l.nii", "{root}/b.dcm is in no format that is read"),
+        ("b,,l.nii", "{root}/scans.csv names no T1w for b"),
+        ("b,b.nii", "{root}/scans.csv names no label for b"),
+        (",b.nii,l.nii", "{root}/scans.csv has a row without subject: ['', 'b.nii', 'l.nii']"),
+        ("A,b.nii,l.nii", "{root}/b.nii must have an id of its own, got sub-A twice"),
+    ],
+)
+def test_an_unfit_row_is_told(tmp_path: Path, row: str, problem: str) -> None:
+    found = discover(manifest(tmp_path, f"subject,T1w,label\na,a.nii,l.nii\n{row}\n"))
+    assert problem.format(root=tmp_path) in told(found)
+
+
+def test_a_path_may_be_absolute_inside_the_folder(tmp_path: Path) -> None:
+    path = manifest(tmp_path, f"subject,T1w,label\na,{tmp_path}/x/a.nii,l.nii\n")
+    assert discover(path).problems == ()

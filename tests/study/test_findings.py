@@ -1,0 +1,50 @@
+from dataclasses import replace
+from pathlib import Path
+
+from gaborseg.study import Results, compute, findings
+from synthetic_runs import study_of, write_grid, write_pair
+
+
+def results_of(folder: Path) -> Results:
+    return compute(study_of(folder))
+
+
+def test_a_better_configuration_that_is_shown_is_said_to_be(tmp_path: Path) -> None:
+    write_pair(tmp_path, 0.05, splits=5)
+    (first, *_) = findings(results_of(tmp_path))
+    assert "It is shown to be better than every other configuration." in first.note
+    assert "5 splits" in first.note
+
+
+def test_a_difference_that_is_not_shown_is_said_not_to_be(tmp_path: Path) -> None:
+    write_pair(tmp_path, 0.0, splits=5)
+    (first, *_) = findings(results_of(tmp_path))
+    assert "Not shown to be better than mixed · " in first.note
+
+
+def test_a_difference_against_the_best_is_no_proof_for_it(tmp_path: Path) -> None:
+    write_pair(tmp_path, 0.05, splits=5)
+    results = results_of(tmp_path)
+    turned = [replace(row, difference=-row.difference) for row in results.comparisons["dice"]]
+    (first, *_) = findings(replace(results, comparisons={"dice": turned}))
+    assert "Not shown to be better than mixed · Dice." in first.note
+
+
+def test_what_was_never_compared_is_not_shown(tmp_path: Path) -> None:
+    write_pair(tmp_path, 0.05, splits=5)
+    (first, *_) = findings(replace(results_of(tmp_path), comparisons={"dice": []}))
+    assert "Not shown to be better than mixed · Dice." in first.note
+
+
+def test_one_training_is_said_to_be_of_these_networks_alone(tmp_path: Path) -> None:
+    write_pair(tmp_path, 0.05, splits=1)
+    (first, *_) = findings(results_of(tmp_path))
+    assert "These trained networks are better" in first.note
+
+
+def test_the_smaller_equal_and_the_most_robust_are_named(tmp_path: Path) -> None:
+    write_grid(tmp_path, rates=(1e-4, 1e-3, 1e-2), splits=(0,))
+    _, small, robust = findings(results_of(tmp_path))
+    assert small.value == "1.60 M parameters"
+    assert small.note.startswith("mixed · PCC: ")
+    assert robust.value.endswith("PCC")

@@ -1,0 +1,216 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaborseg.study import find_run_folders, read_runs
+from gaborseg.study.configurations import kernel_of
+from gaborseg.study.run_folders import RunFolderError, flatten, read_run
+from synthetic_runs import FEW_STRUCTURES, NUM_TESTED, write_small_run
+
+
+def test_run_folders_are_found_at_any_depth_once_and_in_order(tmp_path: Path) -> None:
+    deep, shallow = write_small_run(tmp_path / "b/c/d"), write_small_run(tmp_path / "a")
+    assert list(find_run_folders([tmp_path, tmp_path / "b"])) == [shallow, deep]
+
+
+def test_a_run_folder_itself_may_be_given(tmp_path: Path) -> None:
+    folder = write_small_run(tmp_path / "run")
+    assert list(find_run_folders([folder])) == [folder]
+
+
+def test_what_lies_in_a_run_folder_or_a_report_is_no_run(tmp_path: Path) -> None:
+    run = write_small_run(tmp_path / "run")
+    write_small_run(run / "wandb/offline")
+    report = tmp_path / "report"
+    write_small_run(report / "tables")
+    (report / "report.json").write_text("{}")
+    write_small_run(tmp_path / ".hidden")
+    assert list(find_run_folders([tmp_path])) == [run]
+
+
+def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"runs must be folders that exist, got .*nowhere"):
+        list(find_run_folders([tmp_path / "nowhere"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [
+        ("network=vnet,loss=dice_ce,split=0", "vnet"),
+        ("h100_nnunet_dice_ce_argmax", "nnunet"),
+        ("h100_vnet_ds_mixed_pcc", "mixed"),
+        ("loss=pcc,split=0", "unknown"),
+    ],
+)
+def test_the_name_of_a_folder_tells_kernel_or_network(
+    tmp_path: Path, name: str, kernel: str
+) -> None:
+    folder = write_small_run(tmp_path / name)
+    for record in ("config.yaml", "run.json", "done.json"):
+        (folder / record).unlink()
+    assert kernel_of(read_run(folder)) == kernel
+
+
+def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    run = read_run(
+        write_small_run(
+            tmp_path / "run", kernel="gabor", loss="dice", rate=10**-3.5, split=0, seed=4
+        )
+    )
+    assert (run.done, run.choices["kernel"], run.choices["loss"]) == (True, "gabor", "dice")
+    assert (run.rate, run.split, run.seed) == (10**-3.5, "0", 4)
+    assert run.structures == FEW_STRUCTURES
+    assert run.epochs == (40, 40)
+    assert run.curves["val/dice"].iloc[run.best_row] == run.validation_dice
+    assert run.validation_dice == run.curves["val/dice"].max()
+    assert len(run.scores) == NUM_TESTED * 2
+
+
+def test_a_run_without_done_json_is_not_finished(tmp_path: Path) -> None:
+    run = read_run(write_small_run(tmp_path / "run", done=False))
+    assert not run.done
+    assert run.scores.empty
+
+
+def test_tables_alone_are_a_finished_run_named_by_its_folder(tmp_path: Path) -> None:
+    folder = write_small_run(tmp_path / "h100_mixed_pcc_calibrated_split2")
+    for name in ("config.yaml", "run.json", "done.json"):
+        (folder / name).unlink()
+    run = read_run(folder)
+    assert run.done
+    assert run.settings is None
+    assert run.choices == {"kernel": "mixed", "loss": "pcc", "decision": "calibrated", "split": "2"}
+    assert (run.rate, run.split) == (None, "2")
+    assert run.structures == FEW_STRUCTURES
+
+
+def test_a_rate_may_be_written_as_a_power_in_a_folders_name(tmp_path: Path) -> None:
+    for name in ("mixed_pcc_lr1e-3.5_split0", "kernel=mixed,loss=pcc,optimizer.lr=10^-3.5"):
+        folder = write_small_run(tmp_path / name)
+        for file in ("config.yaml", "run.json", "done.json"):
+            (folder / file).unlink()
+        assert read_run(folder).rate == pytest.approx(10**-3.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rate": "fast"}, "the learning rate must be a positive number, got fast"),
+        ({"rate": 0.0}, "the learning rate must be a positive number, got 0.0"),
+        ({"settings": {"seed": None}}, "the seed must be a whole number, got None"),
+    ],
+)
+def test_settings_that_are_no_numbers_are_said(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RunFolderError, match=message):
+        read_run(write_small_run(tmp_path / "run", **changes))
+
+
+@pytest.mark.parametrize("content", ["val/dice\n0.5\n", "epoch,val/dice\n0,0.4\n,0.5\n"])
+def test_curves_must_say_their_epochs(tmp_path: Path, content: str) -> None:
+    folder = write_small_run(tmp_path / "run")
+    (folder / "metrics.csv").write_text(content)
+    with pytest.raises(RunFolderError, match="a number in the column epoch of every row"):
+        read_run(folder)
+
+
+def test_a_split_file_names_the_split(tmp_path: Path) -> None:
+    run = read_run(
+        write_small_run(tmp_path / "run", settings={"data.split_file": "splits/mine.json"})
+    )
+    assert run.split == "mine"
+
+
+def test_older_folders_without_surface_scores_are_read(tmp_path: Path) -> None:
+    assert list(read_run(write_small_run(tmp_path / "run")).scores) == [
+        "subject",
+        "structure",
+        "dice",
+    ]
+
+
+def test_empty_and_infinite_scores_are_no_numbers(tmp_path: Path) -> None:
+    folder = write_small_run(tmp_path / "run")
+    (folder / "subjects.csv").write_text(
+        "subject,structure,dice,hd95\na,inner,0.5,inf\na,outer,,\nb,inner,nan,2\n"
+    )
+    scores = read_run(folder).scores
+    assert scores["dice"].isna().tolist() == [False, True, True]
+    assert scores["hd95"].isna().tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "subject,structure,dice\na,inner,1.5\n",
+            r"dice must be in \[0, 1\] or empty, got 1.5 for inner of a",
+        ),
+        ("subject,structure,dice\na,inner,good\n", "got good for inner of a"),
+        (
+            "subject,structure,dice,hd95\na,inner,0.5,-1\n",
+            "hd95 must be not negative or empty, got -1",
+        ),
+        ("subject,structure,dice\na,inner,0.5\na,inner,0.5\n", "has inner of a twice"),
+        ("subject,structure,dice\n", "holds no subject"),
+        ("subject,dice\na,0.5\n", "has no column structure"),
+        ("", "cannot be read"),
+        ("a\0b\n\xff,,,\n,,,,,\n", "subjects.csv"),
+    ],
+)
+def test_scores_that_make_no_sense_are_said(tmp_path: Path, content: str, message: str) -> None:
+    folder = write_small_run(tmp_path / "run")
+    (folder / "subjects.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(RunFolderError, match=message):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.json", "{", "run.json cannot be read"),
+        ("run.json", "[1]", "run.json must hold an object, got list"),
+        ("run.json", '{"data": [1]}', "run.json: data must be an object, got list"),
+        ("config.yaml", "a: [", "config.yaml cannot be read"),
+        ("config.yaml", "word", "config.yaml must hold settings, got str"),
+        ("done.json", "", "done.json cannot be read"),
+    ],
+)
+def test_damaged_files_are_said(tmp_path: Path, name: str, content: str, message: str) -> None:
+    folder = write_small_run(tmp_path / "run")
+    (folder / name).write_text(content)
+    with pytest.raises(RunFolderError, match=message):
+        read_run(folder)
+
+
+def test_a_finished_run_without_scores_is_one_line_and_the_others_are_read(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "good")
+    (write_small_run(tmp_path / "bad") / "subjects.csv").unlink()
+    records, problems = read_runs(find_run_folders([tmp_path]))
+    assert [run.folder.name for run in records] == ["good"]
+    (problem,) = map(str, problems)
+    assert (
+        problem == f"{tmp_path / 'bad'}: left out: subjects.csv is missing, though the run is done"
+    )
+
+
+def test_settings_are_flattened_to_leaves() -> None:
+    assert flatten(json.loads('{"a": {"b": [1, {"c": null}], "d": {}}}')) == {
+        "a.b.0": 1,
+        "a.b.1.c": None,
+        "a.d": {},
+    }
+
+
+def test_a_run_that_failed_says_why(tmp_path: Path) -> None:
+    folder = write_small_run(tmp_path / "run", done=False)
+    (folder / "failed.json").write_text('{"error": "out of memory"}')
+    assert read_run(folder).failure == "out of memory"
+
+
+def test_an_evaluation_is_no_run(tmp_path: Path) -> None:
+    (write_small_run(tmp_path / "again") / "evaluation.json").write_text("{}")
+    assert list(find_run_folders([tmp_path])) == []

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from gaborseg.commands import status
+from gaborseg.interface import UserError
+from gaborseg.sweeps import Cell, write_plan
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """A sweep of five runs: done, half done, failed, waiting with a folder, and without."""
+    home = tmp_path / "sweeps" / "grid"
+    names = ["seed=0", "seed=1", "seed=2", "seed=3", "seed=4"]
+    for name in names[:4]:
+        (home / name).mkdir(parents=True)
+    for name in names[:3]:
+        (home / name / "config.yaml").write_text("trainer: {max_epochs: 4}\n")
+    (home / "seed=0" / "subjects.csv").write_text("subject,structure,dice\n")
+    (home / "seed=0" / "done.json").write_text(json.dumps({"test_dice": 0.8125, "epochs": 4}))
+    (home / "seed=1" / "metrics.csv").write_text("epoch,seconds,val/dice\n0,60,0.25\n")
+    (home / "seed=2" / "failed.json").write_text('{"error": "no [memory] left"}')
+    write_plan(home, [Cell(f"run {name}", home / name, ()) for name in names], [])
+    return home
+
+
+def test_the_state_of_every_run_is_told(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status.main([str(sweep)])
+    title, _, *rows, failed = capsys.readouterr().out.rstrip().splitlines()
+    assert title == f"{sweep}: 1 of 5 done, 2 waiting, 1 stopped, 1 failed"
+    assert [row.split()[1:5] for row in rows] == [
+        ["seed=0", "done", "4/4", "81.2"],
+        ["seed=1", "stopped", "1/4", "25.0"],
+        ["seed=2", "failed", "0/4", "-"],
+        ["seed=3", "waiting", "-", "-"],
+        ["seed=4", "waiting", "-", "-"],
+    ]
+    assert rows[1].split()[5:] == ["3", "min"]
+    assert failed == f"failed: {sweep}/seed=2: no [memory] left"
+
+
+def test_a_folder_of_sweeps_and_a_single_run_are_told_as_well(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status.main([f"runs={sweep.parents[1]}"])
+    assert f"{sweep}: 1 of 5 done" in capsys.readouterr().out
+    status.main([str(sweep / "seed=1")])
+    assert "1 of 5" not in capsys.readouterr().out
+
+
+def test_runs_that_no_sweep_planned_are_found(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sweep / "sweep.json").unlink()
+    status.main([str(sweep)])
+    assert "1 of 3 done" in capsys.readouterr().out
+
+
+def test_the_files_of_a_tracker_inside_a_run_are_no_runs(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sweep / "seed=1/wandb/run-1/files"
+    files.mkdir(parents=True)
+    (files / "config.yaml").write_text("seed: {value: 0}\n")
+    status.main([str(sweep)])
+    assert capsys.readouterr().out.count("done") == 2  # in the title and in one row
+
+
+def test_a_folder_without_runs_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"folder must be one that holds runs, got .* without any"):
+        status.main([str(tmp_path)])
+    with pytest.raises(UserError, match=r"folder must be one that holds runs, got .*none"):
+        status.main([str(tmp_path / "none")])
