@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from gaborseg.interface import CONSOLE
+from gaborseg.interface import CONSOLE, output_may_be_cut
 
 _HERE = Path(__file__).parent
 
@@ -19,7 +19,8 @@ def main() -> None:
     name, *arguments = sys.argv[1:] or ["--help"]
     os.environ[CONSOLE] = "1"
     if name in ("-h", "--help", "help"):
-        print(_overview())
+        with output_may_be_cut():
+            print(_overview(), flush=True)
     elif name == "--version":
         print(f"gaborseg {version('gaborseg')}")
     elif name in _names():

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from gaborseg.interface import UserError, run_command
+from gaborseg.interface import UserError, output_may_be_cut, run_command
 from gaborseg.sweeps import show_sweeps, sweeps_in
 
 
@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sweeps = sweeps_in(folder)
     if not sweeps:
         raise UserError(f"folder must be one that holds runs, got {folder} without any")
-    show_sweeps(sweeps)
+    with output_may_be_cut():
+        show_sweeps(sweeps)
 
 
 def _folder(arguments: Sequence[str] | None) -> Path:

@@ -19,6 +19,7 @@ from gaborseg.interface.errors import (
     check_paths,
     errors_in_log,
     mistakes_as_user_errors,
+    output_may_be_cut,
     run_command,
 )
 from gaborseg.interface.help import CONSOLE
@@ -37,6 +38,7 @@ __all__ = [
     "effective_settings",
     "errors_in_log",
     "mistakes_as_user_errors",
+    "output_may_be_cut",
     "plain",
     "progress",
     "quote_values",

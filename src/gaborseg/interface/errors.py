@@ -112,7 +112,8 @@ def run_command(
         paths: Settings whose values Hydra takes as they are, whatever characters they hold.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(help_text(sys.modules[main.__module__].__doc__ or "", settings))
+        with output_may_be_cut():
+            print(help_text(sys.modules[main.__module__].__doc__ or "", settings), flush=True)
         return
     end_with_parent()
     for message in _KNOWN_WARNINGS:
@@ -136,6 +137,15 @@ def run_command(
         _end(_one_line(error))
     except OSError as error:
         _end(f"hydra.run.dir must be a folder that can be written to: {_one_line(error)}")
+
+
+@contextlib.contextmanager
+def output_may_be_cut() -> Iterator[None]:
+    """End quietly if the reader of the output has had enough, as ``head`` does."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(message: str) -> NoReturn:
