@@ -43,15 +43,16 @@ def sources(tmp_path: Path) -> Path:
 
 
 def pretend_to_compile(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Replace the compiler: it writes an empty library, and the paths are remembered."""
+    """Replace the compiler: it writes a few bytes, and the paths are remembered."""
     compiled: list[Path] = []
 
-    def load(name: str, build_directory: str, **options: object) -> None:
-        path = Path(build_directory) / f"{name}.so"
-        path.touch()
+    def build(name: str, sources: Path, workshop: Path, optional: tuple[str, ...]) -> Path:
+        path = workshop / f"gaborseg_{name}.so"
+        path.write_bytes(b"a library")
         compiled.append(path)
+        return path
 
-    monkeypatch.setattr("torch.utils.cpp_extension.load", load)
+    monkeypatch.setattr(library, "build", build)
     return compiled
 
 
@@ -94,10 +95,9 @@ def test_leavings_of_a_killed_process_are_cleared(
 ) -> None:
     build = cache_folder() / "native" / fingerprint(sources) / "build"
     build.mkdir(parents=True)
-    (build / "lock").touch()  # the baton that torch's own loader would wait for, for ever
     (build / "gaborseg_same.so").write_text("half a library")
     compiled = pretend_to_compile(monkeypatch)
-    assert library_file("same", sources).read_bytes() == b""
+    assert library_file("same", sources).read_bytes() == b"a library"
     assert len(compiled) == 1
 
 
@@ -126,15 +126,89 @@ def test_a_compiler_that_knows_few_flags_still_serves(
 def test_without_a_compiler_there_is_one_warning(
     fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def load(**options: object) -> None:
-        raise RuntimeError("no compiler here\nand a long story")
-
-    monkeypatch.setattr("torch.utils.cpp_extension.load", load)
+    monkeypatch.setenv("CXX", "/nowhere/c++")
     assert native_library("same", sources) is None
     assert native_library("same", sources) is None
     (warning,) = [r for r in caplog.records if r.levelno == logging.WARNING]
-    assert "no compiler here" in warning.getMessage()
-    assert "story" not in warning.getMessage()
+    assert "/nowhere/c++" in warning.getMessage()
+    assert "\n" not in warning.getMessage()
+
+
+@needs_compiler
+def test_an_error_of_the_compiler_is_one_line(fresh: Path, sources: Path) -> None:
+    (sources / "same.cpp").write_text("int f( { }")
+    with pytest.raises(RuntimeError, match=r"failed: .*error: .*") as error:
+        library_file("same", sources)
+    assert str(error.value).count("\n") == 0
+
+
+def test_a_compiler_that_hangs_is_ended(
+    fresh: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "slow-compiler"
+    compiler.write_text("#!/bin/sh\nsleep 600\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(library, "LONGEST_COMPILATION", 0.2)
+    with pytest.raises(TimeoutError, match=r"slow-compiler was ended after 0\.2 seconds"):
+        library_file("same", sources)
+
+
+@pytest.mark.parametrize("damage", [b"", b"a lib", bytes(9), b"another one"])
+def test_a_damaged_library_is_compiled_again(
+    damage: bytes, fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = pretend_to_compile(monkeypatch)
+    path = library_file("same", sources)
+    path.write_bytes(damage)
+    assert library_file("same", sources).read_bytes() == b"a library"
+    assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("note", [None, "", "[]", "{}", '{"sha256": "0"}'])
+def test_a_library_without_its_digest_is_compiled_again(
+    note: str | None, fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = pretend_to_compile(monkeypatch)
+    beside = library_file("same", sources).with_suffix(".json")
+    beside.unlink() if note is None else beside.write_text(note)
+    library_file("same", sources)
+    assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("place", [".", "..", "same.so", "same.json"])
+def test_what_others_may_write_is_refused(
+    place: str, fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_to_compile(monkeypatch)
+    path = (library_file("same", sources).parent / place).resolve()
+    path.chmod(path.stat().st_mode | 0o002)
+    with pytest.raises(PermissionError, match=r"others may write to .*: delete it, or set"):
+        library_file("same", sources)
+
+
+def test_a_link_in_the_cache_is_refused(
+    fresh: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_to_compile(monkeypatch)
+    path = library_file("same", sources)
+    path.rename(tmp_path / "elsewhere.so")
+    path.symlink_to(tmp_path / "elsewhere.so")
+    with pytest.raises(PermissionError, match=r"is not this user's own"):
+        library_file("same", sources)
+
+
+def test_the_cache_is_ours_alone_under_any_umask(
+    fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_to_compile(monkeypatch)
+    before = os.umask(0)
+    try:
+        path = library_file("same", sources)
+    finally:
+        os.umask(before)
+    for own in (path.parents[1], path.parent, *path.parent.iterdir()):
+        assert own.stat().st_mode & 0o077 == 0, own
 
 
 def test_native_code_can_be_declined(
@@ -146,20 +220,11 @@ def test_native_code_can_be_declined(
     assert not fresh.exists()
 
 
-def test_the_search_path_is_left_as_it_was(
-    fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = os.environ["PATH"]
-    pretend_to_compile(monkeypatch)
-    library_file("same", sources)
-    assert os.environ["PATH"] == before
-
-
 @needs_compiler
 def test_two_processes_share_one_compilation(sources: Path, tmp_path: Path) -> None:
     code = (
         "import logging, pathlib, sys; logging.basicConfig(level=logging.INFO);"
-        "from gaborseg.machine import native_library;"
+        "from gaborseg.native import native_library;"
         "assert native_library('same', pathlib.Path(sys.argv[1])).f(7) == 7"
     )
     environment = os.environ | {"GABORSEG_CACHE": str(tmp_path / "cache")}

@@ -4,27 +4,33 @@
 GABORSEG_NATIVE=0): callers then take the pure-torch path, which gives the same numbers. Libraries
 live under ~/.cache/gaborseg/native (GABORSEG_CACHE moves ~/.cache/gaborseg), one folder for each
 combination of sources, flags, torch and CPU.
+
+Loading a library runs its code. So only files of this user's (or root's) that nobody else may write
+are loaded, and only if they have the digest that was noted when they were compiled: a library that
+was cut, emptied or replaced is compiled again.
 """
 
 import ctypes
 import functools
 import hashlib
+import json
 import logging
 import os
 import platform
+import shlex
 import shutil
-import sysconfig
+import signal
+import stat
+import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from filelock import FileLock
 
-from gaborseg.machine import cache_folder
+from gaborseg.machine import cache_folder, write_atomically
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 FLAGS = (
     "-std=c++20",
@@ -36,6 +42,9 @@ FLAGS = (
 )
 # The first set that compiles wins: some compilers know neither this CPU by name nor OpenMP.
 _OPTIONAL_FLAGS = (("-march=native", "-fopenmp"), ("-fopenmp",), ())
+LONGEST_COMPILATION = 120
+"""Seconds; a compiler usually takes up to 20, and one that hangs is ended after these."""
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 @functools.cache
@@ -51,7 +60,7 @@ def native_library(name: str, sources: Path) -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(library_file(name, sources)))
-    except Exception as error:  # whatever is missing: a compiler, ninja, headers, a writable disk
+    except Exception as error:  # whatever is missing: a compiler, headers, a writable disk
         warn(next(iter(str(error).strip().splitlines()), type(error).__name__))
         return None
 
@@ -59,29 +68,33 @@ def native_library(name: str, sources: Path) -> ctypes.CDLL | None:
 @functools.cache
 def warn(reason: str) -> None:
     """Say once, for all libraries, why there is no native code."""
-    logger.warning("no native code (%s): using slower pure-torch paths", reason)
+    _log.warning("no native code (%s): using slower pure-torch paths", reason)
 
 
 def library_file(name: str, sources: Path) -> Path:
-    """Return the path of a shared library, compiled now unless it is cached.
+    """Return the path of a shared library, compiled now unless it is cached whole.
 
     The library appears under its final name in one step, so a process killed while it compiles
     leaves nothing that looks finished; the lock is the operating system's and dies with its owner.
+
+    Raises:
+        PermissionError: The cache belongs to somebody else, or others may write to it.
+        RuntimeError: It cannot be compiled.
+        TimeoutError: The compiler took too long.
     """
     finished = cache_folder() / "native" / fingerprint(sources) / f"{name}.so"
-    if not finished.exists():
-        finished.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(finished.parent / "building"):
-            if not finished.exists():
+    if not _is_whole(finished):
+        _make_private(finished.parent)
+        with FileLock(finished.parent / "building", mode=0o600):
+            if not _is_whole(finished):
                 _compile_to(finished, sources)
     return finished
 
 
 def fingerprint(sources: Path) -> str:
     """Return a name for this combination of sources, flags, torch version and processor."""
-    content = hashlib.sha256(
-        repr((torch.__version__, FLAGS, _OPTIONAL_FLAGS, processor())).encode()
-    )
+    about = (torch.__version__, FLAGS, _OPTIONAL_FLAGS, processor())
+    content = hashlib.sha256(repr(about).encode())
     for source in sorted(sources.iterdir()):
         content.update(source.read_bytes())
     return content.hexdigest()[:16]
@@ -96,47 +109,127 @@ def processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
+def _is_whole(library: Path) -> bool:
+    """Return whether a library is there as it was compiled.
+
+    Raises:
+        PermissionError: It, or a folder of the cache that it is in, is not ours alone.
+    """
+    for path in (library.parents[1], library.parent, library, _note_of(library)):
+        if path.exists():
+            _check_ours(path)
+    try:
+        noted = json.loads(_note_of(library).read_text())["sha256"]
+        return bool(noted == hashlib.sha256(library.read_bytes()).hexdigest())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _note_of(library: Path) -> Path:
+    """The file beside a library that holds its digest."""
+    return library.with_suffix(".json")
+
+
+def _check_ours(path: Path) -> None:
+    """Raise a PermissionError unless only this user (or root) may write to a file or folder."""
+    state = path.lstat()
+    if stat.S_ISLNK(state.st_mode) or state.st_uid not in (0, os.getuid()):
+        raise PermissionError(f"{path} is not this user's own: delete it, or set GABORSEG_CACHE")
+    if state.st_mode & _WRITABLE_BY_OTHERS:
+        raise PermissionError(f"others may write to {path}: delete it, or set GABORSEG_CACHE")
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder of the cache, and the one around it, that only this user may enter."""
+    for path in (folder.parent, folder):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def _compile_to(finished: Path, sources: Path) -> None:
     """Compile the sources to the given path; the caller holds the lock on its folder."""
-    logger.info("compiling the native %s, once: up to 20 seconds", finished.stem)
+    _log.info(
+        "compiling the native %s, once: up to 20 seconds, ended after %d",
+        finished.stem,
+        LONGEST_COMPILATION,
+    )
     start = time.perf_counter()
     workshop = finished.parent / "build"  # ours alone: what a killed process left there can go
     for optional in _OPTIONAL_FLAGS:
         shutil.rmtree(workshop, ignore_errors=True)
-        workshop.mkdir()
+        workshop.mkdir(mode=0o700)
         try:
-            build(finished.stem, sources, workshop, optional)
+            built = build(finished.stem, sources, workshop, optional)
             break
-        except (RuntimeError, OSError):
+        except RuntimeError:
             if optional == _OPTIONAL_FLAGS[-1]:
                 raise
-    (built,) = workshop.glob("*.so")  # torch numbers the name when it is built anew
-    built.replace(finished)
+    _keep(built, finished)
     shutil.rmtree(workshop, ignore_errors=True)
-    logger.info("compiled in %.0f seconds: %s", time.perf_counter() - start, finished)
+    _log.info("compiled in %.0f seconds: %s", time.perf_counter() - start, finished)
 
 
-def build(name: str, sources: Path, workshop: Path, optional: tuple[str, ...]) -> None:
-    """Compile every *.cpp of the sources into one shared library in the workshop."""
-    from torch.utils import cpp_extension  # slow to import, and seldom needed
-
-    with _scripts_on_path():
-        cpp_extension.load(
-            name=f"gaborseg_{name}",
-            sources=[str(source) for source in sorted(sources.glob("*.cpp"))],
-            extra_cflags=[*FLAGS, *optional],
-            extra_ldflags=[flag for flag in optional if flag == "-fopenmp"],
-            build_directory=str(workshop),
-            is_python_module=False,
-        )
+def _keep(built: Path, finished: Path) -> None:
+    """Move a library to its place, and note its digest beside it."""
+    note = {"sha256": hashlib.sha256(built.read_bytes()).hexdigest(), "compiler": compiler()}
+    with built.open("rb") as file:
+        os.fsync(file.fileno())
+    built.chmod(0o600)
+    built.replace(finished)
+    with write_atomically(_note_of(finished)) as file:
+        os.fchmod(file.fileno(), 0o600)
+        json.dump(note, file)
 
 
-@contextmanager
-def _scripts_on_path() -> Iterator[None]:
-    """Let subprocesses find ninja beside this Python, activated environment or not."""
-    path = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([path, sysconfig.get_path("scripts")])
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = path
+def compiler() -> list[str]:
+    """Return the words that start the C++ compiler: ``$CXX``, else ``c++``."""
+    return shlex.split(os.environ.get("CXX") or "c++")
+
+
+def build(name: str, sources: Path, workshop: Path, optional: tuple[str, ...]) -> Path:
+    """Compile every *.cpp of the sources into one shared library in the workshop.
+
+    Raises:
+        RuntimeError: The compiler fails; the message is its first error.
+        TimeoutError: It took too long.
+    """
+    from torch.utils.cpp_extension import include_paths, library_paths  # slow to import
+
+    built = workshop / f"gaborseg_{name}.so"
+    folders = library_paths()
+    command = [
+        *compiler(),
+        *(*FLAGS, *optional, "-fPIC", "-shared"),
+        f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}",
+        *(f"-isystem{folder}" for folder in include_paths()),
+        *map(str, sorted(sources.glob("*.cpp"))),
+        *(f"-L{folder}" for folder in folders),
+        *(f"-Wl,-rpath,{folder}" for folder in folders),
+        *("-lc10", "-ltorch_cpu", "-o", str(built)),
+    ]
+    _run(command)
+    return built
+
+
+def _run(command: list[str]) -> None:
+    """Run a compiler, and end it with all that it has started if it takes too long."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=LONGEST_COMPILATION)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise TimeoutError(
+                    f"{command[0]} was ended after {LONGEST_COMPILATION} seconds"
+                ) from error
+            raise
+    if process.returncode:
+        lines = [line for line in output.splitlines() if "error" in line] or output.splitlines()
+        raise RuntimeError(f"{command[0]} failed: {' '.join(lines[:1])}")
