@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gaborseg.data import SegmentationData
-from gaborseg.scans import DataError
+from gaborseg.data import SegmentationData, check_intensities
+from gaborseg.scans import DataError, ScanError
 from tiny_cohort import AFFINE, SHAPE, write_nifti
 
 Prepare = Callable[[], None]
@@ -145,3 +145,17 @@ def test_a_repaired_case_is_accepted(cohort: Path, prepare: Prepare) -> None:
     assert "constant" in first_line(prepare)
     write_nifti(cohort / IMAGE, ramp())
     prepare()
+
+
+def test_what_is_finite_in_float64_alone_is_refused() -> None:
+    voxels = np.arange(8.0).reshape(2, 2, 2)
+    voxels[0, 0, 0] = 1e39
+    with pytest.raises(ScanError, match="got 0 NaN or Inf and 1 beyond the range of float32"):
+        check_intensities(Path("a.nii"), voxels)
+
+
+def test_what_differs_in_float64_alone_is_constant() -> None:
+    voxels = np.full((2, 2, 2), 1e6)
+    voxels[0, 0, 0] += 1e-6
+    with pytest.raises(ScanError, match="must not be constant"):
+        check_intensities(Path("a.nii"), voxels)

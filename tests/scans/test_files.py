@@ -1,3 +1,6 @@
+import gzip
+import os
+import struct
 from pathlib import Path
 
 import nibabel as nib
@@ -76,7 +79,7 @@ def test_a_wrong_checksum_is_noticed(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-8] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(ScanError, match="CRC"):
+    with pytest.raises(ScanError, match="incorrect data check"):
         read_scan(path)
 
 
@@ -96,3 +99,83 @@ def test_a_short_file_with_a_large_header_allocates_nothing(tmp_path: Path) -> N
     )
     with pytest.raises(ScanError, match="too short for shape"):
         read_scan(path)
+
+
+def write_nifti(path: Path) -> np.ndarray:
+    voxels = np.arange(1320, dtype=np.int16).reshape(10, 11, 12)
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+    return voxels
+
+
+def test_bytes_after_the_compressed_content_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    voxels = write_nifti(path)
+    path.write_bytes(path.read_bytes() + b"garbage")
+    np.testing.assert_array_equal(read_scan(path).voxels, voxels)
+
+
+def test_content_in_several_compressed_parts_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    voxels = write_nifti(path)
+    raw = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(raw[:400]) + gzip.compress(raw[400:]))
+    np.testing.assert_array_equal(read_scan(path).voxels, voxels)
+
+
+def test_a_compressed_file_may_be_called_nii(tmp_path: Path) -> None:
+    voxels = write_nifti(tmp_path / "a.nii.gz")
+    path = (tmp_path / "a.nii.gz").rename(tmp_path / "a.nii")
+    np.testing.assert_array_equal(read_scan(path).voxels, voxels)
+
+
+def test_a_fourth_dimension_of_zero_is_none(tmp_path: Path) -> None:
+    voxels = write_nifti(tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[40:56] = struct.pack("<8h", 4, *voxels.shape, 0, 1, 1, 1)
+    (tmp_path / "a.nii").write_bytes(raw)
+    np.testing.assert_array_equal(read_scan(tmp_path / "a.nii").voxels, voxels)
+
+
+def test_content_beyond_what_the_header_promises_is_refused_while_reading(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    write_nifti(path)
+    path.write_bytes(path.read_bytes() + gzip.compress(bytes(2**23)))
+    with pytest.raises(ScanError, match="holds more than its header promises"):
+        read_scan(path)
+
+
+def test_a_compressed_file_that_is_cut_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    write_nifti(path)
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(ScanError, match="truncated"):
+        read_scan(path)
+
+
+def test_a_pipe_among_the_scans_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.nii.gz")
+    (tmp_path / "b.nii").symlink_to("/dev/zero")
+    for name in ("a.nii.gz", "b.nii"):
+        with pytest.raises(ScanError, match="is not a regular file"):
+            open_scan(tmp_path / name)
+
+
+@pytest.mark.parametrize("field", ["data file:", "datafile:", "DATA FILE:", " data file :"])
+@pytest.mark.parametrize("comments", [0, 900])
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_an_nrrd_file_reads_no_other_file(
+    tmp_path: Path, field: str, comments: int, end: bytes
+) -> None:
+    lines = [b"NRRD0004", *[b"# " + b"x" * 77] * comments, b"type: unsigned char", b"dimension: 3"]
+    lines += [b"sizes: 4 4 4", b"encoding: raw", f"{field} /etc/passwd".encode(), b"", b""]
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(end.join(lines))
+    with pytest.raises(ScanError, match="must hold its voxels itself"):
+        open_scan(path)
+
+
+def test_an_nrrd_header_without_an_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(b"NRRD0004\n" + b"# a comment\n" * 10**5)
+    with pytest.raises(ScanError, match="must have a header of at most"):
+        open_scan(path)

@@ -15,15 +15,21 @@ _ROUNDING = 1e-3
 
 
 def check_intensities(path: Path, voxels: NDArray) -> None:
-    """Check that the voxels of an image are finite and differ.
+    """Check that the voxels of an image are finite and differ, in float32 as they will be used.
 
     Raises:
         ScanError: They do not.
     """
-    if not np.isfinite(voxels).all():
-        problem = f"must be finite, got {np.sum(~np.isfinite(voxels))} NaN or Inf"
+    with np.errstate(over="ignore"):
+        used = voxels.astype(np.float32)
+    if not np.isfinite(used).all():
+        count = np.sum(~np.isfinite(voxels))
+        beyond = np.sum(~np.isfinite(used)) - count
+        problem = f"must be finite, got {count} NaN or Inf"
+        if beyond:
+            problem += f" and {beyond} beyond the range of float32"
         raise ScanError(path, problem, "find out where they come from; replace them")
-    if voxels.min() == voxels.max():
+    if used.min() == used.max():
         problem = f"must not be constant, got {voxels.min()} in every voxel"
         raise ScanError(path, problem, "copy or export the file again")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaborseg.machine import whole_file
-from gaborseg.scans import PreparedGrid, to_native
+from gaborseg.scans import PreparedGrid, load_nibabel, to_native
 
 
 def write_labels(path: Path, labels: Tensor, scan: Path, affine: NDArray) -> None:
@@ -38,7 +38,8 @@ def like(scan: Path, voxels: NDArray, affine: NDArray) -> nib.Nifti1Image:
 
     A scan that is a single volume in four dimensions stays one.
     """
-    source: Any = nib.load(scan) if scan.name.lower().endswith((".nii", ".nii.gz")) else None
+    nifti = scan.name.lower().endswith((".nii", ".nii.gz"))
+    source: Any = load_nibabel(scan) if nifti else None
     if source is None:
         image = nib.Nifti1Image(voxels, affine)
         image.header.set_xyzt_units("mm")
@@ -48,7 +49,7 @@ def like(scan: Path, voxels: NDArray, affine: NDArray) -> nib.Nifti1Image:
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
     if voxels.ndim == 3:
-        voxels = voxels.reshape(source.shape)
+        voxels = voxels.reshape([length or 1 for length in source.shape])
     return type(source)(voxels, source.affine, header)
 
 

@@ -1,6 +1,6 @@
 """Image files: reading and checking them, where their voxels lie, what their names say."""
 
-from gaborseg.scans.files import Placement, Scan, is_scan, open_scan, read_scan, scan_stem
+from gaborseg.scans.files import Scan, is_scan, load_nibabel, open_scan, read_scan, scan_stem
 from gaborseg.scans.geometry import (
     PreparedGrid,
     labels_to_native,
@@ -9,6 +9,7 @@ from gaborseg.scans.geometry import (
     to_prepared,
     voxel_sides,
 )
+from gaborseg.scans.header import Placement
 from gaborseg.scans.naming import (
     LABEL_ROLES,
     SETTINGS,
@@ -39,6 +40,7 @@ __all__ = [
     "is_scan",
     "labels_to_native",
     "labels_to_prepared",
+    "load_nibabel",
     "named_file",
     "open_scan",
     "read_placed",

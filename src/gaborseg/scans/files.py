@@ -5,7 +5,10 @@ what it says; so nothing is allocated that the file is too small to hold.
 """
 
 import gzip
-from collections.abc import Callable
+import io
+import stat
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +16,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
+from gaborseg.scans.header import Header, Placement
+from gaborseg.scans.nrrd import open_nrrd
 from gaborseg.scans.problems import ScanError
 
 _FORMATS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd")
@@ -24,53 +28,15 @@ _MAX_VOXELS = 1024**3
 _MAX_COMPRESSION = 1100
 """Bytes that a byte of a gzip file can stand for, at the most."""
 _CHUNK = 2**20
+_SLACK = 2**22
+"""Bytes that a compressed file may hold beyond its voxels: a header, extensions, a footer."""
+_GZIP = b"\x1f\x8b"
 _SPACINGS = (0.01, 100)
 """Shortest and longest distance of two voxels, mm: beyond them the unit is another one."""
 _OTHER_UNITS = {1: "metres", 3: "micrometres"}
 """NIfTI's codes of lengths that are no millimetres; 0 says nothing, and means millimetres."""
 _LEAST_VOLUME = 0.01
 """Of a voxel, as a share of a box of the same edges: less is taken for flat."""
-_WORLD_OF_ITK = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""From ITK's left, posterior, superior to right, anterior, superior."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a header puts a scan.
-
-    Attributes:
-        affine: (4, 4), voxel index to world millimetres (RAS+), as it is used.
-        spacing: Millimetres from voxel to voxel along each axis, as the header states them.
-        qform, sform: The two affines of a NIfTI header that gives both, else None.
-        oriented: Whether the header knows left from right.
-    """
-
-    affine: NDArray[np.float64]
-    spacing: tuple[float, ...]
-    qform: NDArray[np.float64] | None = None
-    sform: NDArray[np.float64] | None = None
-    oriented: bool = True
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What a file says about itself, and how to read its voxels.
-
-    Attributes:
-        path: The file.
-        shape: Voxels along each axis.
-        stored: Type of the stored voxels, in words.
-        real: Whether those are real numbers.
-        placement: Where they lie.
-        load: Reads the voxels.
-    """
-
-    path: Path
-    shape: tuple[int, ...]
-    stored: str
-    real: bool
-    placement: Placement
-    load: Callable[[], NDArray]
 
 
 @dataclass(frozen=True)
@@ -112,20 +78,21 @@ def read_scan(path: Path) -> Scan:
     header = open_scan(path)
     try:
         voxels = header.load()
-        _check_to_the_end(path)
+        for _ in _decompressed(path, voxels.nbytes):  # nibabel stops at the last voxel
+            pass
     except Exception as error:  # a damaged file can make its parser raise anything
         raise unreadable(path, error) from error
     return Scan(voxels.reshape(voxels.shape[:3]), header.stored, header.placement)
 
 
-def open_scan(path: Path) -> _Header:
+def open_scan(path: Path) -> Header:
     """The checked header of a file, whose voxels have not been read yet.
 
     Raises:
         ScanError: The file cannot be opened, or its header is not that of a volume of numbers.
     """
     _check_file(path)
-    opener = _open_nrrd if path.name.lower().endswith(".nrrd") else _open_with_nibabel
+    opener = open_nrrd if path.name.lower().endswith(".nrrd") else _open_with_nibabel
     try:
         header = opener(path)
     except ScanError:
@@ -137,18 +104,33 @@ def open_scan(path: Path) -> _Header:
     return header
 
 
-def _check_to_the_end(path: Path) -> None:
-    """Read a compressed file to its end, where its checksum is; nibabel stops at the last voxel.
+def _decompressed(path: Path, promised: int) -> Iterator[bytes]:
+    """The content of a compressed file piece by piece, to its end, where its checksum is.
+
+    What follows after that, and is not compressed, is passed over, as by gunzip.
+
+    Args:
+        path: The file; of one that is not compressed there are no pieces.
+        promised: Bytes that it holds by its header.
 
     Raises:
-        OSError, EOFError, zlib.error: It is damaged.
+        EOFError, ValueError, zlib.error: It is damaged, or holds much more.
     """
+    most = promised + _SLACK
     with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    if compressed:
-        with gzip.open(path) as content:
-            while content.read(_CHUNK):
-                pass
+        chunk = file.read(_CHUNK)
+        while chunk.startswith(_GZIP):
+            member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            while not member.eof:
+                if not chunk:
+                    raise EOFError("the compressed content ends too early")
+                piece = member.decompress(chunk, most + 1)
+                if len(piece) > most:
+                    raise ValueError("it holds more than its header promises")
+                most -= len(piece)
+                yield piece
+                chunk = member.unconsumed_tail or file.read(_CHUNK)
+            chunk = member.unused_data or file.read(_CHUNK)
 
 
 def unreadable(path: Path, error: Exception) -> ScanError:
@@ -172,6 +154,8 @@ def _check_file(path: Path) -> None:
             raise ScanError(path, "is missing", "check the name, or add the file")
         if path.is_dir():
             raise ScanError(path, "is a folder, not a file", "name the file inside it")
+        if not stat.S_ISREG(path.stat().st_mode):  # of a pipe or a device there may be no end
+            raise ScanError(path, "is not a regular file", "name a file")
         with path.open("rb") as file:
             empty = not file.read(1)
     except (OSError, RuntimeError) as error:  # RuntimeError: pathlib on a loop of links
@@ -183,21 +167,45 @@ def _check_file(path: Path) -> None:
         raise ScanError(path, "is truncated or not a readable image: it is empty", "copy it again")
 
 
-def _open_with_nibabel(path: Path) -> _Header:
+def load_nibabel(path: Path) -> Any:
+    """Open an image with nibabel; a compressed NIfTI file may be called ``.nii``."""
+    with path.open("rb") as file:
+        zipped = path.name.lower().endswith(".nii") and file.read(2) == _GZIP
+    if not zipped:
+        return nib.load(path)
+    files = nib.Nifti1Image.make_file_map()
+    files["image"].fileobj = gzip.open(path)  # noqa: SIM115  (read when the voxels are)
+    return nib.Nifti1Image.from_file_map(files)
+
+
+def _open_with_nibabel(path: Path) -> Header:
     """The header of a NIfTI or MGH file."""
     with nib.imageglobals.LoggingOutputSuppressor():  # what it would log is checked here
-        volume: Any = nib.load(path)
+        volume: Any = load_nibabel(path)
     if not isinstance(volume, nib.spatialimages.SpatialImage) or volume.affine is None:
         kind = type(volume).__name__
         raise ScanError(path, f"must be an image with an affine, got {kind}", "convert it to NIfTI")
-    return _Header(
+    shape = tuple(int(length) for length in volume.shape)
+    stated = (*shape[:3], *(length or 1 for length in shape[3:]))  # as FSL and ITK read a 0 there
+    return Header(
         path=path,
-        shape=tuple(int(length) for length in volume.shape),
+        shape=stated,
         stored=str(volume.get_data_dtype()),
         real=volume.get_data_dtype().kind in "iuf",
         placement=_placement_of(path, volume),
-        load=partial(np.asanyarray, volume.dataobj),
+        load=partial(_voxels, path, volume.dataobj, stated),
     )
+
+
+def _voxels(path: Path, proxy: Any, shape: tuple[int, ...]) -> NDArray:
+    """The voxels of an image of nibabel's, in the shape that its header means."""
+    about = (shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
+    try:
+        return np.asanyarray(nib.arrayproxy.ArrayProxy(proxy.file_like, about))
+    except gzip.BadGzipFile:  # there are other bytes after the compressed content
+        promised = int(np.prod(shape)) * proxy.dtype.itemsize
+        content = io.BytesIO(b"".join(_decompressed(path, promised)))
+        return np.asanyarray(nib.arrayproxy.ArrayProxy(content, about))
 
 
 def _placement_of(path: Path, volume: Any) -> Placement:
@@ -213,47 +221,18 @@ def _placement_of(path: Path, volume: Any) -> Placement:
     if unit := _OTHER_UNITS.get(int(header["xyzt_units"]) & 7):
         remedy = "convert it to millimetres, or correct the unit in its header"
         raise ScanError(path, f"must be in millimetres, got {unit}", remedy)
-    with nib.openers.ImageOpener(str(path)) as file:  # nibabel repairs what it does not like
-        raw = type(header).from_fileobj(file, check=False)
+    with path.open("rb") as plain:  # nibabel repairs what it does not like
+        zipped = plain.read(2) == _GZIP
+        plain.seek(0)
+        raw = type(header).from_fileobj(
+            gzip.GzipFile(fileobj=plain) if zipped else plain, check=False
+        )
     qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
     spacing = tuple(map(float, raw["pixdim"][1:4]))
     return Placement(affine, spacing, qform, sform, not (qform is None and sform is None))
 
 
-def _open_nrrd(path: Path) -> _Header:
-    """The header of an NRRD file, its voxels in the same file."""
-    if any(line.startswith((b"data file:", b"datafile:")) for line in _nrrd_header(path)):
-        raise ScanError(path, "must hold its voxels itself", "save it as one attached file")
-    reader = SimpleITK.ImageFileReader()
-    reader.GlobalWarningDisplayOff()
-    reader.SetFileName(str(path))
-    reader.SetImageIO("NrrdImageIO")
-    reader.ReadImageInformation()
-    parts = reader.GetNumberOfComponents()
-    spacing = np.array(reader.GetSpacing()[:3])
-    rank = len(reader.GetSize())
-    affine = np.eye(4)
-    directions = np.array(reader.GetDirection()).reshape(rank, rank)[:3, :3]
-    affine[: len(spacing), : len(spacing)] = directions * spacing
-    affine[: len(spacing), 3] = reader.GetOrigin()[:3]
-    stored = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
-    return _Header(
-        path=path,
-        shape=(*reader.GetSize(), *([parts] if parts > 1 else [])),
-        stored=stored,
-        real=stored.endswith(("integer", "float")) and stored[0].isdigit(),
-        placement=Placement(_WORLD_OF_ITK @ affine, tuple(spacing.tolist())),
-        load=lambda: SimpleITK.GetArrayFromImage(reader.Execute()).T,
-    )
-
-
-def _nrrd_header(path: Path) -> list[bytes]:
-    """The lines of an NRRD header, in lower case."""
-    with path.open("rb") as file:
-        return file.read(2**16).lower().partition(b"\n\n")[0].splitlines()
-
-
-def _check_header(header: _Header) -> None:
+def _check_header(header: Header) -> None:
     """Check that a header describes one volume of numbers, and no more than its file can hold.
 
     Raises:
@@ -277,7 +256,7 @@ def _check_header(header: _Header) -> None:
         raise ScanError(path, problem, "copy or export the file again")
 
 
-def _check_placement(header: _Header) -> None:
+def _check_placement(header: Header) -> None:
     """Check that a header places its voxels in space.
 
     Raises:

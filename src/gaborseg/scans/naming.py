@@ -26,6 +26,10 @@ _ENTITIES = ("sub", "ses", "run")
 """What tells one scan from another in a BIDS name; others say how a file came about."""
 
 
+_NOT_OF_FILES = ("/dev", "/proc", "/sys")
+"""Folders that a link may lead to, and that hold no files of anybody's."""
+
+
 @dataclass(frozen=True)
 class Named:
     """A file, the scan that its name belongs to, and its role."""
@@ -48,7 +52,9 @@ def scan_files(root: Path, exclude: Path | None, problems: list[Problem]) -> Ite
     for folder, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
         here = Path(folder)
         real = os.path.realpath(folder)
-        skipped = real in seen or (here != root and (here / SETTINGS).exists())
+        skipped = (
+            real in seen or real in _NOT_OF_FILES or (here != root and (here / SETTINGS).exists())
+        )
         seen.add(real)
         if skipped or here == exclude or (here != root and here.name in _NOT_ANATOMY):
             folders.clear()

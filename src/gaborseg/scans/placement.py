@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.scans.files import Placement, Scan, read_scan
+from gaborseg.scans.files import Scan, read_scan
+from gaborseg.scans.header import Placement
 from gaborseg.scans.problems import ScanError
 
 SAME_PLACE = 0.1
