@@ -40,7 +40,7 @@ def _names() -> list[str]:
 def _overview() -> str:
     """Each command with the first line of its docstring, read without importing it."""
     lines = [
-        "Usage: gaborseg COMMAND [key=value ...]; gaborseg COMMAND --help tells its settings",
+        "Usage: gaborseg COMMAND [key=value ...]; gaborseg COMMAND --help lists its settings",
         "",
     ]
     for name in _names():

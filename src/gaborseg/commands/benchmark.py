@@ -1,10 +1,10 @@
-"""Time, memory and errors of layers, networks, losses, metrics and data, against other ways.
+"""Measure time, memory and errors of layers, networks, losses, metrics and data loading.
 
     python -m src.benchmark layer
     python -m src.benchmark network size=64 threads=1 repeats=7
     python -m src.benchmark gpu size=64
 
-Subjects, and their options with the defaults:
+Subjects, and their options with defaults:
 
     layer      repeats=7  threads=None  size=64  levels=(2, 3, 4)
     network    repeats=7  threads=None  size=64  plain=True  profile=0
@@ -14,8 +14,8 @@ Subjects, and their options with the defaults:
     exactness  repeats=300  threads=None
     gpu        repeats=10  threads=None  device=cuda  size=128
 
-Alternatives take turns in one process; the tables hold medians with quartiles, and ratios taken
-round by round. They are Markdown; the same numbers go to a JSON file under ``outputs/benchmarks``.
+The alternatives take turns in one process. The tables, in Markdown, contain medians with quartiles
+and ratios taken round by round; the same numbers go to a JSON file in ``outputs/benchmarks``.
 """
 
 import re
@@ -26,7 +26,7 @@ from gaborseg.interface import UserError, run_command
 
 
 def main() -> None:
-    """Measure a subject, print its tables and write them down."""
+    """Measure a subject, print its tables and write them to a file."""
     _check(sys.argv[1:])
     from gaborseg.benchmarks import benchmark  # slow to import
 

@@ -1,9 +1,9 @@
-"""A W&B workspace that compares the runs of a project.
+"""Build a W&B workspace that compares the runs of a project.
 
     python -m src.dashboard project=gaborseg entity=NAME
 
-Sections: curves by loss, robustness to the learning rate, structures, parameters and cost, and the
-figures and tables that ``python -m src.report wandb=auto`` computed.
+Its sections show curves by loss, robustness to the learning rate, structures, parameters and cost,
+and the figures and tables that ``python -m src.report wandb=auto`` has logged.
 """
 
 import hydra

@@ -1,12 +1,12 @@
-"""Scores of segmentations: a finished run once more, or two folders of label maps.
+"""Score segmentations: those of a finished run again, or two folders of label maps.
 
     python -m src.evaluate run=outputs/runs/default output=again
     python -m src.evaluate run=outputs/runs/default decision=argmax output=argmax
     python -m src.evaluate run=outputs/runs/default data=folder data.root=DIR output=elsewhere
     python -m src.evaluate predictions=DIR truth=DIR output=scores
 
-Dice, HD95, NSD and volumes of every subject and structure go to ``subjects.csv``, in the format of
-a run's; their means are shown.
+The command writes Dice, HD95, NSD and volumes of every subject and structure to ``subjects.csv``,
+in the same format as a run, and shows their means.
 """
 
 import sys
@@ -19,7 +19,7 @@ from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="evaluate")
 def main(config: DictConfig) -> None:
-    """Score what is configured, show the means, and write everything down."""
+    """Score a run or label maps, show the means, and write all scores to a folder."""
     with errors_in_log():
         settings = plain(config)
         check_paths("run", settings.run)

@@ -1,9 +1,10 @@
-"""Write a trained model as ONNX or as a torch program, for use without this framework.
+"""Write a trained model as ONNX or as a torch program, for use without gaborseg.
 
     python -m src.export checkpoint=outputs/runs/default format=onnx
 
-Gabor kernels become plain convolutions; the decision is part of the graph; structures,
-preprocessing and licence are in its metadata. ``src.predict`` takes the file as a checkpoint.
+Gabor kernels become plain convolutions, and the decision becomes part of the graph. The metadata
+contain structures, preprocessing and licence. ``python -m src.predict`` accepts an ONNX file as a
+checkpoint.
 """
 
 import sys

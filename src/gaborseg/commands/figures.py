@@ -1,9 +1,9 @@
-"""Fig. 1 of the paper, recomputed from its equations.
+"""Draw Fig. 1 of the paper, recomputed from its equations.
 
     python -m src.figures output=DIR
 
-Writes ``sinusoids`` (Fig. 1a: what eq. (2) multiplies the Gaussian envelope with) and ``losses``
-(Fig. 1b: PCC and Dice loss from random to perfect scores), each as SVG, PNG and csv.
+The figures are ``sinusoids`` (Fig. 1a: the waves that eq. (2) multiplies with the Gaussian) and
+``losses`` (Fig. 1b: PCC and Dice loss from random to perfect scores), each as SVG, PNG and csv.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from gaborseg.interface import CONFIGURATIONS, errors_in_log, mistakes_as_user_e
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="figures")
 def main(config: DictConfig) -> None:
-    """Compute and draw the two parts of the figure, and write them down."""
+    """Compute and draw the two parts of the figure, and write them to a folder."""
     with errors_in_log(), mistakes_as_user_errors():
         from gaborseg.reporting import write_paper_figures  # slow to import
 

@@ -1,10 +1,11 @@
-"""The paper's five networks, the baselines, and their numbers of trained parameters, by kind.
+"""Count the trained parameters of the paper's five networks and of the baselines, by kind.
 
     python -m src.parameters
+    python -m src.parameters network=nnunet
 
-Every row is a configuration that ``src.train`` takes; more overrides apply to all rows. The
-baselines are left out with overrides, which they may not know, and where MONAI is not installed;
-``network=vnet`` or ``network=nnunet`` shows one alone.
+Each row is a configuration of ``python -m src.train``; further overrides apply to all rows. The
+baselines appear only without overrides, which may not apply to them, and if MONAI is installed;
+``network=vnet`` or ``network=nnunet`` shows one of them alone.
 """
 
 import sys

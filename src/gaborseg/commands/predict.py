@@ -3,8 +3,8 @@
     python -m src.predict checkpoint=outputs/runs/default input=scan.nii.gz output=segmented
     python -m src.predict checkpoint='outputs/runs/split=*' input=scans output=segmented
 
-A scan may have any orientation, spacing and size; its label map has the same grid. The volumes of
-all scans are in ``volumes.csv``, with what speaks for and against trusting each.
+A scan may have any orientation, spacing and size; its label map lies on the same grid. The file
+``volumes.csv`` lists the volumes of all scans, with a confidence and warnings for each.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""From scans of any size, spacing and orientation to a data set that can be trained on.
+"""Turn scans of any size, spacing and orientation into a data set to train on.
 
     python -m src.prepare input=scans output=prepared labels=freesurfer
     python -m src.train data=folder data.root=prepared
 
-Every file is checked before anything is written, and all problems are shown in one table.
+The command checks every file before it writes anything, and shows all problems in one table.
 """
 
 import sys

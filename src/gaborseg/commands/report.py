@@ -1,9 +1,9 @@
-"""From run folders to tables, statistics, figures and one page.
+"""Turn run folders into tables, statistics, figures and one page.
 
     python -m src.report runs=outputs/runs output=outputs/report
 
-Works on one run, on a sweep that is half done (and says what is missing), and on hundreds of runs.
-The same runs give the same files, byte by byte.
+This works on one run, on a half-finished sweep (the page lists the missing runs), and on hundreds
+of runs. The same runs give the same files, byte for byte.
 """
 
 import hydra
@@ -14,7 +14,7 @@ from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="report")
 def main(config: DictConfig) -> None:
-    """Make the report that is asked for."""
+    """Write the report."""
     with errors_in_log():
         settings = plain(config)
         check_paths("runs", settings.runs)

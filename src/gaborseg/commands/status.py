@@ -1,9 +1,9 @@
-"""How far the runs of a sweep are, told by their files alone.
+"""Show the progress of the runs of a sweep, read from their files alone.
 
-    python -m src.status                              all that is in outputs
+    python -m src.status                              everything in outputs
     python -m src.status outputs/sweeps/paper_grid    one sweep, or one run
 
-It works while they run, after a crash, and on another machine that sees the files.
+This works while the sweep runs, after a crash, and on any machine that can read the files.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""A W&B sweep made from a file of ``sweeps/``, for those who deal out runs with ``wandb agent``.
+"""Convert a file in ``sweeps/`` to a W&B sweep, whose runs are started by ``wandb agent``.
 
     python -m src.sweep_yaml paper_grid > paper_grid.yaml
     wandb sweep --project gaborseg paper_grid.yaml
 
-Each run of the agent is the same command as a cell of the sweep, with the settings that W&B hands
-to it; its folder is named by them.
+Each run of an agent equals one run of the sweep, with the settings that W&B passes to it, and its
+folder is named after them.
 """
 
 import argparse

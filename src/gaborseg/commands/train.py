@@ -1,8 +1,8 @@
-"""One run, or a sweep of runs: data, training, best epoch, test, run folder.
+"""Train and test one run, or a sweep of runs, from the data to the run folder.
 
     python -m src.train kernel=gabor loss=pcc
 
-The same command on the same run folder resumes after the last whole epoch, or shows the result.
+If you repeat a command, it resumes the run after its last complete epoch, or shows the result.
 """
 
 from pathlib import Path
