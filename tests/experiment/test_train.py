@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.trainer.connectors.logger_connector.logger_connector import (
     _LoggerConnector,
 )
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from config import PROJECT, compose_config
 from gaborseg.experiment import run as experiment
@@ -110,6 +111,17 @@ def test_the_record_says_what_was_run(run: Callable[..., Path]) -> None:
         count for kind, count in record["parameters"].items() if kind != "total"
     )
     assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["lr"] == 0.01
+
+
+@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_a_rank_that_is_left_in_the_environment_loses_nothing(
+    variable: str, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # what Lightning makes of it when it is imported
+    folder = run(folder=f"of {variable}")
+    assert (folder / "done.json").is_file()
+    assert len(metrics(folder)) == 3
 
 
 def test_checkpoints_are_plain_and_of_the_right_epochs(run: Callable[..., Path]) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
@@ -59,6 +60,8 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
     Raises:
         UserError: If anything that the user chose or brought cannot work.
     """
+    if _is_alone(config):  # whatever RANK, LOCAL_RANK or SLURM_PROCID are left in the environment
+        cast(Any, rank_zero_only).rank = 0
     choices = effective_choices(config, choices)
     with mistakes_as_user_errors():
         _check_settings(config)
@@ -69,6 +72,11 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
         return show_result(run)
     with at_work(run):
         return show_result(run) if run.done else _train(config, run, choices)
+
+
+def _is_alone(config: DictConfig) -> bool:
+    """Return whether a run is one process by its own settings."""
+    return config.trainer.devices in (1, "1") and config.trainer.get("num_nodes", 1) == 1
 
 
 def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
@@ -145,9 +153,12 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
         EpochRow(),
         *checkpoints(run),
     ]
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if _is_alone(config):
+        plugins.append(LightningEnvironment())  # not that of a cluster's packed job
     trainer = build(config.trainer, _partial_=True, default_root_dir=str(run.folder))
     try:
-        return trainer(logger=loggers or False, callbacks=callbacks, plugins=[AtomicCheckpointIO()])
+        return trainer(logger=loggers or False, callbacks=callbacks, plugins=plugins)
     except (MisconfigurationException, RuntimeError) as error:
         accelerator = config.trainer.accelerator
         raise ValueError(f"trainer.accelerator={accelerator} cannot be used: {error}") from error
