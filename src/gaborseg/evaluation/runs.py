@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from gaborseg.data import PreparedCase, SegmentationData, Source, fill_cache, in_patches
 from gaborseg.interface import build, mistakes_as_user_errors
 from gaborseg.metrics import case_scores, voxel_tolerance
-from gaborseg.models import ModelError, TrainedModel, choose_device, load_trained, read_settings
-from gaborseg.runs import Score, score_rows
+from gaborseg.models import ModelError, TrainedModel, choose_device, load_trained
+from gaborseg.runs import RunFile, Score, read_record, score_rows
 from gaborseg.scans import DataError, voxel_sides
 from gaborseg.training import write_label_map
 
@@ -54,14 +54,14 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
         trained = load_trained(checkpoint, choose_device(settings.device))
         decision = build(settings.decision) if settings.decision else trained.decision
         cases = _other_cases(settings, trained) if settings.data else own_cases(settings, trained)
-        (output / "predictions").mkdir(parents=True, exist_ok=True)
+        (output / RunFile.PREDICTIONS).mkdir(parents=True, exist_ok=True)
     tolerance = cases.tolerance if settings.tolerance is None else settings.tolerance
     rows: list[Score] = []
     for subject in track(cases.prepared, description="Segmenting and scoring"):
         case = cases.prepared[subject]
         prediction, truth = _segment(trained, decision, case)
         affine = case.read("affine")
-        write_label_map(output / "predictions" / f"{subject}.nii.gz", prediction, affine)
+        write_label_map(output / RunFile.PREDICTIONS / f"{subject}.nii.gz", prediction, affine)
         spacing = voxel_sides(affine).tolist()
         scores = case_scores(
             prediction, truth, len(trained.structures), spacing=spacing, tolerance=tolerance
@@ -104,7 +104,7 @@ def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
     for target in _targets(node):
         if not str(target).startswith(DATA):
             raise ModelError(f"{trained.run} must build its data with {DATA}*, got {target}")
-    split = read_settings(trained.run / "run.json")["data"]["split"]
+    split = _split(trained.run)
     part = settings.part or "test"
     wanted = [s for name in PARTS[:3] if part in (name, "all") for s in split.get(name, [])]
     cases = _fit_cases(build(node).source, trained)
@@ -122,7 +122,7 @@ def _other_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
     data: SegmentationData = build(settings.data)
     cases = _fit_cases(data.source, trained)
     if trained.run is not None and cases.name == trained.data.get("name"):
-        split = read_settings(trained.run / "run.json")["data"]["split"]
+        split = _split(trained.run)
         seen = {*split["train"], *split["validation"]} & set(cases.prepared)
         if seen:
             log.warning(
@@ -130,6 +130,18 @@ def _other_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
                 "or validation"
             )
     return cases
+
+
+def _split(run: Path) -> dict[str, list[str]]:
+    """Subjects of each part of a run's data.
+
+    Raises:
+        ModelError: The run folder does not tell them.
+    """
+    try:
+        return dict(read_record(run)["data"]["split"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{run / RunFile.RECORD} must tell the split of the run's data") from error
 
 
 def _fit_cases(source: Source, trained: TrainedModel) -> _Cases:

@@ -11,7 +11,7 @@ from gaborseg.evaluation.label_maps import find_pairs, score_pairs, structures_o
 from gaborseg.evaluation.runs import PARTS, Result, score_run
 from gaborseg.interface import mistakes_as_user_errors, show
 from gaborseg.machine import software_versions, write_atomically
-from gaborseg.runs import Score, overall_means, scores_table, write_scores
+from gaborseg.runs import RunFile, Score, overall_means, scores_table, write_scores
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def evaluate(settings: SimpleNamespace) -> list[Score]:
     with mistakes_as_user_errors():
         _check(settings)
         output = Path(settings.output).expanduser()
-        if (output / "subjects.csv").exists():
+        if (output / RunFile.SCORES).exists():
             raise FileExistsError(f"{output} holds results; choose another folder with output=...")
     result = score_run(settings, output) if settings.run else _score_folders(settings, output)
     write(output, result)
@@ -75,9 +75,9 @@ def write(output: Path, result: Result) -> None:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **software_versions(),
     }
-    with write_atomically(output / "evaluation.json") as file:
+    with write_atomically(output / RunFile.EVALUATION) as file:
         json.dump(record, file, indent=2)
-    write_scores(output / "subjects.csv", result.rows)
+    write_scores(output / RunFile.SCORES, result.rows)
 
 
 def _score_folders(settings: SimpleNamespace, output: Path) -> Result:

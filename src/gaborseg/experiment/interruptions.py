@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gaborseg.interface import Terminated, mistakes_as_user_errors
-from gaborseg.runs import FAILED, Run, lead_these, note_failure
+from gaborseg.runs import Run, RunFile, lead_these, note_failure
 from gaborseg.training import finish
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,6 @@ def killed_together(run: Run, trainer: pl.Trainer) -> Iterator[None]:
             for process in others:
                 process.kill()
                 process.wait()
-            run.path(FAILED).unlink(missing_ok=True)
+            run.path(RunFile.FAILURE).unlink(missing_ok=True)
             os.kill(os.getpid(), signal.SIGKILL)
         raise

@@ -14,7 +14,7 @@ from rich.table import Table
 from gaborseg.data import SegmentationData
 from gaborseg.interface import show
 from gaborseg.machine import software_versions
-from gaborseg.runs import Run, overall_means, read_scores, scores_table
+from gaborseg.runs import Run, RunFile, overall_means, read_scores, scores_table
 from gaborseg.training import Cost, TestReport, use_epoch_as_axis, write_model_card
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def record_start(
         "data": data.describe(),
         "sessions": [*run.sessions(), session],
     }
-    run.write_json("run.json", record)
+    run.write_json(RunFile.RECORD, record)
     grouped = dict(choices) | {"kernel": run.tags[0]}  # trackers tell runs apart by it
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
@@ -54,12 +54,12 @@ def record_start(
 @rank_zero_only
 def record_end(run: Run, trainer: pl.Trainer, seconds: float) -> None:
     """Write ``done.json``, the last file of a run, and show the result."""
-    rows = read_scores(run.path("subjects.csv"))
+    rows = read_scores(run.path(RunFile.SCORES))
     means = overall_means(rows)
     cost = _callback(trainer, Cost).record()
     write_model_card(run)
     run.write_json(
-        "done.json",
+        RunFile.OUTCOME,
         {
             "test_dice": means.dice,
             "test_hd95": means.hd95,
@@ -86,7 +86,7 @@ def _callback(trainer: pl.Trainer, kind: type[_AnyCallback]) -> _AnyCallback:
 
 def show_result(run: Run) -> float:
     """Show the table of test scores and where everything is; return the mean test Dice."""
-    rows = read_scores(run.path("subjects.csv"))
+    rows = read_scores(run.path(RunFile.SCORES))
     mean = overall_means(rows).dice
     show(scores_table(rows, f"Test scores of {run.name}"))
     log.info(f"Mean test Dice {mean:.4f}. Everything was written to {run.folder}")

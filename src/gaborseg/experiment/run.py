@@ -25,7 +25,7 @@ from gaborseg.interface import build, effective_choices, effective_settings, mis
 from gaborseg.machine import keep_freed_memory
 from gaborseg.metrics import mean_dice
 from gaborseg.networks import BASELINES, parameter_counts, require_monai
-from gaborseg.runs import Run
+from gaborseg.runs import Run, RunFile
 from gaborseg.scans import DataError
 from gaborseg.training import (
     AtomicCheckpointIO,
@@ -96,7 +96,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
     show_summary(counts, data, run)
     with keyboard_interrupts(), killed_together(run, trainer):
         _fit(trainer, module, data, run)
-        best = str(run.path("best.ckpt"))
+        best = str(run.path(RunFile.BEST))
         trainer.test(module, data.loader("test"), ckpt_path=best, verbose=False)
     record_end(run, trainer, time.time() - started)
     return float(mean_dice(module.test_scores.dice))

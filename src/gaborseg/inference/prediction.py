@@ -18,6 +18,7 @@ from gaborseg.inference.segmenter import Segmenter
 from gaborseg.interface import mistakes_as_user_errors, show
 from gaborseg.machine import keep_freed_memory
 from gaborseg.models import Model, ModelError, choose_device, facts_of, load_trained
+from gaborseg.runs import RunFile
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _checkpoint_files(paths: Sequence[Path]) -> list[Path]:
         matches = [path] if path.exists() else sorted(map(Path, glob.glob(str(path))))
         if not matches:
             raise ModelError(f"{path} is missing: a checkpoint is a model file or a run folder")
-        found += [match / "best.ckpt" if match.is_dir() else match for match in matches]
+        found += [match / RunFile.BEST if match.is_dir() else match for match in matches]
     for path in found:
         if found.count(path) > 1:
             raise ModelError(f"{path} must be named once")

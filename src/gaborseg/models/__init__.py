@@ -1,6 +1,5 @@
 """Trained models: checkpoints and exported files, read without running anybody's code."""
 
-from gaborseg.models.archive import read_settings
 from gaborseg.models.description import ModelError
 from gaborseg.models.export import export_model
 from gaborseg.models.exported import load_exported
@@ -18,5 +17,4 @@ __all__ = [
     "facts_of",
     "load_exported",
     "load_trained",
-    "read_settings",
 ]

@@ -7,13 +7,10 @@ from pickle import UnpicklingError
 from typing import IO, Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from gaborseg.models.description import ModelError
-
-_LARGEST_SETTINGS = 2**20
-"""Bytes of a run folder's ``config.yaml`` or ``run.json``."""
+from gaborseg.runs import as_saved_now
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -35,6 +32,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(map(is_weight, state.items())):
         raise ModelError(f"{path} must hold the weights of a training, as src.train writes them")
+    if isinstance(description := content.get("description"), dict):
+        content["description"] = as_saved_now(description)
     return content
 
 
@@ -75,22 +74,3 @@ def is_weight(item: tuple[object, object]) -> bool:
         and isinstance(value, Tensor)
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Return the content of a small YAML or JSON file, plain values only.
-
-    Raises:
-        ModelError: It is missing, too large, damaged, or not a mapping.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path.name} must be beside it, as in its run folder")
-    if path.stat().st_size > _LARGEST_SETTINGS:
-        raise ModelError(f"{path.name} must be at most {_LARGEST_SETTINGS} bytes")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(f"{path.name} is damaged: {type(error).__name__}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path.name} must be a mapping, got {type(content).__name__}")
-    return content

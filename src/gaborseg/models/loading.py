@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from gaborseg.decisions import Argmax, Calibrated
-from gaborseg.models.archive import read_checkpoint, read_settings
+from gaborseg.models.archive import read_checkpoint
 from gaborseg.models.description import ModelError, check_description, check_node
+from gaborseg.runs import RunFile, RunFileError, read_record, read_settings
 
 _LARGEST_KERNELS = 2**29
 """Voxels in all kernels of a network, 2 GiB in float32; the 7x7x7 Gabor network has 2^26."""
@@ -82,11 +83,11 @@ def load_trained(checkpoint: Path, device: str | torch.device = "cpu") -> Traine
         ModelError: The file is missing or damaged, holds anything but tensors and plain values,
             names something that is not to be built, or its parts do not belong together.
     """
-    path = checkpoint / "best.ckpt" if checkpoint.is_dir() else checkpoint
+    path = checkpoint / RunFile.BEST if checkpoint.is_dir() else checkpoint
     content = read_checkpoint(path)
     try:
         return _assemble(path, content, torch.device(device))
-    except ModelError as error:
+    except (ModelError, RunFileError) as error:
         raise ModelError(f"{path}: {error}") from error
 
 
@@ -98,8 +99,8 @@ def _assemble(path: Path, content: dict[str, Any], device: torch.device) -> Trai
     decision = _loaded(_build(description["decision"]), _weights_of("decision", state)).to(device)
     if not isinstance(decision, Argmax | Calibrated):
         raise ModelError(f"decision must be Argmax or Calibrated, got {type(decision).__name__}")
-    run = path.parent if (path.parent / "config.yaml").is_file() else None
-    config = read_settings(run / "config.yaml") if run else {}
+    run = path.parent if (path.parent / RunFile.SETTINGS).is_file() else None
+    config = read_settings(run) if run else {}
     data = description["data"]
     return TrainedModel(
         checkpoint=path,
@@ -121,7 +122,10 @@ def _described_by_run(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: The folder lacks ``config.yaml`` or ``run.json``, or they say too little.
     """
-    config, record = (read_settings(folder / name) for name in ("config.yaml", "run.json"))
+    for name in (RunFile.SETTINGS, RunFile.RECORD):
+        if not (folder / name).is_file():
+            raise ModelError(f"{name} must be beside it, as in its run folder")
+    config, record = read_settings(folder), read_record(folder)
     try:
         data, decision = record["data"], config["decision"]
         classes = {"num_classes": len(data["structures"]) + 1}

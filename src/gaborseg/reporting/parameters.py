@@ -7,8 +7,9 @@ from typing import Any
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from gaborseg.models import ModelError, build_network, read_settings
+from gaborseg.models import ModelError, build_network
 from gaborseg.networks import BASELINES, VNetDS, parameter_counts
+from gaborseg.runs import RunFileError, read_settings
 from gaborseg.study import RunRecord, Study
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,10 @@ def levels_of(study: Study) -> dict[str, _Levels]:
             text = json.dumps(node, default=str)
             if node and text not in known:
                 known[text] = _count_levels(node)
-        except ModelError as error:  # of an older version of the code, or of somebody else's
+        except (
+            ModelError,
+            RunFileError,
+        ) as error:  # of an older version of the code, or of somebody else's
             log.warning(f"note: {run.folder}: parameters by level are left out: {error}")
         else:
             levels[configuration.id] = known.get(text, {})
@@ -39,10 +43,9 @@ def _network_node(run: RunRecord) -> dict[str, Any]:
     """Return how the network of a run is built, nothing if that is not recorded.
 
     Raises:
-        ModelError: If its ``config.yaml`` cannot be used.
+        RunFileError: If its configuration cannot be read.
     """
-    path = run.folder / "config.yaml"
-    network = read_settings(path).get("network") if path.exists() else None
+    network = read_settings(run.folder).get("network")
     if not isinstance(network, dict):
         return {}
     classes = {"num_classes": len(run.structures) + 1}

@@ -15,6 +15,7 @@ from gaborseg.models import ModelError
 from gaborseg.pictures import GaborLayer, draw_subject, gallery_charts, gallery_rows
 from gaborseg.reporting.tables import Column, Table
 from gaborseg.reporting.trained_kernels import trained_kernels
+from gaborseg.runs import RunFile
 from gaborseg.study import KERNELS, Results, RunRecord, chosen_kernel, readable, readable_rate
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def choose_subject(results: Results, subject: str | None) -> Shown | None:
     for configuration in results.shown:
         for position in configuration.runs[results.rates[configuration.id]]:
             run = results.study.runs[position]
-            if (run.folder / "predictions").is_dir():
+            if (run.folder / RunFile.PREDICTIONS).is_dir():
                 splits.setdefault(run.split, {}).setdefault(configuration.label, run)
     found = []
     why = "" if subject else " (the median one by mean Dice)"
@@ -129,7 +130,7 @@ def _subject_dice(run: RunRecord, subject: str) -> float:
 
 def prediction(run: RunRecord, subject: str) -> Path:
     """Return where a run keeps its label map of a subject."""
-    return run.folder / "predictions" / f"{subject}.nii.gz"
+    return run.folder / RunFile.PREDICTIONS / f"{subject}.nii.gz"
 
 
 def _read_case(
@@ -174,7 +175,7 @@ def _best_runs(results: Results) -> Iterator[tuple[str, RunRecord, str]]:
         for run in (results.study.runs[i] for i in c.runs[rate]):
             score = run.validation_dice
             better = c.kernel not in best or score > best[c.kernel][0]
-            left = chosen_kernel(run) and (run.folder / "best.ckpt").exists()
+            left = chosen_kernel(run) and (run.folder / RunFile.BEST).exists()
             if left and not np.isnan(score) and better:
                 best[c.kernel] = (score, run, readable_rate(rate))
     for kernel, (_, run, name) in best.items():

@@ -1,9 +1,20 @@
 """The folder of a run: its files, their columns, its state, its lock."""
 
+from gaborseg.runs.curves import read_curves, write_curves
+from gaborseg.runs.files import (
+    RunFile,
+    RunFileError,
+    number,
+    read_failure,
+    read_outcome,
+    read_record,
+    read_settings,
+)
 from gaborseg.runs.folder import TECHNICAL, Run
 from gaborseg.runs.lock import locked
 from gaborseg.runs.names import folder_name, readable, sweep_folder
 from gaborseg.runs.parent import end_with_parent, lead_children, lead_these
+from gaborseg.runs.renames import as_saved_now
 from gaborseg.runs.scores import (
     Score,
     overall_means,
@@ -13,28 +24,37 @@ from gaborseg.runs.scores import (
     subject_means,
     write_scores,
 )
-from gaborseg.runs.state import FAILED, RunState, Stage, note_failure, read_state
+from gaborseg.runs.state import RunState, Stage, note_failure, read_state
 
 __all__ = [
-    "FAILED",
     "TECHNICAL",
     "Run",
+    "RunFile",
+    "RunFileError",
     "RunState",
     "Score",
     "Stage",
+    "as_saved_now",
     "end_with_parent",
     "folder_name",
     "lead_children",
     "lead_these",
     "locked",
     "note_failure",
+    "number",
     "overall_means",
+    "read_curves",
+    "read_failure",
+    "read_outcome",
+    "read_record",
     "read_scores",
+    "read_settings",
     "read_state",
     "readable",
     "score_rows",
     "scores_table",
     "subject_means",
     "sweep_folder",
+    "write_curves",
     "write_scores",
 ]

@@ -1,11 +1,4 @@
-"""The folder of a run: what it holds is enough to rebuild the run and to report on it.
-
-``config.yaml`` (resolved), ``run.json`` (name, choices, versions, data), ``metrics.csv`` (a row an
-epoch), ``best.ckpt``, ``last.ckpt``, ``predictions/`` (label maps of the test subjects),
-``subjects.csv`` (their scores, structure by structure), ``model_card.md``, ``example.png``,
-``train.log`` and, written last, ``done.json`` (mean scores and cost); ``failed.json`` holds the
-error that ended it.
-"""
+"""The folder of a run: what it holds is enough to rebuild the run and to report on it."""
 
 import contextlib
 import hashlib
@@ -19,8 +12,10 @@ from typing import Any
 import yaml
 
 from gaborseg.machine import PACKAGES, software_versions, write_atomically
+from gaborseg.runs.files import RunFile, RunFileError, read_record, read_settings
 from gaborseg.runs.lock import locked
-from gaborseg.runs.state import FAILED, outcome
+from gaborseg.runs.renames import as_saved_now
+from gaborseg.runs.state import outcome
 
 # Settings that change where or how fast a run works, never its result ...
 _WORKING = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
@@ -76,12 +71,10 @@ class Run:
         Raises:
             ValueError: If the run's configuration is damaged.
         """
-        path = self.path("config.yaml")
-        try:
-            there = yaml.safe_load(path.read_text()) if path.exists() else self.config
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is damaged; mend it, or move the folder away") from error
-        return differences(there, self.config)
+        if not self.path(RunFile.SETTINGS).exists():
+            return []
+        with self._damage(RunFile.SETTINGS):
+            return differences(read_settings(self.folder), as_saved_now(self.config))
 
     def check_folder(self) -> None:
         """Check that the folder is free, or holds a run of the same configuration.
@@ -103,8 +96,9 @@ class Run:
             BlockingIOError: If another process works on the run.
         """
         with locked(self.folder):
-            self.path(FAILED).unlink(missing_ok=True)
-            for path in (*self.folder.glob(".*"), *self.folder.glob("predictions/.*")):
+            self.path(RunFile.FAILURE).unlink(missing_ok=True)
+            predictions = self.path(RunFile.PREDICTIONS)
+            for path in (*self.folder.glob(".*"), *predictions.glob(".*")):
                 if _LEFTOVER.fullmatch(path.name) and path.is_file():
                     path.unlink()
             yield
@@ -112,8 +106,8 @@ class Run:
     def claim(self) -> None:
         """Write the configuration, unless it is there: from now on the folder is this run's."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.path("config.yaml").exists():
-            with write_atomically(self.path("config.yaml")) as file:
+        if not self.path(RunFile.SETTINGS).exists():
+            with write_atomically(self.path(RunFile.SETTINGS)) as file:
                 yaml.safe_dump(self.config, file, sort_keys=False)
 
     def write_json(self, name: str, record: dict[str, Any]) -> None:
@@ -133,15 +127,20 @@ class Run:
         return self.record().get("sessions", [])
 
     def record(self) -> dict[str, Any]:
-        """Return what ``run.json`` says; nothing before the run has begun.
+        """Return what a run notes at its start; nothing before it has begun.
 
         Raises:
             ValueError: If it is damaged.
         """
-        path = self.path("run.json")
+        with self._damage(RunFile.RECORD):
+            return read_record(self.folder)
+
+    @contextlib.contextmanager
+    def _damage(self, name: RunFile) -> Iterator[None]:
         try:
-            return dict(json.loads(path.read_text())) if path.exists() else {}
-        except (ValueError, TypeError) as error:
+            yield
+        except RunFileError as error:
+            path = self.path(name)
             raise ValueError(f"{path} is damaged; mend it, or move the folder away") from error
 
 

@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from gaborseg.machine import write_atomically
+from gaborseg.runs.files import RunFileError, number, reading
 
 
 class Score(NamedTuple):
@@ -37,6 +39,8 @@ class Score(NamedTuple):
 
 
 _NUMBERS = Score._fields[2:]
+_NEEDED = Score._fields[:3]
+_SHARES = ("dice", "nsd")  # scores in [0, 1]; the others are not negative
 
 
 def score_rows(
@@ -64,12 +68,48 @@ def write_scores(path: Path, rows: Iterable[Score]) -> None:
 
 
 def read_scores(path: Path) -> list[Score]:
-    """Return the rows that ``write_scores`` wrote; columns that an older file lacks are NaN."""
-    with path.open(newline="") as file:
-        return [
-            Score(row["subject"], row["structure"], *(_number(row.get(name)) for name in _NUMBERS))
-            for row in csv.DictReader(file)
-        ]
+    """Return the rows of a ``subjects.csv``; scores that an older file lacks are NaN.
+
+    Raises:
+        RunFileError: If the file is missing, damaged or empty, or holds impossible or repeated
+            scores.
+    """
+    with reading(path), path.open(newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        if missing := [name for name in _NEEDED if name not in (table.fieldnames or ())]:
+            raise RunFileError(f"{path.name} has no column {', '.join(missing)}")
+        rows = [_score(row, path.name) for row in table]
+    check_scores(rows, path.name)
+    return rows
+
+
+def check_scores(rows: Sequence[Score], name: str) -> None:
+    """Check that there are scores, and none twice.
+
+    Raises:
+        RunFileError: If that is not so; the message calls the file by its name.
+    """
+    if not rows:
+        raise RunFileError(f"{name} holds no subject")
+    places = Counter((row.structure, row.subject) for row in rows)
+    ((structure, subject), count) = places.most_common(1)[0]
+    if count > 1:
+        raise RunFileError(f"{name} has {structure} of {subject} twice")
+
+
+def _score(row: Mapping[str, str | None], name: str) -> Score:
+    """Return a row of a file as numbers; NaN is empty, and infinite is none."""
+    subject, structure = (row[key] or "" for key in _NEEDED[:2])
+    numbers = []
+    for column in _NUMBERS:
+        cell = row.get(column)
+        value = number(cell)
+        limit, rule = (1, "in [0, 1]") if column in _SHARES else (math.inf, "not negative")
+        if value is None or value < 0 or (value > limit):
+            place = f"{structure} of {subject}"
+            raise RunFileError(f"{name}: {column} must be {rule} or empty, got {cell} for {place}")
+        numbers.append(math.nan if math.isinf(value) else value)
+    return Score(subject, structure, *numbers)
 
 
 def scores_table(rows: Iterable[Score], title: str, caption: str | None = None) -> Table:
@@ -143,7 +183,3 @@ def _shown(value: float, digits: int = 1) -> str:
 
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else repr(value)
-
-
-def _number(cell: str | None) -> float:
-    return float(cell) if cell else math.nan

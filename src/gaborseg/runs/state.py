@@ -1,20 +1,28 @@
 """What a run's files say about it: waiting, running, stopped, failed or done, and how far it is."""
 
 import contextlib
-import csv
 import json
+import math
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
-import yaml
-
+from gaborseg.runs.curves import read_curves
+from gaborseg.runs.files import (
+    RunFile,
+    RunFileError,
+    number,
+    read_failure,
+    read_outcome,
+    read_settings,
+)
 from gaborseg.runs.lock import is_locked
 
-FAILED = "failed.json"
+_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
 _RECENT = 10  # epochs whose time tells how long the others will take
 
 
@@ -51,35 +59,36 @@ class RunState:
 
 def read_state(folder: Path) -> RunState:
     """Return the state of a run folder, whatever it lacks."""
-    rows = _rows(folder / "metrics.csv")
-    epochs = _epochs(folder / "config.yaml")
+    rows = list(_lenient(lambda: read_curves(folder / RunFile.CURVES)).values())
+    epochs = _epochs(_lenient(lambda: read_settings(folder)))
     if done := outcome(folder):
         return RunState(Stage.DONE, done.get("epochs", len(rows)), epochs, done.get("test_dice"))
-    failed = _json(folder / FAILED)
+    failed = _lenient(lambda: read_failure(folder))
     return RunState(
         stage=_stage(folder, failed),
         epoch=len(rows),
         epochs=epochs,
-        dice=_number(rows[-1].get("val/dice")) if rows else None,
+        dice=_present(rows[-1].get("val/dice")) if rows else None,
         seconds_left=_seconds_left(rows, epochs),
         message=failed.get("error", ""),
     )
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """Return what ``done.json`` says of a run that has ended and was tested; else nothing."""
-    return _json(folder / "done.json") if (folder / "subjects.csv").exists() else {}
+    """Return what a run noted at its end if it was tested; else nothing."""
+    tested = (folder / RunFile.SCORES).exists()
+    return _lenient(lambda: read_outcome(folder)) if tested else {}
 
 
 def note_failure(folder: Path, error: BaseException | str) -> None:
     """Leave word of the error that ended a run; of several processes' errors the first stays."""
     message = next(iter(str(error).splitlines()), "") or type(error).__name__
     kind = type(error).__name__ if isinstance(error, BaseException) else ""
-    temporary = folder / f".{FAILED}.{os.getpid()}"
+    temporary = folder / f".{RunFile.FAILURE}.{os.getpid()}"
     with contextlib.suppress(OSError):  # a full disk may be what went wrong
-        if not (folder / FAILED).exists():
+        if not (folder / RunFile.FAILURE).exists():
             temporary.write_text(json.dumps({"error": message, "kind": kind}) + "\n")
-            temporary.replace(folder / FAILED)
+            temporary.replace(folder / RunFile.FAILURE)
 
 
 def _stage(folder: Path, failed: dict[str, Any]) -> Stage:
@@ -87,38 +96,30 @@ def _stage(folder: Path, failed: dict[str, Any]) -> Stage:
         return Stage.RUNNING
     if failed:
         return Stage.FAILED
-    return Stage.STOPPED if (folder / "config.yaml").exists() else Stage.WAITING
+    return Stage.STOPPED if (folder / RunFile.SETTINGS).exists() else Stage.WAITING
 
 
 def _seconds_left(rows: list[dict[str, str]], epochs: int | None) -> float | None:
-    times = [_number(row.get("seconds")) for row in rows[-_RECENT:]]
+    times = [_present(row.get("seconds")) for row in rows[-_RECENT:]]
     seconds = [time for time in times if time is not None]
     if not seconds or epochs is None:
         return None
     return median(seconds) * max(epochs - len(rows), 0)
 
 
-def _number(text: str | None) -> float | None:
-    with contextlib.suppress(ValueError):
-        return float(text) if text else None
-    return None
+def _present(cell: str | None) -> float | None:
+    value = number(cell)
+    return None if value is None or math.isnan(value) else value
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with contextlib.suppress(OSError, ValueError, csv.Error), path.open(newline="") as file:
-        return list(csv.DictReader(file))
-    return []
-
-
-def _json(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        record = json.loads(path.read_text())
-        return record if isinstance(record, dict) else {}
+def _lenient(read: Callable[[], dict[_Key, _Value]]) -> dict[_Key, _Value]:
+    """Return what is read of a file; nothing if it is damaged."""
+    with contextlib.suppress(RunFileError):
+        return read()
     return {}
 
 
-def _epochs(path: Path) -> int | None:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with contextlib.suppress(OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        return int(yaml.load(path.read_text(), loader)["trainer"]["max_epochs"])
+def _epochs(settings: Mapping[str, Any]) -> int | None:
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return int(settings["trainer"]["max_epochs"])
     return None

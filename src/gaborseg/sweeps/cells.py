@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaborseg.runs import FAILED
+from gaborseg.runs import RunFile
 
-_LOG = "train.log"
 _LAST_LINES = 12
 SHELLS_SIGNAL = 128  # a shell returns 128 + n for a process that signal n killed
 
@@ -53,8 +52,8 @@ class CellProcess:
 
     def __init__(self, cell: Cell, environment: Mapping[str, str]) -> None:
         cell.folder.mkdir(parents=True, exist_ok=True)
-        (cell.folder / FAILED).unlink(missing_ok=True)  # what was wrong may be mended
-        self.log = cell.folder / _LOG
+        (cell.folder / RunFile.FAILURE).unlink(missing_ok=True)  # what was wrong may be mended
+        self.log = cell.folder / RunFile.LOG
         with self.log.open("ab") as file:
             self.begin = file.tell()
             self.process = subprocess.Popen(

@@ -8,15 +8,13 @@ import rich
 from rich.console import Console
 from rich.text import Text
 
-from gaborseg.runs import Stage, read_state
+from gaborseg.runs import RunFile, Stage, read_state
 from gaborseg.sweeps.cells import Cell
 from gaborseg.sweeps.display import cells_table, counts
 from gaborseg.sweeps.plan import PLAN, read_plan
 from gaborseg.sweeps.sweep import Entry
 
-_FILES_OF_A_RUN = ("config.yaml", "failed.json", "done.json")
-
-
+_FILES_OF_A_RUN = {RunFile.SETTINGS, RunFile.FAILURE, RunFile.OUTCOME}
 _FEW = 10  # rows for each of several sweeps; one alone is shown in full
 
 
@@ -39,7 +37,7 @@ def sweeps_in(folder: Path) -> dict[Path, list[Entry]]:
     """
     runs, homes = set(), set()
     for path, folders, files in os.walk(folder):
-        if {*_FILES_OF_A_RUN} & {*files}:
+        if _FILES_OF_A_RUN & {*files}:
             runs.add(Path(path))
             folders.clear()  # a tracker may keep a config.yaml of its own in there
         elif PLAN in files:

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gaborseg.machine import write_atomically
-from gaborseg.runs import Run
+from gaborseg.runs import Run, RunFile
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class _Checkpoint(ModelCheckpoint):
     """A ``ModelCheckpoint`` whose memory of the best epoch survives a move of the run folder."""
 
+    @property
+    def state_key(self) -> str:
+        """Return what its state is called in a checkpoint, whatever this class is called."""
+        return f"Checkpoint{super().state_key.removeprefix(type(self).__qualname__)}"
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state, with every path in the folder as it is now."""
         here = {key: self._moved(value) for key, value in state_dict.items()}
@@ -49,9 +54,13 @@ def checkpoints(run: Run) -> list[ModelCheckpoint]:
     """Return the callbacks that keep ``best.ckpt`` (by validation Dice) and the true last epoch."""
     names: dict[str, Any] = {"dirpath": run.folder, "enable_version_counter": False}
     return [
-        _Checkpoint(filename="best", monitor=MONITOR, mode="max", **names),
-        _Checkpoint(filename="last", every_n_epochs=1, **names),
+        _Checkpoint(filename=_stem(RunFile.BEST), monitor=MONITOR, mode="max", **names),
+        _Checkpoint(filename=_stem(RunFile.LAST), every_n_epochs=1, **names),
     ]
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
 
 
 def checkpoint_to_resume(folder: Path) -> Path | None:
@@ -59,7 +68,7 @@ def checkpoint_to_resume(folder: Path) -> Path | None:
 
     The best one is what will be tested, so a damaged one can only be trained again.
     """
-    last, best = folder / "last.ckpt", folder / "best.ckpt"
+    last, best = folder / RunFile.LAST, folder / RunFile.BEST
     there = [path for path in (last, best) if path.exists()]
     damaged = [path for path in there if not _is_whole(path)]
     usable = [] if best in damaged else [path for path in there if path not in damaged]

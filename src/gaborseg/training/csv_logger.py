@@ -1,6 +1,5 @@
 """A Lightning logger that keeps one row an epoch in a csv file, on disk after every epoch."""
 
-import csv
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from gaborseg.machine import write_atomically
-from gaborseg.runs import Run
+from gaborseg.runs import Run, RunFile, read_curves, write_curves
 
 
 class CsvLogger(Logger):
@@ -24,11 +22,8 @@ class CsvLogger(Logger):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self.path = run.folder / "metrics.csv"
-        self.rows: dict[int, dict[str, Any]] = {}
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                self.rows = {int(row["epoch"]): dict(row) for row in csv.DictReader(file)}
+        self.path = run.path(RunFile.CURVES)
+        self.rows: dict[int, dict[str, Any]] = {**read_curves(self.path)}
 
     @property
     def name(self) -> str:
@@ -64,9 +59,4 @@ class CsvLogger(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Write all rows, ordered by epoch."""
-        columns = dict.fromkeys(["epoch", *(k for row in self.rows.values() for k in row)])
-        with write_atomically(self.path) as file:
-            writer = csv.DictWriter(file, list(columns), restval="")
-            writer.writeheader()
-            for epoch in sorted(self.rows):
-                writer.writerow(self.rows[epoch] | {"epoch": epoch})
+        write_curves(self.path, self.rows)

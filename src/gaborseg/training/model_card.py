@@ -1,6 +1,5 @@
 """The card that goes with a model: what it is, from which data, how good, under which licence."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
@@ -9,9 +8,8 @@ from typing import Any
 import torch
 
 from gaborseg.machine import write_atomically
-from gaborseg.runs import Run, Score, overall_means, read_scores
+from gaborseg.runs import Run, RunFile, Score, overall_means, read_record, read_scores
 
-_CARD = "model_card.md"
 PAPER = """\
 Wong, K.C.L., Moradi, M.: 3D Segmentation with Fully Trainable Gabor Kernels and Pearson's
 Correlation Coefficient. MLMI 2022. <https://arxiv.org/abs/2201.03644>"""
@@ -19,10 +17,10 @@ Correlation Coefficient. MLMI 2022. <https://arxiv.org/abs/2201.03644>"""
 
 def write_model_card(run: Run) -> None:
     """Write ``model_card.md`` beside the best checkpoint of a run that has been tested."""
-    record = json.loads(run.path("run.json").read_text())
-    checkpoint = torch.load(run.path("best.ckpt"), weights_only=True, mmap=True)
-    rows = read_scores(run.path("subjects.csv"))
-    with write_atomically(run.path(_CARD)) as file:
+    record = read_record(run.folder)
+    checkpoint = torch.load(run.path(RunFile.BEST), weights_only=True, mmap=True)
+    rows = read_scores(run.path(RunFile.SCORES))
+    with write_atomically(run.path(RunFile.CARD)) as file:
         file.write(model_card(run.config, record, checkpoint, rows))
 
 
@@ -65,14 +63,14 @@ def _summary(
             f"Segments {len(data['structures'])} structures in {' + '.join(data['channels'])} "
             f"volumes: {chosen}; {record['parameters']['total']:,} trained parameters.",
             "",
-            f"- Weights: `best.ckpt`, epoch {checkpoint['epoch'] + 1} of "
+            f"- Weights: `{RunFile.BEST}`, epoch {checkpoint['epoch'] + 1} of "
             f"{config['trainer']['max_epochs']}, the best on the validation subjects",
             f"- Decision: `{config['decision']['_target_'].rpartition('.')[2]}`; "
             f"seed {config['seed']}, split {config['split']}",
             f"- Trained: {software['started'][:10]} with gaborseg {software.get('gaborseg', '')} "
             f"(commit {software.get('git_commit', 'unknown')}), torch {software['torch']}",
-            "- Settings: `config.yaml`; training curves: `metrics.csv`; "
-            "every test subject's scores: `subjects.csv`",
+            f"- Settings: `{RunFile.SETTINGS}`; training curves: `{RunFile.CURVES}`; "
+            f"every test subject's scores: `{RunFile.SCORES}`",
         ]
     )
 
@@ -82,8 +80,8 @@ def _use(data: dict[str, Any]) -> str:
     return "\n".join(
         [
             "```bash",
-            "python -m src.predict checkpoint=best.ckpt input=SCANS output=DIR",
-            "python -m src.export checkpoint=best.ckpt format=onnx",
+            f"python -m src.predict checkpoint={RunFile.BEST} input=SCANS output=DIR",
+            f"python -m src.export checkpoint={RunFile.BEST} format=onnx",
             "```",
             "",
             f"It was trained on volumes of {size} voxels{_field_of_view(data)}, z-scored over all "

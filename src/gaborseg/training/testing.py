@@ -17,11 +17,17 @@ from torch import Tensor
 from gaborseg.machine import write_atomically
 from gaborseg.metrics import case_scores, voxel_tolerance
 from gaborseg.pictures import Example, draw_example, example_slices
-from gaborseg.runs import Run, Score, overall_means, score_rows, subject_means, write_scores
+from gaborseg.runs import (
+    Run,
+    RunFile,
+    Score,
+    overall_means,
+    score_rows,
+    subject_means,
+    write_scores,
+)
 from gaborseg.scans import voxel_sides
 from gaborseg.training.module import Batch, SegmentationModule
-
-_PREDICTIONS = "predictions"
 
 
 class TestReport(Callback):
@@ -52,7 +58,7 @@ class TestReport(Callback):
         self.affines = self.list_affines()
         self.subjects = list(self.affines)
         self.tolerance = voxel_tolerance(self.affines.values())
-        self.run.path(_PREDICTIONS).mkdir(parents=True, exist_ok=True)
+        self.run.path(RunFile.PREDICTIONS).mkdir(parents=True, exist_ok=True)
 
     def on_test_batch_end(
         self,
@@ -69,7 +75,7 @@ class TestReport(Callback):
         for index, image, label, prediction in parts:
             subject = self.subjects[index]
             self.rows[subject] = self._score(subject, structures, prediction, label)
-            path = self.run.path(_PREDICTIONS) / f"{subject}.nii.gz"
+            path = self.run.path(RunFile.PREDICTIONS) / f"{subject}.nii.gz"
             write_label_map(path, prediction, self.affines[subject])
             self.examples[subject] = example_slices(image, label, prediction)
 
@@ -84,12 +90,12 @@ class TestReport(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the scores and draw the subject in the middle of those of this process."""
         rows = [row for own in self.rows.values() for row in own]
-        write_scores(self.run.path("subjects.csv"), rows)
+        write_scores(self.run.path(RunFile.SCORES), rows)
         dice = {subject: means.dice for subject, means in subject_means(rows).items()}
         here = sorted(self.examples, key=dice.__getitem__)
         median = here[len(here) // 2]
         title = f"{median}: Dice {100 * dice[median]:.0f} %"
-        draw_example(self.run.path("example.png"), self.examples[median], title)
+        draw_example(self.run.path(RunFile.EXAMPLE), self.examples[median], title)
 
     def _score(
         self, subject: str, structures: tuple[str, ...], prediction: Tensor, label: Tensor

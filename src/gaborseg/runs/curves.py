@@ -1,0 +1,42 @@
+"""Training curves as a file: one row per epoch, one column per metric."""
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gaborseg.machine import write_atomically
+from gaborseg.runs.files import RunFileError, number, reading
+
+_EPOCH = "epoch"
+
+
+def write_curves(path: Path, epochs: Mapping[int, Mapping[str, Any]]) -> None:
+    """Write a ``metrics.csv``: the metrics of every epoch, in the order of the epochs."""
+    columns = dict.fromkeys([_EPOCH, *(name for row in epochs.values() for name in row)])
+    with write_atomically(path) as file:
+        writer = csv.DictWriter(file, list(columns), restval="")
+        writer.writeheader()
+        for epoch in sorted(epochs):
+            writer.writerow({**epochs[epoch], _EPOCH: epoch})
+
+
+def read_curves(path: Path) -> dict[int, dict[str, str]]:
+    """Return the cells of a ``metrics.csv`` by epoch, as they are written; empty if missing.
+
+    Raises:
+        RunFileError: If the file is damaged, or a row does not say of which epoch it is.
+    """
+    if not path.exists():
+        return {}
+    with reading(path), path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {_epoch(row, path.name): row for row in rows}
+
+
+def _epoch(row: Mapping[str, str | None], name: str) -> int:
+    value = number(row.get(_EPOCH))
+    if value is None or not math.isfinite(value):
+        raise RunFileError(f"{name} must have a number in the column {_EPOCH} of every row")
+    return int(value)
