@@ -15,11 +15,12 @@ PACKAGE = SRC / "gaborseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Each room may import those in lines above its own.
 ORDER = (
-    "machine scans decisions study",
+    "machine scans decisions",
     "native",
     "data layers losses metrics runs",
-    "networks pictures sweeps",
-    "interface training",
+    "networks study sweeps",
+    "interface pictures",
+    "training",
     "models benchmarks experiment plugins preparation",
     "evaluation inference reporting",
     "commands",

@@ -14,8 +14,16 @@ from gaborseg.reporting.parameters import levels_of
 from gaborseg.reporting.pictures import choose_subject
 from gaborseg.reporting.report_tables import all_tables
 from gaborseg.reporting.wandb_summary import NONE, check_mode, log_summary
-from gaborseg.runs import TECHNICAL
-from gaborseg.study import Results, Study, compute, find_run_folders, make_study, read_runs
+from gaborseg.runs import TECHNICAL, tidy_texts
+from gaborseg.study import (
+    Results,
+    Study,
+    compute,
+    find_run_folders,
+    make_study,
+    read_runs,
+    tidy_runs,
+)
 from gaborseg.sweeps import PLAN, read_plan
 
 log = logging.getLogger(__name__)
@@ -32,7 +40,8 @@ def make_report(settings: SimpleNamespace) -> None:
         check_mode(settings.wandb)
         folder = ReportFolder(Path(settings.output))
         roots = [Path(root) for root in _as_list(settings.runs)]
-        study = _read_study(roots, _as_list(settings.ignore))
+        ignored = [*TECHNICAL, *_as_list(settings.ignore)]
+        study = _read_study(roots, ignored)
         results = compute(study, settings.rate, levels_of(study))
         subject = choose_subject(results, settings.subject)
     folder.begin()
@@ -42,6 +51,8 @@ def make_report(settings: SimpleNamespace) -> None:
         folder.write(f"tables/{table.name}.csv", table.csv())
         folder.write(f"tables/{table.name}.md", table.markdown())
         folder.write(f"tables/{table.name}.tex", table.latex())
+    for name, text in tidy_texts(tidy_runs(study, ignored), "study").items():
+        folder.write(name, text)
     title = settings.title or f"Report on {', '.join(root.resolve().name for root in roots)}"
     folder.write("index.html", make_page(results, tables, galleries, title))
     folder.finish()
@@ -57,13 +68,13 @@ def _read_study(roots: list[Path], ignored: list[str]) -> Study:
     if not folders:
         raise ValueError(f"runs must hold run folders, got none in {', '.join(map(str, roots))}")
     records, problems = read_runs(progress(folders, "reading runs"))
-    return make_study(records, problems, [*TECHNICAL, *ignored], _planned_runs(roots))
+    return make_study(records, problems, ignored, _planned_runs(roots))
 
 
 def _planned_runs(roots: list[Path]) -> Iterator[Path]:
     """Yield the folders of all runs of the sweeps in or below the folders, begun or not."""
     for root in roots:
-        for plan in sorted(root.rglob(PLAN)):
+        for plan in sorted(root.rglob(PLAN)) if root.is_dir() else ():
             yield from read_plan(plan.parent)
 
 

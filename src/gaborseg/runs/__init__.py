@@ -25,6 +25,7 @@ from gaborseg.runs.scores import (
     write_scores,
 )
 from gaborseg.runs.state import RunState, Stage, note_failure, read_state
+from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
 
 __all__ = [
     "TECHNICAL",
@@ -34,9 +35,11 @@ __all__ = [
     "RunState",
     "Score",
     "Stage",
+    "TidyRun",
     "as_saved_now",
     "end_with_parent",
     "folder_name",
+    "is_tidy",
     "lead_children",
     "lead_these",
     "locked",
@@ -50,11 +53,13 @@ __all__ = [
     "read_scores",
     "read_settings",
     "read_state",
+    "read_tidy",
     "readable",
     "score_rows",
     "scores_table",
     "subject_means",
     "sweep_folder",
+    "tidy_texts",
     "write_curves",
     "write_scores",
 ]

@@ -9,17 +9,17 @@ from typing import Any
 from gaborseg.machine import write_atomically
 from gaborseg.runs.files import RunFileError, number, reading
 
-_EPOCH = "epoch"
+EPOCH = "epoch"
 
 
 def write_curves(path: Path, epochs: Mapping[int, Mapping[str, Any]]) -> None:
     """Write a ``metrics.csv``: the metrics of every epoch, in the order of the epochs."""
-    columns = dict.fromkeys([_EPOCH, *(name for row in epochs.values() for name in row)])
+    columns = dict.fromkeys([EPOCH, *(name for row in epochs.values() for name in row)])
     with write_atomically(path) as file:
         writer = csv.DictWriter(file, list(columns), restval="")
         writer.writeheader()
         for epoch in sorted(epochs):
-            writer.writerow({**epochs[epoch], _EPOCH: epoch})
+            writer.writerow({**epochs[epoch], EPOCH: epoch})
 
 
 def read_curves(path: Path) -> dict[int, dict[str, str]]:
@@ -32,11 +32,16 @@ def read_curves(path: Path) -> dict[int, dict[str, str]]:
         return {}
     with reading(path), path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return {_epoch(row, path.name): row for row in rows}
+    return {epoch_of(row, path.name): row for row in rows}
 
 
-def _epoch(row: Mapping[str, str | None], name: str) -> int:
-    value = number(row.get(_EPOCH))
+def epoch_of(row: Mapping[str, str | None], name: str) -> int:
+    """Return the epoch of a row of the file of that name.
+
+    Raises:
+        RunFileError: If it is no number.
+    """
+    value = number(row.get(EPOCH))
     if value is None or not math.isfinite(value):
-        raise RunFileError(f"{name} must have a number in the column {_EPOCH} of every row")
+        raise RunFileError(f"{name} must have a number in the column {EPOCH} of every row")
     return int(value)

@@ -39,7 +39,7 @@ class Score(NamedTuple):
 
 
 _NUMBERS = Score._fields[2:]
-_NEEDED = Score._fields[:3]
+NEEDED = Score._fields[:3]
 _SHARES = ("dice", "nsd")  # scores in [0, 1]; the others are not negative
 
 
@@ -76,9 +76,9 @@ def read_scores(path: Path) -> list[Score]:
     """
     with reading(path), path.open(newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
-        if missing := [name for name in _NEEDED if name not in (table.fieldnames or ())]:
+        if missing := [name for name in NEEDED if name not in (table.fieldnames or ())]:
             raise RunFileError(f"{path.name} has no column {', '.join(missing)}")
-        rows = [_score(row, path.name) for row in table]
+        rows = [score_of(row, path.name) for row in table]
     check_scores(rows, path.name)
     return rows
 
@@ -97,9 +97,13 @@ def check_scores(rows: Sequence[Score], name: str) -> None:
         raise RunFileError(f"{name} has {structure} of {subject} twice")
 
 
-def _score(row: Mapping[str, str | None], name: str) -> Score:
-    """Return a row of a file as numbers; NaN is empty, and infinite is none."""
-    subject, structure = (row[key] or "" for key in _NEEDED[:2])
+def score_of(row: Mapping[str, str | None], name: str) -> Score:
+    """Return a row of the file of that name: an empty or infinite cell is NaN.
+
+    Raises:
+        RunFileError: If a score is no number, or out of its range.
+    """
+    subject, structure = (row[key] or "" for key in NEEDED[:2])
     numbers = []
     for column in _NUMBERS:
         cell = row.get(column)

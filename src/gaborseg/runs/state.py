@@ -22,7 +22,8 @@ from gaborseg.runs.files import (
 )
 from gaborseg.runs.lock import is_locked
 
-_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 _RECENT = 10  # epochs whose time tells how long the others will take
 
 

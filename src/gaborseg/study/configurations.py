@@ -4,13 +4,13 @@ Splits and seeds are the replicates of a configuration; the learning rate is an 
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from gaborseg.study.names import KERNELS, LOSSES, rank_of, readable
-from gaborseg.study.run_folders import RunRecord, flatten, named_choices
+from gaborseg.study.run_folders import RunRecord, flatten
 
 _MESSAGES = (  # settings of what a run tells, not of what it does
     "trainer.enable_model_summary",
@@ -21,16 +21,6 @@ _PLACES = ("data.root",)
 _REPLICATES = ("seed", "data.seed", "split", "data.split", "data.split_file")
 _TAKEN_FROM_THE_DATA = ("network.in_channels", "network.num_classes", "decision.num_classes")
 _ELSEWHERE = ("optimizer.lr", "kernel.name")
-_FORMER = {  # what layers were before these settings existed
-    "initial": "uniform",
-    "sigma_scale": "raw",
-    "rates.sigma": 1,
-    "rates.theta": 1,
-    "rates.amplitude": 1,
-    "rates.frequency": 1,
-    "rates.phase": 1,
-}
-_GABOR = ("gaborseg.layers.GaborConv3d", "gaborseg.layers.GeneralGaborConv3d")
 _IGNORED = (*_MESSAGES, *_PLACES, *_REPLICATES, *_TAKEN_FROM_THE_DATA, *_ELSEWHERE)
 _GROUP = "set"  # value of a group of settings
 _CHOICES = (
@@ -47,6 +37,8 @@ _SAY_NOTHING_ALONE = ("none", "paper")  # options of several groups
 
 _Values = tuple[Hashable, ...]
 _Told = dict[str, Hashable]
+_Distinction = tuple[str, _Values, Callable[[Hashable], str]]
+"""A setting, its value in each run, and how a value is said in words."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +105,49 @@ def partly_recorded(
     return sorted(found)
 
 
+def telling_settings(
+    records: Sequence[RunRecord], ignored: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Return for each run kernel, loss, decision, rate, split, seed, and what else tells it apart.
+
+    Of a run without settings, all choices that its name tells are returned.
+
+    Args:
+        records: Finished runs.
+        ignored: More settings, or groups of them, whose differences do not count.
+    """
+    told = [_told(record, ignored) for record in records]
+    keys = _varying(records, told)
+    identities = [_identity(*pair, keys) for pair in zip(records, told, strict=True)]
+    names = ("kernel", "network", "loss", "decision")
+    settings = [_named_settings(record, names) for record in records]
+    for name, values, _ in _news(records, told, identities, keys):
+        for own, value in zip(settings, values, strict=True):
+            if name and value is not None:
+                own.setdefault(name, str(value))
+    return [own | _replicate(record) for own, record in zip(settings, records, strict=True)]
+
+
+def _named_settings(record: RunRecord, names: Sequence[str]) -> dict[str, str]:
+    choices = record.choices
+    if record.settings is None:
+        others = sorted(choices.keys() - {*names, *_REPLICATES, "optimizer.lr", "lr"})
+        return {name: choices[name] for name in (*names, *others) if name in choices}
+    chosen = {"kernel": chosen_kernel(record), "loss": loss_of(record)}
+    if not chosen["kernel"]:
+        chosen["network"] = choices.get("network")
+    chosen["decision"] = choices.get("decision")
+    return {name: str(value) for name, value in chosen.items() if value}
+
+
+def _replicate(record: RunRecord) -> dict[str, str]:
+    """Return rate, split and seed of a run, as far as they are recorded."""
+    told = record.choices if record.settings is None else {"split": "", "seed": ""}
+    rate = {} if record.rate is None else {"optimizer.lr": repr(record.rate)}
+    values = {"split": record.split, "seed": str(record.seed)}
+    return rate | {name: value for name, value in values.items() if name in told}
+
+
 def kernel_of(record: RunRecord) -> str:
     """Return the name of the kernel option of a run, or of a network with kernels of its own."""
     return str(chosen_kernel(record) or record.choices.get("network") or "unknown")
@@ -134,20 +169,9 @@ def _facts(record: RunRecord, ignored: Sequence[str]) -> dict[str, Any]:
     size, preparation = (record.data.get(key) for key in ("size", "preparation"))
     told = {"size": size[0] if len(set(size)) == 1 else str(size)} if size else {}
     prepared = told | ({"preparation": preparation} if preparation else {})
-    settings = record.settings or {}
-    facts = _former(settings) | settings | flatten(prepared, "data.")
+    facts = (record.settings or {}) | flatten(prepared, "data.")
     without = tuple(f"{group}." for group in (*_IGNORED, *ignored))
     return {k: v for k, v in facts.items() if v != {} and not f"{k}.".startswith(without)}
-
-
-def _former(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run of before has not recorded of its Gabor layers."""
-    layers = [
-        key.removesuffix("_target_")
-        for key, value in settings.items()
-        if key.endswith("._target_") and value in _GABOR
-    ]
-    return {f"{layer}{name}": value for layer in layers for name, value in _FORMER.items()}
 
 
 def _told(record: RunRecord, ignored: Sequence[str]) -> _Told:
@@ -220,17 +244,28 @@ def _variants(
     Options of groups come first, then single settings, then that there is a group at all; those
     that tell nothing new are left out.
     """
-    known: list[_Values] = [identity[:2] for identity in identities]
     some_recorded = any(record.settings is not None for record in records)
     otherwise = "settings not recorded" if some_recorded else ""
     words = [_unrecorded_words(record, otherwise) for record in records]
-    for values, word in _distinctions(records, told, identities, keys):
-        finer = [(*old, value) for old, value in zip(known, values, strict=True)]
+    for _, values, word in _news(records, told, identities, keys):
+        for parts, value in zip(words, values, strict=True):
+            parts.extend([word(value)] if value is not None else [])
+    return [", ".join(filter(None, parts)) for parts in words]
+
+
+def _news(
+    records: Sequence[RunRecord],
+    told: Sequence[_Told],
+    identities: Sequence[_Values],
+    keys: Sequence[str],
+) -> Iterator[_Distinction]:
+    """Yield the distinctions of which each tells runs apart that kernel, loss and others do not."""
+    known: list[_Values] = [identity[:2] for identity in identities]
+    for distinction in _distinctions(records, told, identities, keys):
+        finer = [(*old, value) for old, value in zip(known, distinction[1], strict=True)]
         if len(set(finer)) > len(set(known)):
             known = finer
-            for parts, value in zip(words, values, strict=True):
-                parts.extend([word(value)] if value is not None else [])
-    return [", ".join(filter(None, parts)) for parts in words]
+            yield distinction
 
 
 def _distinctions(
@@ -238,17 +273,21 @@ def _distinctions(
     told: Sequence[_Told],
     identities: Sequence[_Values],
     keys: Sequence[str],
-) -> Iterator[tuple[_Values, Callable[[Hashable], str]]]:
+) -> Iterator[_Distinction]:
     for group in _CHOICES:
         chosen: _Values = tuple(record.choices.get(group) for record in records)
         several = len(set(chosen) - {None}) > 1
         if several and len(set(zip(identities, chosen, strict=True))) == len(set(identities)):
-            yield chosen, partial(_option, group)
-    yield tuple(map(_nameless, records)), lambda _: ""  # runs without settings have words already
+            yield group, chosen, partial(_option, group)
+    yield (
+        "",
+        tuple(map(_nameless, records)),
+        lambda _: "",
+    )  # runs without settings have words already
     groups = {key for own in told for key, value in own.items() if value == _GROUP}
     for key in sorted(keys, key=lambda key: (key in groups, key.count("."), key)):
         name = key.removesuffix("._target_").rpartition(".")[2]
-        yield tuple(own.get(key) for own in told), partial(_named, name)
+        yield key, tuple(own.get(key) for own in told), partial(_named, name)
 
 
 def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
@@ -256,7 +295,7 @@ def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
     if record.settings is not None:
         return []
     words, settings = _nameless(record) or "", []
-    for key, choice in named_choices(record.folder.name).items():
+    for key, choice in record.choices.items():
         words = re.sub(rf"(^|[-_,])([\w.]+=)?{re.escape(choice)}($|[-_,])", r"\1", words)
         if "." in key and key not in _ELSEWHERE:
             settings.append(f"{key.rpartition('.')[2]} {choice}")

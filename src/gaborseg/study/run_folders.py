@@ -1,6 +1,5 @@
 """Run folders, read back: what was run, how far it came, and the scores of its test subjects."""
 
-import json
 import math
 import os
 import re
@@ -11,28 +10,33 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
-from numpy.typing import NDArray
 
+from gaborseg.runs import (
+    RunFile,
+    RunFileError,
+    Score,
+    TidyRun,
+    is_tidy,
+    number,
+    read_curves,
+    read_failure,
+    read_outcome,
+    read_record,
+    read_scores,
+    read_settings,
+    read_tidy,
+)
 from gaborseg.study.names import KERNELS, LOSSES, NETWORKS
 
-Array = NDArray[np.float64]
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-SCORES = ("dice", "hd95", "nsd", "volume", "true_volume")
-_SHARES = ("dice", "nsd")  # scores in [0, 1]; the others are not negative
+SCORES = Score._fields[2:]
 REPORT_MARK = "report.json"
-_NO_RUN = {REPORT_MARK, "evaluation.json"}  # folders of reports and of evaluations
+_NO_RUN = {REPORT_MARK, RunFile.EVALUATION}  # folders of reports and of evaluations
 _OPTIONS = {
     "kernel": tuple(kernel for kernel in KERNELS if kernel not in NETWORKS),
     "network": ("vnet_ds", *NETWORKS),
     "loss": tuple(LOSSES),
     "decision": ("argmax", "calibrated"),
 }
-
-
-class RunFolderError(ValueError):
-    """A run folder that cannot be used; the message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,13 @@ class RunRecord:
         done: Whether the run was trained and tested to its end.
         choices: The option of each group of the configuration, as far as it is known.
         settings: The resolved configuration, flat; None if the folder holds none.
-        data: Name, structures, split, size ... of the data, as ``run.json`` has them.
-        parameters: Number of trained parameters by kind of layer, and in all.
-        versions: Of the software that the run was finished with.
-        outcome: What ``done.json`` says.
-        failure: The error that ended it, if one did.
         scores: A row for each test subject and structure, a column for each score; NaN where it
             does not exist.
+        data: Name, structures, split, size ... of the data, as the run recorded them.
+        parameters: Number of trained parameters by kind of layer, and in all.
+        versions: Of the software that the run was finished with.
+        outcome: Its mean scores and cost.
+        failure: The error that ended it, if one did.
         curves: A row for each epoch.
     """
 
@@ -71,12 +75,12 @@ class RunRecord:
     done: bool
     choices: dict[str, str]
     settings: dict[str, Any] | None
-    data: dict[str, Any]
-    parameters: dict[str, int]
-    versions: dict[str, str]
-    outcome: dict[str, Any]
-    failure: str
     scores: pd.DataFrame
+    data: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    outcome: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -123,19 +127,24 @@ class RunRecord:
 
 
 def find_run_folders(roots: Iterable[Path]) -> Iterator[Path]:
-    """Yield all run folders in or below the given folders, each once, in the order of their paths.
+    """Yield all run folders and tidy tables of runs in or below the given folders, each once.
+
+    Args:
+        roots: Folders, or tidy tables themselves; each is searched in the order of its paths.
 
     Raises:
-        FileNotFoundError: If one of the given folders does not exist.
+        FileNotFoundError: If one of them does not exist.
     """
     seen = set()
     for root in roots:
-        if not root.is_dir():
-            raise FileNotFoundError(f"runs must be folders that exist, got {root}")
-        for folder in _below(root):
-            if folder.resolve() not in seen:
-                seen.add(folder.resolve())
-                yield folder
+        if not root.is_dir() and not is_tidy(root):
+            raise FileNotFoundError(
+                f"runs must be folders that exist, or tidy tables of runs, got {root}"
+            )
+        for path in _below(root) if root.is_dir() else [root]:
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield path
 
 
 def _below(root: Path) -> Iterator[Path]:
@@ -146,13 +155,41 @@ def _below(root: Path) -> Iterator[Path]:
         elif _is_run_folder(names):
             folders.clear()
             yield Path(path)
+        else:
+            yield from filter(is_tidy, (Path(path) / name for name in sorted(names)))
         folders[:] = sorted(set(folders) - {"wandb"} - {f for f in folders if f[0] == "."})
 
 
 def _is_run_folder(files: set[str]) -> bool:
-    if "config.yaml" in files:
-        return bool(files & {"run.json", "metrics.csv", "train.log", "subjects.csv"})
-    return bool(files & {"run.json", "subjects.csv", "done.json"})
+    if RunFile.SETTINGS in files:
+        begun = {RunFile.RECORD, RunFile.CURVES, RunFile.LOG, RunFile.SCORES}
+        return bool(files & begun)
+    return bool(files & {RunFile.RECORD, RunFile.SCORES, RunFile.OUTCOME})
+
+
+def read_records(path: Path) -> list[RunRecord]:
+    """Return what a run folder says, or each run of a tidy table.
+
+    Raises:
+        RunFileError: If a file is damaged, a finished run has no scores, or they make no sense.
+    """
+    if path.is_dir():
+        return [read_run(path)]
+    return [_tidy_record(path, run) for run in read_tidy(path)]
+
+
+def _tidy_record(path: Path, run: TidyRun) -> RunRecord:
+    name = ",".join(f"{key}={value}" for key, value in run.settings.items())
+    return _checked(
+        RunRecord(
+            folder=path / name,
+            done=True,
+            choices=_with_rate(run.settings),
+            settings=None,
+            scores=_frame(run.scores),
+            curves=_curves(run.curves),
+        )
+    )
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -162,105 +199,86 @@ def read_run(folder: Path) -> RunRecord:
     loss and decision are then taken from its name.
 
     Raises:
-        RunFolderError: If a file is damaged, a finished run has no scores, or they make no sense.
+        RunFileError: If a file is damaged, a finished run has no scores, or they make no sense.
     """
-    record = _json(folder / "run.json")
-    config = _yaml(folder / "config.yaml")
-    outcome = _json(folder / "done.json")
+    record = read_record(folder)
+    config = read_settings(folder)
+    outcome = read_outcome(folder)
     done = bool(outcome) or not (record or config)
     data = _part(record, "data")
-    run = RunRecord(
-        folder=folder,
-        done=done,
-        choices=_part(record, "choices") or named_choices(folder.name),
-        settings=flatten(config) if config else None,
-        data=data,
-        parameters=_part(record, "parameters"),
-        versions=_versions(record),
-        outcome=outcome,
-        failure="" if done else str(_json(folder / "failed.json").get("error", "")),
-        scores=_scores(folder, data.get("structures")) if done else pd.DataFrame(),
-        curves=_read_curves(folder / "metrics.csv"),
+    return _checked(
+        RunRecord(
+            folder=folder,
+            done=done,
+            choices=_part(record, "choices") or named_choices(folder.name),
+            settings=flatten(config) if config else None,
+            data=data,
+            parameters=_part(record, "parameters"),
+            versions=_versions(record),
+            outcome=outcome,
+            failure="" if done else str(read_failure(folder).get("error", "")),
+            scores=_scores(folder, data.get("structures")) if done else pd.DataFrame(),
+            curves=_curves(read_curves(folder / RunFile.CURVES)),
+        )
     )
+
+
+def _checked(run: RunRecord) -> RunRecord:
     _ = run.rate, run.seed  # what cannot be read must show here
     return run
 
 
 def _part(record: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return an object in ``run.json``, empty if it is not there."""
+    """Return an object in a run's record, empty if it is not there."""
     part = record.get(key) or {}
     if not isinstance(part, dict):
-        raise RunFolderError(f"run.json: {key} must be an object, got {type(part).__name__}")
+        raise RunFileError(f"{RunFile.RECORD}: {key} must be a mapping, got {type(part).__name__}")
     return part
+
+
+def _versions(record: Mapping[str, Any]) -> dict[str, str]:
+    sessions = record.get("sessions") or []
+    return sessions[-1] if sessions else record.get("versions") or {}
 
 
 def _scores(folder: Path, structures: Sequence[str] | None) -> pd.DataFrame:
     """Return the scores of a finished run, of none but the structures of its data."""
-    path = folder / "subjects.csv"
+    path = folder / RunFile.SCORES
     if not path.exists():
-        raise RunFolderError("subjects.csv is missing, though the run is done")
-    scores = read_scores(path)
+        raise RunFileError(f"{path.name} is missing, though the run is done")
+    scores = _frame(read_scores(path))
     if strange := set(scores["structure"]) - set(structures or scores["structure"]):
-        raise RunFolderError(f"subjects.csv has a structure that run.json has not: {min(strange)}")
+        raise RunFileError(
+            f"{path.name} has a structure that {RunFile.RECORD} has not: {min(strange)}"
+        )
     return scores
 
 
-def read_scores(path: Path) -> pd.DataFrame:
-    """Return the scores of test subjects: subject, structure, and every known score as a number.
-
-    Raises:
-        RunFolderError: If the file is damaged, empty, or holds impossible or repeated scores.
-    """
-    try:
-        scores = pd.read_csv(path, dtype={"subject": str, "structure": str}, encoding="utf-8")
-    except (ValueError, OSError) as error:
-        raise RunFolderError(f"subjects.csv cannot be read: {_first_line(error)}") from error
-    if missing := {"subject", "structure", "dice"} - set(scores.columns):
-        raise RunFolderError(f"subjects.csv has no column {', '.join(sorted(missing))}")
-    if scores.empty:
-        raise RunFolderError("subjects.csv holds no subject")
-    if len(set(zip(scores["subject"], scores["structure"], strict=True))) < len(scores):
-        repeated = scores.duplicated(["subject", "structure"])
-        raise RunFolderError(f"subjects.csv has {_place(scores, repeated)} twice")
-    columns = {name: _numbers(scores, name) for name in SCORES if name in scores}
-    return pd.DataFrame(scores[["subject", "structure"]].to_dict("list") | columns)
+def _frame(rows: Sequence[Score]) -> pd.DataFrame:
+    """Return scores as a table without the columns that hold none; Dice is always there."""
+    scores = pd.DataFrame(rows, columns=Score._fields)
+    return scores[[name for name in scores if name == "dice" or not scores[name].isna().all()]]
 
 
-def _numbers(scores: pd.DataFrame, name: str) -> Array:
-    """Return a column as numbers; NaN is empty, and infinite is none."""
-    column = scores[name]
-    plain = column.dtype.kind in "fi"
-    values = (column if plain else pd.to_numeric(column, errors="coerce")).to_numpy(dtype=float)
-    limit, rule = (1, "in [0, 1]") if name in _SHARES else (np.inf, "not negative")
-    wrong = (np.isnan(values) & column.notna().to_numpy()) | (values < 0) | (values > limit)
-    if wrong.any():
-        raise RunFolderError(
-            f"subjects.csv: {name} must be {rule} or empty, "
-            f"got {column[wrong].iloc[0]} for {_place(scores, wrong)}"
-        )
-    return np.where(np.isinf(values), np.nan, values)
+def _curves(epochs: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:
+    """Return training curves as numbers, one row per epoch; what is no number is NaN."""
+    rows = [{name: _number(cell) for name, cell in row.items()} for row in epochs.values()]
+    curves = pd.DataFrame(rows)
+    return curves.assign(epoch=list(epochs)) if rows else curves
 
 
-def _place(scores: pd.DataFrame, where: Any) -> str:
-    row = scores[where].iloc[0]
-    return f"{row['structure']} of {row['subject']}"
+def tidy_run(record: RunRecord, settings: dict[str, str]) -> TidyRun:
+    """Return a run as rows of a tidy table, with the settings that tell it from the others."""
+    rows = record.scores.to_dict("records")
+    epochs = record.curves.drop(columns="epoch", errors="ignore").to_dict("records")
+    numbers = [int(epoch) for epoch in record.curves.get("epoch", ())]
+    curves = dict(zip(numbers, epochs, strict=True))
+    return TidyRun(settings, [Score(**row) for row in rows], curves)
 
 
-def _read_curves(path: Path) -> pd.DataFrame:
-    """Return ``metrics.csv`` as numbers, one row an epoch; no rows if there is no such file.
-
-    Raises:
-        RunFolderError: If it is damaged, or a row does not say of which epoch it is.
-    """
-    if not path.exists() or not path.stat().st_size:
-        return pd.DataFrame()
-    try:
-        curves = pd.read_csv(path).apply(pd.to_numeric, errors="coerce")
-    except (ValueError, OSError) as error:
-        raise RunFolderError(f"metrics.csv cannot be read: {_first_line(error)}") from error
-    if "epoch" not in curves or not np.isfinite(curves["epoch"].to_numpy(dtype=float)).all():
-        raise RunFolderError("metrics.csv must have a number in the column epoch of every row")
-    return curves
+def _number(cell: str | None) -> float:
+    value = number(cell)
+    return math.nan if value is None else value
 
 
 def flatten(config: Mapping[str, Any] | Sequence[Any], prefix: str = "") -> dict[str, Any]:
@@ -286,11 +304,8 @@ def named_choices(name: str) -> dict[str, str]:
     >>> named_choices("h100_mixed_cross_entropy_calibrated")
     {'kernel': 'mixed', 'loss': 'cross_entropy', 'decision': 'calibrated'}
     """
-    choices = dict(part.split("=", 1) for part in name.split(",") if "=" in part)
-    if "optimizer.lr" in choices:
-        choices["lr"] = choices["optimizer.lr"]
-    if choices:
-        return choices
+    if choices := dict(part.split("=", 1) for part in name.split(",") if "=" in part):
+        return _with_rate(choices)
     for group, options in _OPTIONS.items():
         found = [o for o in options if re.search(rf"(^|[-_]){o}($|[-_])", name)]
         if found:
@@ -300,6 +315,11 @@ def named_choices(name: str) -> dict[str, str]:
     if numbered := re.search(r"(^|[-_])split([0-9]+)($|[-_])", name):
         choices["split"] = numbered[2]
     return choices
+
+
+def _with_rate(choices: dict[str, str]) -> dict[str, str]:
+    rate = choices.get("optimizer.lr")
+    return choices | ({"lr": rate} if rate else {})
 
 
 def _rate(told: object) -> float:
@@ -314,7 +334,7 @@ def _rate(told: object) -> float:
     except (ValueError, OverflowError):
         rate = math.nan
     if not 0 < rate < math.inf:
-        raise RunFolderError(f"the learning rate must be a positive number, got {told}")
+        raise RunFileError(f"the learning rate must be a positive number, got {told}")
     return rate
 
 
@@ -322,37 +342,4 @@ def _seed(told: object) -> int:
     try:
         return int(str(told))
     except ValueError as error:
-        raise RunFolderError(f"the seed must be a whole number, got {told}") from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise RunFolderError(f"{path.name} cannot be read: {_first_line(error)}") from error
-    if not isinstance(record, dict):
-        raise RunFolderError(f"{path.name} must hold an object, got {type(record).__name__}")
-    return record
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        record = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (ValueError, OSError, yaml.YAMLError) as error:
-        raise RunFolderError(f"{path.name} cannot be read: {_first_line(error)}") from error
-    if not isinstance(record, dict):
-        raise RunFolderError(f"{path.name} must hold settings, got {type(record).__name__}")
-    return record
-
-
-def _versions(record: Mapping[str, Any]) -> dict[str, str]:
-    sessions = record.get("sessions") or []
-    return sessions[-1] if sessions else record.get("versions") or {}
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunFileError(f"the seed must be a whole number, got {told}") from error

@@ -7,9 +7,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gaborseg.runs import RunFileError, TidyRun
 from gaborseg.study.cohort import absences, keep_one_cohort, other_subjects, without_copies
-from gaborseg.study.configurations import Configuration, find_configurations, partly_recorded
-from gaborseg.study.run_folders import SCORES, Problem, RunFolderError, RunRecord, read_run
+from gaborseg.study.configurations import (
+    Configuration,
+    find_configurations,
+    partly_recorded,
+    telling_settings,
+)
+from gaborseg.study.run_folders import (
+    SCORES,
+    Problem,
+    RunRecord,
+    read_records,
+    tidy_run,
+)
 
 Array = NDArray[np.float64]
 
@@ -47,14 +59,15 @@ class Study:
         return sorted({run.rate for run in self.runs if run.rate is not None})
 
 
-def read_runs(folders: Iterable[Path]) -> tuple[list[RunRecord], list[Problem]]:
-    """Return what run folders say, and a problem for each that cannot be read."""
-    records, problems = [], []
-    for folder in folders:
+def read_runs(paths: Iterable[Path]) -> tuple[list[RunRecord], list[Problem]]:
+    """Return what run folders and tidy tables say, and a problem for each that cannot be read."""
+    records: list[RunRecord] = []
+    problems = []
+    for path in paths:
         try:
-            records.append(read_run(folder))
-        except RunFolderError as error:
-            problems.append(Problem(str(folder), f"left out: {error}"))
+            records += read_records(path)
+        except RunFileError as error:
+            problems.append(Problem(str(path), f"left out: {error}"))
     return records, problems
 
 
@@ -99,6 +112,17 @@ def make_study(
             *_unrecorded_notes(partly_recorded(runs, configurations, ignored)),
         ),
     )
+
+
+def tidy_runs(study: Study, ignored: Sequence[str] = ()) -> list[TidyRun]:
+    """Return the finished runs of a study as a tidy table holds them.
+
+    Args:
+        study: The runs.
+        ignored: As it was made with.
+    """
+    settings = telling_settings(study.runs, ignored)
+    return [tidy_run(*pair) for pair in zip(study.runs, settings, strict=True)]
 
 
 def _folders(records: Sequence[RunRecord], problems: Sequence[Problem]) -> set[Path]:

@@ -1,0 +1,120 @@
+"""A study as one tidy table: one row per run, subject and structure, its settings as columns."""
+
+import contextlib
+import csv
+import io
+import math
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gaborseg.runs.curves import EPOCH, epoch_of
+from gaborseg.runs.files import reading
+from gaborseg.runs.scores import NEEDED, Score, check_scores, score_of
+
+_Settings = tuple[tuple[str, str], ...]
+_CURVES = "_curves.csv"
+"""How the name of the table of training curves ends, which lies beside that of the scores."""
+
+
+@dataclass(frozen=True)
+class TidyRun:
+    """A run in a table of many.
+
+    Attributes:
+        settings: What tells it from the others, as on the command line.
+        scores: Of its test subjects.
+        curves: The metrics of its epochs, by epoch; may be empty.
+    """
+
+    settings: dict[str, str]
+    scores: Sequence[Score]
+    curves: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+
+def is_tidy(path: Path) -> bool:
+    """Return whether a file is a table of scores; one of curves is read with that of its scores."""
+    if path.suffix != ".csv" or path.name.endswith(_CURVES):
+        return False
+    with contextlib.suppress(OSError, ValueError, csv.Error):
+        return {*NEEDED} <= {*_header(path)}
+    return False
+
+
+def read_tidy(path: Path) -> list[TidyRun]:
+    """Return the runs of a table of scores, with their curves if the table beside it has them.
+
+    Raises:
+        RunFileError: If a table is damaged or empty, or holds impossible or repeated scores.
+    """
+    with reading(path):
+        settings = {*_header(path)} - {*Score._fields}
+    scores: dict[_Settings, list[Score]] = {}
+    for run, row in _rows(path, settings):
+        scores.setdefault(run, []).append(score_of(row, path.name))
+    curves: dict[_Settings, dict[int, dict[str, Any]]] = {}
+    beside = path.with_name(f"{path.stem}{_CURVES}")
+    for run, row in _rows(beside, settings) if beside.exists() else ():
+        curves.setdefault(run, {})[epoch_of(row, beside.name)] = row
+    for rows in scores.values() or [[]]:
+        check_scores(rows, path.name)
+    return [TidyRun(dict(run), rows, curves.get(run, {})) for run, rows in scores.items()]
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
+
+
+def _rows(path: Path, settings: Container[str]) -> Iterator[tuple[_Settings, dict[str, str]]]:
+    """Yield of each row the settings that are told, and the cells of all other columns."""
+    with reading(path), path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            told = tuple((name, cell) for name, cell in row.items() if name in settings and cell)
+            yield told, {name: cell for name, cell in row.items() if name not in settings}
+
+
+def tidy_texts(runs: Sequence[TidyRun], name: str) -> dict[str, str]:
+    """Return the names and texts of the table of scores, and of that of curves if there are any.
+
+    Args:
+        runs: What the tables are to hold, to the last digit.
+        name: Of both tables, without an ending.
+    """
+    texts = {f"{name}.csv": _scores_text(runs)}
+    return texts | ({f"{name}{_CURVES}": _curves_text(runs)} if any(r.curves for r in runs) else {})
+
+
+def _scores_text(runs: Sequence[TidyRun]) -> str:
+    scored = [
+        name
+        for name in Score._fields
+        if name in NEEDED or any(not math.isnan(getattr(s, name)) for r in runs for s in r.scores)
+    ]
+    rows = [run.settings | _cells(score, scored) for run in runs for score in run.scores]
+    return _text([*_columns(runs), *scored], rows)
+
+
+def _curves_text(runs: Sequence[TidyRun]) -> str:
+    rows = [
+        run.settings | {**row, EPOCH: epoch} for run in runs for epoch, row in run.curves.items()
+    ]
+    metrics = dict.fromkeys(k for run in runs for row in run.curves.values() for k in row)
+    return _text([*dict.fromkeys([*_columns(runs), EPOCH, *metrics])], rows)
+
+
+def _columns(runs: Sequence[TidyRun]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.settings))
+
+
+def _cells(score: Score, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(score, name) for name in names}
+
+
+def _text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in rows)
+    return file.getvalue()
