@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from config import PROJECT
+from gaborseg.runs import RunFile
 
 SRC = PROJECT / "src"
 PACKAGE = SRC / "gaborseg"
@@ -95,6 +96,14 @@ def test_imports_point_one_way_and_to_the_face_of_a_room(path: Path) -> None:
         if top == "gaborseg" and rest and here and rest[0] != here:
             assert LEVEL[rest[0]] < LEVEL[here], f"{here} imports {name}"
             assert len(rest) == 1, f"{path} imports {name}, behind the face of the room"
+
+
+@each_module([path for path in MODULES if room_of(path) != "runs"])
+def test_one_room_knows_what_the_files_of_a_run_are_called(path: Path) -> None:
+    folders = [f'/ "{name}"' for name in RunFile]
+    names = [f'"{name}"' for name in RunFile if "." in name]
+    text = path.read_text()
+    assert [literal for literal in (*folders, *names) if literal in text] == []
 
 
 @each_module()

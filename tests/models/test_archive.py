@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gaborseg.models import ModelError, read_settings
+from gaborseg.models import ModelError
 from gaborseg.models.archive import read_checkpoint
 
 
@@ -89,16 +89,10 @@ def test_a_file_without_weights_is_told(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "list.ckpt")
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("!!python/object/apply:os.system ['true']", "damaged"),
-        ("[1, 2]", "must be a mapping"),
-        ("a: [", "damaged"),
-        ("x: " + "y" * 2**21, "at most"),
-    ],
-)
-def test_settings_are_plain_and_small(text: str, problem: str, tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(text)
-    with pytest.raises(ModelError, match=problem):
-        read_settings(tmp_path / "config.yaml")
+def test_a_description_of_before_comes_back_in_todays_names(tmp_path: Path) -> None:
+    described = {"decision": {"_target_": "src.training.Argmax"}, "data": {"algorithm": "mine"}}
+    content = read_checkpoint(save(tmp_path / "old.ckpt", description=described))
+    assert content["description"] == {
+        "decision": {"_target_": "gaborseg.decisions.Argmax"},
+        "data": {"algorithm": "mine"},
+    }

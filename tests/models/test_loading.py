@@ -72,6 +72,40 @@ def test_a_run_folder_stands_for_its_best_checkpoint(tmp_path: Path) -> None:
     assert model.config["seed"] == 3
 
 
+def in_former_names(node: Any) -> Any:
+    """Return a description as it was saved when the package was called ``src``."""
+    if isinstance(node, list):
+        return [in_former_names(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    old = {key: in_former_names(value) for key, value in node.items()}
+    target = str(old.get("_target_", ""))
+    if target.startswith("gaborseg."):
+        name = target.replace("gaborseg.decisions", "gaborseg.training").removeprefix("gaborseg.")
+        old["_target_"] = f"src.{name}"
+    return old | ({"algorithm": "auto"} if target.endswith("GaborConv3d") else {})
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_a_model_from_before_the_package_had_its_name_is_the_same(
+    described: bool, tmp_path: Path
+) -> None:
+    told = description()
+    old = in_former_names(told)
+    assert "src.training.Calibrated" in str(old)
+    assert "algorithm" in str(old)
+    path = write_checkpoint(tmp_path / "run" / "best.ckpt", told)
+    wanted = load_trained(path)
+    rewrite(path, description=old if described else None)
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump({**old, "algorithm": "auto"}))
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"data": told["data"]}))
+    model = load_trained(path)
+    image = torch.randn(1, 1, 16, 16, 16)
+    torch.testing.assert_close(model.network(image), wanted.network(image), rtol=0, atol=0)
+    assert type(model.decision) is type(wanted.decision)
+    assert "algorithm" not in str(model.config)
+
+
 def older_run(folder: Path) -> Path:
     """A run whose checkpoint carries no description of itself."""
     told = description()

@@ -189,6 +189,52 @@ def test_tables_alone_are_called_by_what_their_folders_tell(tmp_path: Path) -> N
     assert labels == {"mixed · PCC · argmax", "mixed · PCC · calibrated"}
 
 
+def test_a_study_is_one_tidy_table_that_gives_the_same_report(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_small_run(tmp_path / f"runs/pcc{seed}", dice=0.5 + seed / 7, seed=seed)
+        write_small_run(tmp_path / f"runs/dice{seed}", dice=0.4, loss="dice", seed=seed)
+    for epochs in (20, 40):
+        write_small_run(tmp_path / f"runs/gabor{epochs}", kernel="gabor", epochs=epochs)
+    first, again = tmp_path / "first", tmp_path / "again"
+    make_report(settings_of("report", runs=tmp_path / "runs", output=first))
+    make_report(settings_of("report", runs=first / "study.csv", output=again))
+    for name in ("study.csv", "study_curves.csv", "tables/structures_dice.csv"):
+        assert (again / name).read_text() == (first / name).read_text()
+    rows = table(again, "runs")
+    assert {row["configuration"] for row in rows} == {
+        "Gabor · PCC · max_epochs 20",
+        "Gabor · PCC · max_epochs 40",
+        "mixed · PCC",
+        "mixed · Dice",
+    }
+    assert rows[0]["folder"] == (
+        "kernel=mixed,loss=dice,decision=argmax,trainer.max_epochs=40,optimizer.lr=0.001,split=0,seed=0"
+    )
+
+
+def test_a_folder_of_tidy_tables_is_read_together_with_runs(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "runs/a", kernel="gabor")
+    make_report(settings_of("report", runs=tmp_path / "runs", output=tmp_path / "report"))
+    (tmp_path / "evidence").mkdir()
+    for name in ("study.csv", "study_curves.csv"):
+        (tmp_path / "report" / name).rename(tmp_path / "evidence" / name)
+    (tmp_path / "evidence/other.csv").write_text("a,b\n1,2\n")
+    write_small_run(tmp_path / "live/b", kernel="mixed")
+    runs = f"[{tmp_path / 'evidence'},{tmp_path / 'live'}]"
+    make_report(settings_of("report", runs=runs, output=tmp_path / "both"))
+    labels = [row["configuration"] for row in table(tmp_path / "both", "runs")]
+    assert labels == ["Gabor · PCC · settings not recorded", "mixed · PCC"]
+
+
+def test_a_damaged_tidy_table_is_one_line_and_the_runs_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_small_run(tmp_path / "runs/a")
+    (tmp_path / "runs/kept.csv").write_text("kernel,subject,structure,dice\ngabor,a,inner,2\n")
+    make_report(settings_of("report", runs=tmp_path / "runs", output=tmp_path / "report"))
+    assert "kept.csv: left out: kept.csv: dice must be in [0, 1] or empty, got 2" in caplog.text
+
+
 def test_parameters_are_counted_by_level(tmp_path: Path) -> None:
     shape = (len(split_of(0)["test"]), len(STRUCTURES))
     folder = write_run(tmp_path / "run", {"dice": np.ones(shape)}, kernel="mixed")
@@ -235,7 +281,10 @@ def test_a_run_folder_may_not_bring_code_of_its_own(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"runs": "nowhere"}, "runs must be folders that exist, got nowhere"),
+        (
+            {"runs": "nowhere"},
+            "runs must be folders that exist, or tidy tables of runs, got nowhere",
+        ),
         ({"rate": "fast"}, "rate must be auto, best or a positive number, got fast"),
         ({"rate": "0.5"}, r"rate must be a learning rate of the runs \(0.001\), got 0.5"),
         ({"subject": "nobody"}, "subject must be tested by a run with predictions, got nobody"),

@@ -55,7 +55,7 @@ def test_any_other_setting_makes_another_configuration(
 
 def test_gabor_layers_of_before_were_drawn_and_trained_as_it_was_then(tmp_path: Path) -> None:
     layer = "network.convolutions.0."
-    before = {f"{layer}_target_": "gaborseg.layers.GaborConv3d"}
+    before = {f"{layer}_target_": "src.layers.GaborConv3d"}
     same = before | {f"{layer}initial": "uniform", f"{layer}rates.sigma": 1}
     other = before | {f"{layer}initial": "white", f"{layer}rates.sigma": 10}
     found = configurations(

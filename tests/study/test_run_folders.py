@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from gaborseg.runs import RunFileError
 from gaborseg.study import find_run_folders, read_runs
 from gaborseg.study.configurations import kernel_of
-from gaborseg.study.run_folders import RunFolderError, flatten, read_run
+from gaborseg.study.run_folders import flatten, read_run
 from synthetic_runs import FEW_STRUCTURES, NUM_TESTED, write_small_run
 
 
@@ -31,7 +32,10 @@ def test_what_lies_in_a_run_folder_or_a_report_is_no_run(tmp_path: Path) -> None
 
 
 def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"runs must be folders that exist, got .*nowhere"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"runs must be folders that exist, or tidy tables of runs, got .*nowhere",
+    ):
         list(find_run_folders([tmp_path / "nowhere"]))
 
 
@@ -105,7 +109,7 @@ def test_a_rate_may_be_written_as_a_power_in_a_folders_name(tmp_path: Path) -> N
 def test_settings_that_are_no_numbers_are_said(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(RunFolderError, match=message):
+    with pytest.raises(RunFileError, match=message):
         read_run(write_small_run(tmp_path / "run", **changes))
 
 
@@ -113,7 +117,7 @@ def test_settings_that_are_no_numbers_are_said(
 def test_curves_must_say_their_epochs(tmp_path: Path, content: str) -> None:
     folder = write_small_run(tmp_path / "run")
     (folder / "metrics.csv").write_text(content)
-    with pytest.raises(RunFolderError, match="a number in the column epoch of every row"):
+    with pytest.raises(RunFileError, match="a number in the column epoch of every row"):
         read_run(folder)
 
 
@@ -157,14 +161,14 @@ def test_empty_and_infinite_scores_are_no_numbers(tmp_path: Path) -> None:
         ("subject,structure,dice\na,inner,0.5\na,inner,0.5\n", "has inner of a twice"),
         ("subject,structure,dice\n", "holds no subject"),
         ("subject,dice\na,0.5\n", "has no column structure"),
-        ("", "cannot be read"),
+        ("", "has no column subject, structure, dice"),
         ("a\0b\n\xff,,,\n,,,,,\n", "subjects.csv"),
     ],
 )
 def test_scores_that_make_no_sense_are_said(tmp_path: Path, content: str, message: str) -> None:
     folder = write_small_run(tmp_path / "run")
     (folder / "subjects.csv").write_bytes(content.encode("latin-1"))
-    with pytest.raises(RunFolderError, match=message):
+    with pytest.raises(RunFileError, match=message):
         read_run(folder)
 
 
@@ -172,17 +176,17 @@ def test_scores_that_make_no_sense_are_said(tmp_path: Path, content: str, messag
     ("name", "content", "message"),
     [
         ("run.json", "{", "run.json cannot be read"),
-        ("run.json", "[1]", "run.json must hold an object, got list"),
-        ("run.json", '{"data": [1]}', "run.json: data must be an object, got list"),
+        ("run.json", "[1]", "run.json must hold a mapping, got list"),
+        ("run.json", '{"data": [1]}', "run.json: data must be a mapping, got list"),
         ("config.yaml", "a: [", "config.yaml cannot be read"),
-        ("config.yaml", "word", "config.yaml must hold settings, got str"),
+        ("config.yaml", "word", "config.yaml must hold a mapping, got str"),
         ("done.json", "", "done.json cannot be read"),
     ],
 )
 def test_damaged_files_are_said(tmp_path: Path, name: str, content: str, message: str) -> None:
     folder = write_small_run(tmp_path / "run")
     (folder / name).write_text(content)
-    with pytest.raises(RunFolderError, match=message):
+    with pytest.raises(RunFileError, match=message):
         read_run(folder)
 
 

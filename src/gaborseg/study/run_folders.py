@@ -210,7 +210,7 @@ def read_run(folder: Path) -> RunRecord:
         RunRecord(
             folder=folder,
             done=done,
-            choices=_part(record, "choices") or named_choices(folder.name),
+            choices=_part(record, "choices") or _named_choices(folder.name),
             settings=flatten(config) if config else None,
             data=data,
             parameters=_part(record, "parameters"),
@@ -296,12 +296,12 @@ def flatten(config: Mapping[str, Any] | Sequence[Any], prefix: str = "") -> dict
     return flat
 
 
-def named_choices(name: str) -> dict[str, str]:
+def _named_choices(name: str) -> dict[str, str]:
     """Return the choices that the name of a run folder tells.
 
-    >>> named_choices("kernel=gabor,loss=pcc,optimizer.lr=10^-3,split=3")
+    >>> _named_choices("kernel=gabor,loss=pcc,optimizer.lr=10^-3,split=3")
     {'kernel': 'gabor', 'loss': 'pcc', 'optimizer.lr': '10^-3', 'split': '3', 'lr': '10^-3'}
-    >>> named_choices("h100_mixed_cross_entropy_calibrated")
+    >>> _named_choices("h100_mixed_cross_entropy_calibrated")
     {'kernel': 'mixed', 'loss': 'cross_entropy', 'decision': 'calibrated'}
     """
     if choices := dict(part.split("=", 1) for part in name.split(",") if "=" in part):
