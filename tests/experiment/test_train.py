@@ -291,7 +291,7 @@ def test_a_full_disk_ends_a_run_and_spoils_nothing(run: Callable[..., Path]) -> 
 
 
 def test_what_a_killed_session_left_half_written_is_removed(run: Callable[..., Path]) -> None:
-    leftover = run() / ".last.ckpt.4242"
+    leftover = run() / ".partial-4242-last.ckpt"
     (leftover.parent / "done.json").unlink()
     leftover.write_bytes(b"half")
     run()

@@ -28,6 +28,7 @@ from gaborseg.machine import (
     keep_freed_memory,
     processor_name,
     software_versions,
+    write_text_atomically,
 )
 
 SUBJECTS: dict[str, type[Benchmark]] = {
@@ -121,7 +122,6 @@ def summary(record: dict[str, Any]) -> str:
 
 def write(path: Path, record: dict[str, Any], tables: Sequence[Table]) -> Path:
     """Write everything as JSON and return the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     record = {**record, "tables": [table.as_json() for table in tables]}
-    path.write_text(json.dumps(record, indent=2) + "\n")
+    write_text_atomically(path, json.dumps(record, indent=2) + "\n")
     return path

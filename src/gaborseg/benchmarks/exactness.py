@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from gaborseg.benchmarks.options import Benchmark
 from gaborseg.benchmarks.plain import gabor_kernel_on_grid
 from gaborseg.benchmarks.report import Cell, Table
 from gaborseg.layers import native_available, portable_conv3d, spectral_conv3d, synthesise
+from gaborseg.machine import progress
 
 _KERNEL_SIZES = (3, 5, 7, 9, 11)
 _SIGMAS = (0.15, 0.4, 1.0, 2.5, 30.0, -0.7, -3.0)
@@ -49,7 +49,7 @@ class ExactnessBenchmark(Benchmark):
     def tables(self) -> list[Table]:
         """Compare all ways to convolve with the definition, draw by draw."""
         worst = {name: [0.0, 0.0, 0.0] for name in ways()}
-        for seed in track(range(self.repeats), "Drawing", transient=True):
+        for seed in progress(range(self.repeats), "Drawing"):
             case = draw(seed)
             want = results(by_definition, case)
             for name, (convolution, dtype) in ways().items():

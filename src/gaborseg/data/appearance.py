@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaborseg.data.cache import PreparedCase
+from gaborseg.scans import voxel_sides
 
 LEVELS = np.linspace(0.01, 0.99, 50)
 """Shares of the visible voxels below each of the quantiles that stand for their histogram."""
@@ -85,4 +86,4 @@ def distance(quantiles: NDArray, reference: NDArray) -> NDArray[np.float64]:
 
 def field_of_view(shape: Sequence[int], affine: NDArray) -> float:
     """The longest side of a volume, mm."""
-    return float((np.linalg.norm(affine[:3, :3], axis=0) * shape).max())
+    return float((voxel_sides(affine) * shape).max())

@@ -4,18 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from gaborseg.machine import available_processors
+from gaborseg.machine import available_processors, progress
 
 _Item = TypeVar("_Item")
 Result = TypeVar("Result")
@@ -61,12 +53,4 @@ def map_in_processes(
         generator=torch.Generator(),
     )
     results = iter(loader)  # the workers start here, before the progress bar has a thread
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    ) as progress:
-        return list(progress.track(results, total=len(items), description=title))
+    return list(progress(results, title, total=len(items)))

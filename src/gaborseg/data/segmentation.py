@@ -23,7 +23,7 @@ from gaborseg.data.patches import RandomPatches, in_patches
 from gaborseg.data.sampling import EpochSampler, sample_seed
 from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
 from gaborseg.machine import remove_partials
-from gaborseg.scans import DataError
+from gaborseg.scans import DataError, voxel_sides
 
 _Augmentation = Callable[[Tensor, Tensor, NDArray], tuple[Tensor, Tensor]]
 
@@ -283,8 +283,7 @@ class SegmentationData:
     @property
     def spacing(self) -> tuple[float, ...]:
         """Millimetres from voxel to voxel along each axis, in the first case."""
-        linear = self.prepared.cases[0].read("affine")[:3, :3]
-        return tuple(np.linalg.norm(linear, axis=0).tolist())
+        return tuple(voxel_sides(self.prepared.cases[0].read("affine")).tolist())
 
     @property
     def infer(self) -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] | None:

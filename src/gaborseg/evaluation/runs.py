@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
 from gaborseg.data import PreparedCase, SegmentationData, Source, fill_cache, in_patches
 from gaborseg.interface import build, mistakes_as_user_errors
+from gaborseg.machine import progress
 from gaborseg.metrics import case_scores, voxel_tolerance
 from gaborseg.models import ModelError, TrainedModel, choose_device, load_trained
 from gaborseg.runs import RunFile, Score, read_record, score_rows
@@ -57,7 +57,7 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
         (output / RunFile.PREDICTIONS).mkdir(parents=True, exist_ok=True)
     tolerance = cases.tolerance if settings.tolerance is None else settings.tolerance
     rows: list[Score] = []
-    for subject in track(cases.prepared, description="Segmenting and scoring"):
+    for subject in progress(cases.prepared, "Segmenting and scoring"):
         case = cases.prepared[subject]
         prediction, truth = _segment(trained, decision, case)
         affine = case.read("affine")

@@ -55,5 +55,5 @@ def like(scan: Path, voxels: NDArray, affine: NDArray) -> nib.Nifti1Image:
 
 def _save_image(path: Path, image: nib.Nifti1Image) -> None:
     """Write an image that is never seen half-written."""
-    with whole_file(path) as temporary:
-        nib.save(image, temporary)
+    with whole_file(path) as partial:
+        nib.save(image, partial)

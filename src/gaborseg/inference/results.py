@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaborseg.inference.inputs import ScanFiles
-from gaborseg.machine import whole_file
+from gaborseg.machine import write_atomically, write_text_atomically
 
 _TABLE, _RECORD = "volumes.csv", "predict.json"
 SOURCE, _DECIDED = "source", "decided_by"
@@ -102,8 +102,7 @@ class Results:
                         f"not {value}: choose another folder, or overwrite=true"
                     )
             return
-        with whole_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text_atomically(path, text)
 
     @property
     def table(self) -> Path:
@@ -159,10 +158,7 @@ class Results:
         texts = {key: _text_of(value, _DECIMALS.get(key)) for key, value in values.items()}
         row = {"scan": name, **texts, **{key: _text_of(v, 2) for key, v in volumes.items()}}
         rows = self.rows() | {name: row | {_DECIDED: self.decided_by}}
-        with (
-            whole_file(self.table) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
+        with write_atomically(self.table) as file:
             columns = [*COLUMNS, *self.structures]
             writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
             writer.writeheader()

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gaborseg.data import in_patches, zscore
 from gaborseg.inference.framing import Frame, frame_for
 from gaborseg.models import Facts, Model, ModelError
-from gaborseg.scans import PreparedGrid, labels_to_native, to_prepared
+from gaborseg.scans import PreparedGrid, labels_to_native, to_prepared, voxel_sides
 
 _AXES = "xyz"
 """Axes of a prepared scan: left to right, posterior to anterior, inferior to superior."""
@@ -115,7 +115,7 @@ class Segmenter:
         Raises:
             ValueError: What the models would see has no contrast.
         """
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        spacing = voxel_sides(affine)
         frame = frame_for(image[0], spacing, self.field_of_view)
         cube, grid = to_prepared(image, affine, self.facts.cube, frame.field_of_view, frame.centre)
         seen = centred(cube, self.facts.size).numpy()

@@ -23,7 +23,7 @@ from gaborseg.interface.errors import (
     run_command,
 )
 from gaborseg.interface.help import CONSOLE
-from gaborseg.interface.screen import ConsoleHandler, progress, show
+from gaborseg.interface.screen import ConsoleHandler, show
 
 __all__ = [
     "CONFIGURATIONS",
@@ -40,7 +40,6 @@ __all__ = [
     "mistakes_as_user_errors",
     "output_may_be_cut",
     "plain",
-    "progress",
     "quote_values",
     "refuse_idle_kernel",
     "run_command",

@@ -1,12 +1,10 @@
-"""The screen: plain log lines, tables, progress bars."""
+"""The screen: plain log lines and tables."""
 
 import logging
 import sys
-from collections.abc import Iterator
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 import rich
-from rich.progress import track
 
 
 class ConsoleHandler(logging.StreamHandler):
@@ -27,12 +25,3 @@ def show(renderable: object) -> None:
     if not console.is_terminal:
         console.width = max(console.width, 120)
     console.print(renderable)
-
-
-_Item = TypeVar("_Item")
-
-
-def progress(items: list[_Item], what: str) -> Iterator[_Item]:
-    """Yield items with a progress bar, if anybody is looking."""
-    quiet = not rich.get_console().is_terminal
-    yield from track(items, description=what, disable=quiet, transient=True)

@@ -1,13 +1,14 @@
-"""This computer: memory, processors, versions, and files that are written whole or not at all."""
+"""This computer: memory, processors, versions, and files that are whole or not there."""
 
 from gaborseg.machine.allocator import PAGES, keep_freed_memory, returning_freed_memory
 from gaborseg.machine.files import (
+    PARTIAL,
     cache_folder,
     remove_partials,
     whole_file,
     whole_folder,
     write_atomically,
-    write_whole,
+    write_text_atomically,
 )
 from gaborseg.machine.processors import (
     available_processors,
@@ -15,22 +16,25 @@ from gaborseg.machine.processors import (
     peak_memory,
     processor_name,
 )
+from gaborseg.machine.progress import progress
 from gaborseg.machine.versions import PACKAGES, software_versions
 
 __all__ = [
     "PACKAGES",
     "PAGES",
+    "PARTIAL",
     "available_processors",
     "cache_folder",
     "device_name",
     "keep_freed_memory",
     "peak_memory",
     "processor_name",
+    "progress",
     "remove_partials",
     "returning_freed_memory",
     "software_versions",
     "whole_file",
     "whole_folder",
     "write_atomically",
-    "write_whole",
+    "write_text_atomically",
 ]

@@ -1,6 +1,11 @@
-"""Files and folders that are written whole or not at all, and the folder of the cache."""
+"""Files and folders that are written whole or not at all, and the folder of the cache.
 
-import contextlib
+What is half written is called ``.partial-...`` and lies beside its final place. It is flushed to
+the disk before it is renamed, so that not even a power failure leaves half a file. A process that
+is killed leaves its half-written files; whoever works on the folder next removes them with
+``remove_partials``.
+"""
+
 import os
 import shutil
 import tempfile
@@ -9,20 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
-
-@contextlib.contextmanager
-def write_atomically(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """Yield a file of text or bytes that takes the place of ``path`` once it is whole, on disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open(mode, newline="" if mode == "w" else None) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+PARTIAL = ".partial-"
+"""How the names of half-written files and folders begin."""
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:
@@ -32,48 +25,70 @@ def cache_folder(folder: str | Path | None = None) -> Path:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of ``target`` at once, when the block succeeds.
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, whose file takes the place of ``path`` when the block succeeds.
 
-    If ``target`` exists by then, it stays: whoever wrote it wrote the same.
+    Its name ends as that of ``path`` does; the folder is made if need be.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         yield partial
+        _flush(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_atomically(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """An open file, of UTF-8 text or bytes, that takes the place of ``path`` likewise."""
+    text = {"newline": "", "encoding": "utf-8"} if mode == "w" else {}
+    with whole_file(path) as partial, partial.open(mode, **text) as file:
+        yield file
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a whole text file at once."""
+    with write_atomically(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that takes the place of ``path`` when the block succeeds.
+
+    If ``path`` exists by then, it stays: whoever wrote it wrote the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
+    try:
+        yield partial
+        for file in partial.rglob("*"):
+            _flush(file)
         partial.chmod(0o755)
         try:
-            partial.replace(target)
+            partial.replace(path)
         except OSError:
-            if not target.is_dir():
+            if not path.is_dir():
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_whole(target: Path, text: str) -> None:
-    """Write a text file that is never seen half-written."""
-    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(target)
-
-
 def remove_partials(folder: Path) -> None:
-    """Remove what writers that were killed have left; nobody may be writing now."""
-    for leftover in folder.glob(".partial-*"):
+    """Remove what killed writers have left in a folder; nobody may be writing to it now."""
+    for leftover in folder.glob(f"{PARTIAL}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; what it holds takes the place of ``path`` on success."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+def _flush(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)

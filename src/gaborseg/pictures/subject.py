@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gaborseg.pictures.scene import PIXELS, Mesh, View, frame_of, render, structure_mesh
 from gaborseg.pictures.structure_colors import structure_colors
+from gaborseg.scans import voxel_sides
 from gaborseg.study import readable
 
 _HIDDEN = ("cerebral_grey", "cerebral_white", "cerebellar_grey")
@@ -116,7 +117,7 @@ class _Scan:
     ) -> None:
         orientation = nib.orientations.io_orientation(affine)
         axes = np.argsort(orientation[:, 0])
-        self.spacing = np.linalg.norm(affine[:3, :3], axis=0)[axes]
+        self.spacing = voxel_sides(affine)[axes]
         self.image = nib.orientations.apply_orientation(image, orientation)
         self.maps = {
             name: nib.orientations.apply_orientation(labels, orientation)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaborseg.data import Case, check_intensities, whole_numbers
-from gaborseg.scans import Problem, Scan, ScanError, check_same_grid, read_placed
+from gaborseg.scans import Problem, Scan, ScanError, check_same_grid, read_placed, voxel_sides
 
 _MOST_IDS = 1000
 """Different values in a label map; with more it is taken for an image."""
@@ -84,12 +84,11 @@ def inspect_case(forms: str, case: Case) -> Inspection:
     if problems:
         return Inspection(case.subject, tuple(problems))
     first = images[0][0]
-    linear = first.affine[:3, :3]
     return Inspection(
         case.subject,
         shape=first.voxels.shape,
-        spacing=tuple(np.linalg.norm(linear, axis=0).round(6).tolist()),
-        voxel_mm3=float(abs(np.linalg.det(linear)).round(9)),
+        spacing=tuple(voxel_sides(first.affine).round(6).tolist()),
+        voxel_mm3=float(abs(np.linalg.det(first.affine[:3, :3])).round(9)),
         orientation="".join(nib.orientations.aff2axcodes(first.affine)),
         oriented=all(scan.placement.oriented for _, scan in read),
         stored=tuple(scan.stored for _, scan in read),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaborseg.machine import write_whole
+from gaborseg.machine import PARTIAL, write_text_atomically
 from gaborseg.preparation.mapping import BACKGROUND, LabelMapping
 from gaborseg.scans import FORMS, SETTINGS, DataError
 
@@ -49,7 +49,7 @@ class Recipe:
         """
         check_output(output, self.as_json())
         if not (output / SETTINGS).exists():
-            write_whole(output / SETTINGS, json.dumps(self.as_json(), indent=2) + "\n")
+            write_text_atomically(output / SETTINGS, json.dumps(self.as_json(), indent=2) + "\n")
 
 
 def check_output(output: Path, settings: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ def check_output(output: Path, settings: dict[str, Any]) -> None:
 
 def _is_foreign(path: Path) -> bool:
     """Whether something is not what an interrupted command leaves."""
-    return not path.name.startswith((".preparation", ".partial-"))
+    return not path.name.startswith((".preparation", PARTIAL))
 
 
 def check_choices(size: int, forms: str) -> None:

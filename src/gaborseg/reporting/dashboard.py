@@ -52,7 +52,6 @@ def save_workspace(settings: SimpleNamespace) -> None:
         workspace.save()
         log.info(f"Open {workspace.url}")
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(output) as file:
             json.dump(_specification(workspace), file, indent=2)
         log.info(f"Written to {output}")

@@ -4,7 +4,7 @@ import io
 
 from matplotlib.figure import Figure
 
-from gaborseg.interface import progress
+from gaborseg.machine import progress
 from gaborseg.reporting.chart_style import chart_look
 from gaborseg.reporting.charts import all_charts
 from gaborseg.reporting.folder import ReportFolder
@@ -32,7 +32,7 @@ def write_figures(
             tables.append(table)
         figures = {**dict(all_charts(results)), **{d.name: d.figure for d in drawings}}
         images: dict[str, bytes] = {}
-        for name, figure in progress(list(figures.items()), "drawing figures"):
+        for name, figure in progress(figures.items(), "Drawing figures"):
             images[name] = _as_png(figure)
             folder.write(f"figures/{name}.png", images[name])
             folder.write(f"figures/{name}.svg", _as_svg(figure))

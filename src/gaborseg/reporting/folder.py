@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gaborseg.machine import write_atomically
+from gaborseg.machine import write_atomically, write_text_atomically
 from gaborseg.study import REPORT_MARK
 
 _MAKER = "python -m src.report"
@@ -39,7 +39,6 @@ class ReportFolder:
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file, whole or not at all."""
         path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         self.files.append(name)
@@ -51,9 +50,8 @@ class ReportFolder:
         self._mark(sorted(self.files))
 
     def _mark(self, files: list[str]) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with write_atomically(self.mark) as file:
-            file.write(json.dumps({"made_by": _MAKER, "files": files}, indent=1) + "\n")
+        text = json.dumps({"made_by": _MAKER, "files": files}, indent=1) + "\n"
+        write_text_atomically(self.mark, text)
 
 
 def files_of(mark: Path) -> list[str] | None:

@@ -39,7 +39,6 @@ def write_paper_figures(folder: Path, object_sides: Sequence[int], steps: int, s
         OSError: The folder cannot be written to.
     """
     curves = simulated_losses(object_sides, steps=steps, seed=seed)
-    folder.mkdir(parents=True, exist_ok=True)
     factors = [sinusoidal_factor(_OFFSETS, sinusoid) for sinusoid in SINUSOIDS.values()]
     names = [name.replace(", ", "_").replace(" ", "_") for name in SINUSOIDS]
     _write_numbers(folder / "sinusoids.csv", ["offset", *names], [_OFFSETS, *factors])

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from gaborseg.interface import mistakes_as_user_errors, progress
+from gaborseg.interface import mistakes_as_user_errors
+from gaborseg.machine import progress
 from gaborseg.reporting.figures import write_figures
 from gaborseg.reporting.folder import ReportFolder
 from gaborseg.reporting.page.page import make_page
@@ -67,7 +68,7 @@ def _read_study(roots: list[Path], ignored: list[str]) -> Study:
     folders = list(find_run_folders(roots))
     if not folders:
         raise ValueError(f"runs must hold run folders, got none in {', '.join(map(str, roots))}")
-    records, problems = read_runs(progress(folders, "reading runs"))
+    records, problems = read_runs(progress(folders, "Reading runs"))
     return make_study(records, problems, ignored, _planned_runs(roots))
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gaborseg.machine import PACKAGES, software_versions, write_atomically
+from gaborseg.machine import PACKAGES, remove_partials, software_versions, write_atomically
 from gaborseg.runs.files import RunFile, RunFileError, read_record, read_settings
 from gaborseg.runs.lock import locked
 from gaborseg.runs.renames import as_saved_now
@@ -21,8 +20,6 @@ from gaborseg.runs.state import outcome
 _WORKING = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
 # ... and groups that others refer to: what of them has an effect is told there again.
 TECHNICAL = (*_WORKING, "rates", "activation")
-_LEFTOVER = re.compile(r"\.[^.].*\.(yaml|json|csv|ckpt|md|png|gz)\.\d+")
-"""Names of the half files that a killed ``write_atomically`` leaves."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +94,8 @@ class Run:
         """
         with locked(self.folder):
             self.path(RunFile.FAILURE).unlink(missing_ok=True)
-            predictions = self.path(RunFile.PREDICTIONS)
-            for path in (*self.folder.glob(".*"), *predictions.glob(".*")):
-                if _LEFTOVER.fullmatch(path.name) and path.is_file():
-                    path.unlink()
+            for folder in (self.folder, self.path(RunFile.PREDICTIONS)):
+                remove_partials(folder)
             yield
 
     def claim(self) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
+from gaborseg.machine import write_text_atomically
 from gaborseg.runs.curves import read_curves
 from gaborseg.runs.files import (
     RunFile,
@@ -85,11 +85,10 @@ def note_failure(folder: Path, error: BaseException | str) -> None:
     """Leave word of the error that ended a run; of several processes' errors the first stays."""
     message = next(iter(str(error).splitlines()), "") or type(error).__name__
     kind = type(error).__name__ if isinstance(error, BaseException) else ""
-    temporary = folder / f".{RunFile.FAILURE}.{os.getpid()}"
     with contextlib.suppress(OSError):  # a full disk may be what went wrong
-        if not (folder / RunFile.FAILURE).exists():
-            temporary.write_text(json.dumps({"error": message, "kind": kind}) + "\n")
-            temporary.replace(folder / RunFile.FAILURE)
+        if folder.is_dir() and not (folder / RunFile.FAILURE).exists():
+            text = json.dumps({"error": message, "kind": kind}) + "\n"
+            write_text_atomically(folder / RunFile.FAILURE, text)
 
 
 def _stage(folder: Path, failed: dict[str, Any]) -> Stage:

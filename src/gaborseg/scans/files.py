@@ -18,6 +18,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from gaborseg.scans.geometry import voxel_sides
 from gaborseg.scans.header import Header, Placement
 from gaborseg.scans.nrrd import open_nrrd
 from gaborseg.scans.problems import ScanError
@@ -268,7 +269,7 @@ def _check_placement(header: Header) -> None:
         problem = f"must have a positive spacing, got {stated}"
         raise ScanError(path, problem, "correct the voxel size in its header")
     columns = placement.affine[:3, :3]
-    lengths = np.linalg.norm(columns, axis=0)
+    lengths = voxel_sides(placement.affine)
     if not (np.isfinite(placement.affine).all() and lengths.all()) or (
         abs(np.linalg.det(columns / lengths)) < _LEAST_VOLUME
     ):

@@ -49,7 +49,7 @@ class PreparedGrid:
     @cached_property
     def scan_spacing(self) -> NDArray[np.float64]:
         """Millimetres from voxel to voxel along each axis of the scan, (3,)."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return voxel_sides(self.affine)
 
     @cached_property
     def spacing(self) -> float:

@@ -20,7 +20,6 @@ from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
-from rich.progress import track
 
 from gaborseg.runs import folder_name, locked, readable
 
@@ -102,8 +101,9 @@ class LocalLauncher(Launcher):
         return [_returned(job, dice[job.folder]) for job in jobs]
 
     def _compose(self, overrides: Sequence[Sequence[str]], first: int) -> list[_Job]:
-        quiet = not rich.get_console().is_terminal
-        steps = track(overrides, "Composing the runs", disable=quiet, transient=True)
+        from gaborseg.machine import progress
+
+        steps = progress(overrides, "Composing the runs")
         return [self._compose_one(choices, number) for number, choices in enumerate(steps, first)]
 
     def _compose_one(self, choices: Sequence[str], number: int) -> _Job:
