@@ -1,0 +1,38 @@
+"""The progress bar."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import rich
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_Item = TypeVar("_Item")
+_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TextColumn("left"),
+    TimeRemainingColumn(),
+)
+
+
+def progress(items: Iterable[_Item], title: str, total: int | None = None) -> Iterator[_Item]:
+    """Yield items under a progress bar, which is shown on a terminal alone.
+
+    Args:
+        items: What is worked on.
+        title: What is being done, such as "Reading runs".
+        total: Number of items, if they cannot be counted beforehand.
+    """
+    console = rich.get_console()
+    quiet = not console.is_terminal
+    with Progress(*_COLUMNS, console=console, transient=True, disable=quiet) as bar:
+        yield from bar.track(items, total, description=title)
