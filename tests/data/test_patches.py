@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaborseg.data import in_patches
+from gaborseg.data import infer_volume
 from gaborseg.data.patches import RandomPatches
 
 
@@ -64,8 +64,16 @@ def test_unfit_patches_are_refused(options: dict, message: str) -> None:
 
 def test_what_a_function_does_voxel_by_voxel_does_not_depend_on_patches() -> None:
     image = torch.rand(1, 2, 9, 11, 7)
-    whole = in_patches(lambda patch: torch.cat([patch, 2 * patch], dim=1), image, patch_size=5)
+    whole = infer_volume(lambda patch: torch.cat([patch, 2 * patch], dim=1), image, patch_size=5)
     torch.testing.assert_close(whole, torch.cat([image, 2 * image], dim=1))
+
+
+def test_a_volume_is_cut_into_patches_of_one_size() -> None:
+    seen = []
+    image = torch.rand(1, 1, 8, 6, 10)
+    whole = infer_volume(lambda p: seen.append(p.shape) or p, image, patch_size=4)
+    torch.testing.assert_close(whole, image)
+    assert set(seen) == {(1, 1, 4, 4, 4)}
 
 
 def test_one_patch_as_large_as_the_volume_is_the_volume() -> None:
@@ -75,8 +83,13 @@ def test_one_patch_as_large_as_the_volume_is_the_volume() -> None:
         calls.append(patch.shape)
         return patch
 
-    in_patches(function, torch.rand(1, 1, 6, 8, 4), patch_size=10)
+    infer_volume(function, torch.rand(1, 1, 6, 8, 4), patch_size=10)
     assert calls == [(1, 1, 6, 8, 4)]
+
+
+def test_without_patches_a_function_gets_the_whole_batch() -> None:
+    image = torch.rand(2, 1, 6, 8, 4)
+    assert infer_volume(lambda whole: whole, image) is image
 
 
 @pytest.mark.parametrize(
@@ -85,4 +98,4 @@ def test_one_patch_as_large_as_the_volume_is_the_volume() -> None:
 )
 def test_an_unfit_grid_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        in_patches(lambda patch: patch, torch.rand(1, 1, 8, 8, 8), **options)
+        infer_volume(lambda patch: patch, torch.rand(1, 1, 8, 8, 8), **options)

@@ -192,18 +192,8 @@ def test_patches_follow_seed_and_epoch_alone(tiny_data: Build) -> None:
 def test_only_training_cases_are_cut_into_patches(tiny_data: Build) -> None:
     data = tiny_data(patch_size=4, num_workers=0)
     assert_same_batches(batches(data, "test", 0), batches(tiny_data(num_workers=0), "test", 0))
-    assert data.describe()["patch_size"] == 4
+    assert data.patch_size == data.describe()["patch_size"] == 4
     assert tiny_data().describe()["patch_size"] is None
-
-
-def test_whole_volumes_are_segmented_patch_by_patch(tiny_data: Build) -> None:
-    assert tiny_data().infer is None
-    infer = tiny_data(patch_size=4).infer
-    assert infer is not None
-    seen = []
-    image = torch.rand(1, 1, *SHAPE)
-    torch.testing.assert_close(infer(lambda p: seen.append(p.shape) or p, image), image)
-    assert set(seen) == {(1, 1, 4, 4, 4)}
 
 
 def test_scans_of_one_person_stay_together(tiny_data: Build, cohort: Path) -> None:

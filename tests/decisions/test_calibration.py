@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaborseg.decisions.calibrated import AffineCalibration, calibrated_labels
+from gaborseg.decisions.calibrated import AffineCalibration, calibrated_scores
 
 
 def example(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -19,6 +19,10 @@ def fitted(probs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     calibration = AffineCalibration(probs.shape[1])
     calibration.update(probs, target)
     return calibration.compute()
+
+
+def calibrated_labels(probs: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    return calibrated_scores(probs, scale, offset).argmax(1)
 
 
 def test_lines_agree_with_numpy() -> None:

@@ -13,7 +13,7 @@ from distorted_cohort import phantom, write_distorted_cohort
 from gaborseg.inference import predict
 from gaborseg.inference.prediction import load_model
 from gaborseg.interface import UserError
-from gaborseg.models import export_model, load_trained
+from gaborseg.models import ModelError, export_model, load_trained
 from gaborseg.models.export import size_of, verify
 from tiny_model import description, write_checkpoint
 
@@ -60,10 +60,9 @@ def test_a_file_that_differs_from_its_checkpoint_is_told(
     assert "NOT the same" in caplog.text
 
 
-def test_predict_takes_the_file(program: Path) -> None:
-    model = load_model(program, torch.device("cpu"))
-    assert model.fixed_size == model.facts.size == (16, 16, 16)
-    assert model.logits(torch.zeros(1, 1, 16, 16, 16)).shape == (1, 4, 16, 16, 16)
+def test_predict_does_not_take_a_torch_program(program: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.pt2 is for use elsewhere: give its checkpoint"):
+        load_model(program, torch.device("cpu"))
 
 
 def test_an_onnx_file_is_verified_and_segments_scans(run: Export, tmp_path: Path) -> None:

@@ -58,8 +58,13 @@ def test_a_run_that_has_begun_keeps_its_identity_where_it_is_moved_to(
 
 
 def test_half_files_of_a_killed_session_are_removed_and_nothing_else(run: Run) -> None:
-    names = (".metrics.csv.4711", "predictions/.sub-01.nii.gz.4711")
-    others = (".coverage.host.1234", ".notes.2024", "deeper/.metrics.csv.12", ".venv.json.3/x")
+    names = (".partial-4711-metrics.csv", "predictions/.partial-4711-sub-01.nii.gz")
+    others = (
+        ".coverage.host.1234",
+        ".notes.2024",
+        "deeper/.partial-12-x",
+        ".venv.json.3/x",
+    )
     for name in (*names, *others):
         run.path(name).parent.mkdir(parents=True, exist_ok=True)
         run.path(name).touch()

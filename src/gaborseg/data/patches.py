@@ -63,22 +63,28 @@ class RandomPatches:
         return images, labels.to(label.dtype)
 
 
-def in_patches(
-    function: Callable[[Tensor], Tensor], image: Tensor, patch_size: int, overlap: float = 0.5
+def infer_volume(
+    function: Callable[[Tensor], Tensor],
+    image: Tensor,
+    patch_size: int | None = None,
+    overlap: float = 0.5,
 ) -> Tensor:
-    """``function`` of an image (1, I, D, H, W), patch by patch: (1, C, D, H, W), on the CPU.
+    """``function`` of a whole image, at once or patch by patch: (1, I, *S) to (1, C, *S).
 
-    Where patches overlap their results are averaged, the nearer to a patch's centre the heavier.
+    Where patches overlap their results are averaged, the nearer to a patch's centre the heavier;
+    they are gathered on the CPU, and the average is moved to the image's device.
 
     Args:
-        function: Maps patches (1, I, *P) to (1, C, *P).
-        image: The whole volume.
-        patch_size: Voxels a side of a patch; along a shorter axis, the axis.
+        function: Maps images or patches of them (1, I, *P) to (1, C, *P).
+        image: The whole volume; as many as fit in a batch if there are no patches.
+        patch_size: Voxels a side of a patch; along a shorter axis, the axis. None: no patches.
         overlap: Share of a patch that the next one sees again, in [0, 1).
 
     Raises:
         ValueError: ``patch_size`` is below 1 or ``overlap`` outside [0, 1).
     """
+    if patch_size is None:
+        return function(image)
     _check_patch_size(patch_size)
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap must be in [0, 1), got {overlap}")
@@ -92,4 +98,4 @@ def in_patches(
         patch = sampler[index]
         result = function(patch["image"][tio.DATA][None].to(image.device))
         aggregator.add_batch(result.cpu(), patch[tio.LOCATION][None])
-    return aggregator.get_output_tensor()[None]
+    return aggregator.get_output_tensor()[None].to(image.device)

@@ -19,7 +19,7 @@ from gaborseg.data.cases import Case, Dataset, Source
 from gaborseg.data.checks import checked_case
 from gaborseg.data.folder import Folder
 from gaborseg.data.parallel import map_in_processes
-from gaborseg.data.patches import RandomPatches, in_patches
+from gaborseg.data.patches import RandomPatches
 from gaborseg.data.sampling import EpochSampler, sample_seed
 from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
 from gaborseg.machine import remove_partials
@@ -286,11 +286,9 @@ class SegmentationData:
         return tuple(voxel_sides(self.prepared.cases[0].read("affine")).tolist())
 
     @property
-    def infer(self) -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor] | None:
-        """How a network is applied to a whole volume: patch by patch, or just called (None)."""
-        if self.patches is None:
-            return None
-        return partial(in_patches, patch_size=self.patches.patch_size)
+    def patch_size(self) -> int | None:
+        """Voxels a side of the patches that a network sees at a time; None: whole volumes."""
+        return None if self.patches is None else self.patches.patch_size
 
     def loader(self, part: str) -> EpochLoader:
         """Batches of ``train``, ``validation`` or ``test``.
@@ -328,7 +326,7 @@ class SegmentationData:
             "channels": list(self.dataset.channels),
             "size": list(self.spatial_shape),
             "spacing": list(self.spacing),
-            "patch_size": None if self.patches is None else self.patches.patch_size,
+            "patch_size": self.patch_size,
             **{key: self.dataset.info.get(key) for key in told},
             "split": {part: list(self.split.part(part)) for part in PARTS},
         }

@@ -21,8 +21,8 @@ class _AffineMap(NamedTuple):
     offset: Tensor
 
 
-def calibrated_labels(probs: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """Label with the largest scale * p + offset at each voxel, (B, *S) int64.
+def calibrated_scores(probs: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    """The line ``scale * p + offset`` of each label at each voxel, (B, C, *S).
 
     Args:
         probs: Scores, (B, C, *S).
@@ -30,7 +30,7 @@ def calibrated_labels(probs: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
         offset: Offset of each label, (C,).
     """
     shape = (-1, *[1] * (probs.ndim - 2))
-    return torch.addcmul(offset.to(probs).view(shape), probs, scale.to(probs).view(shape)).argmax(1)
+    return torch.addcmul(offset.to(probs).view(shape), probs, scale.to(probs).view(shape))
 
 
 class AffineCalibration(Metric):
@@ -115,13 +115,11 @@ class Calibrated(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the label map (B, *S) of logits (B, C, *S)."""
-        return calibrated_labels(logits.float().softmax(dim=1), self.scale, self.offset)
+        return self.scores(logits).argmax(dim=1)
 
     def scores(self, logits: Tensor) -> Tensor:
         """Return ``scale * p + offset``, (B, C, *S), whose largest is decided for."""
-        probs = logits.float().softmax(dim=1)
-        shape = (-1, *[1] * (probs.ndim - 2))
-        return torch.addcmul(self.offset.view(shape), probs, self.scale.view(shape))
+        return calibrated_scores(logits.float().softmax(dim=1), self.scale, self.offset)
 
     def observe(self, logits: Tensor, target: Tensor) -> None:
         """Collect the statistics of one batch: logits (B, C, *S), target (B, *S)."""

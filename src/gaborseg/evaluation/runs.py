@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gaborseg.data import PreparedCase, SegmentationData, Source, fill_cache, in_patches
+from gaborseg.data import PreparedCase, SegmentationData, Source, fill_cache, infer_volume
 from gaborseg.interface import build, mistakes_as_user_errors
 from gaborseg.machine import progress
 from gaborseg.metrics import case_scores, voxel_tolerance
@@ -81,11 +81,7 @@ def _segment(
     """
     device = next(trained.network.parameters()).device
     image = torch.from_numpy(np.array(case.read("image"))).to(device)[None]
-    patch_size = trained.data.get("patch_size")
-    if patch_size is None:
-        logits = trained.network(image)
-    else:
-        logits = in_patches(trained.network, image, patch_size).to(device)
+    logits = infer_volume(trained.network, image, trained.data.get("patch_size"))
     return decision(logits)[0].cpu(), torch.from_numpy(np.array(case.read("label")))
 
 

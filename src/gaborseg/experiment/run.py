@@ -195,7 +195,7 @@ def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModu
         decision=build(config.decision),
         structures=data.structures,
         description=_describe_model(config, data),
-        infer=data.infer,
+        patch_size=data.patch_size,
     )
 
 

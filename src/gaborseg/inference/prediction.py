@@ -17,13 +17,10 @@ from gaborseg.inference.results import Results, digest
 from gaborseg.inference.segmenter import Segmenter
 from gaborseg.interface import mistakes_as_user_errors, show
 from gaborseg.machine import keep_freed_memory
-from gaborseg.models import Model, ModelError, choose_device, facts_of, load_trained
+from gaborseg.models import Model, ModelError, choose_device, facts_of, load_exported, load_trained
 from gaborseg.runs import RunFile
 
 log = logging.getLogger(__name__)
-
-
-_EXPORTED = (".onnx", ".pt2")
 
 
 def predict(settings: SimpleNamespace) -> list[Problem]:
@@ -84,14 +81,14 @@ def _checkpoint_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def load_model(path: Path, device: torch.device) -> Model:
-    """A model that is ready to use, from a checkpoint or an exported file.
+    """A model that is ready to use, from a checkpoint or an ONNX file.
 
     Raises:
         ModelError: The file cannot be used.
     """
-    if path.suffix in _EXPORTED:
-        from gaborseg.models import load_exported  # needs onnxruntime, for .onnx
-
+    if path.suffix == ".pt2":
+        raise ModelError(f"{path} is for use elsewhere: give its checkpoint, or an .onnx file")
+    if path.suffix == ".onnx":
         return load_exported(path, device)
     trained = load_trained(path, device)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaborseg.inference.inputs import ScanFiles
-from gaborseg.machine import write_atomically, write_text_atomically
+from gaborseg.machine import write_atomically, write_text
 
 _TABLE, _RECORD = "volumes.csv", "predict.json"
 SOURCE, _DECIDED = "source", "decided_by"
@@ -102,7 +102,7 @@ class Results:
                         f"not {value}: choose another folder, or overwrite=true"
                     )
             return
-        write_text_atomically(path, text)
+        write_text(path, text)
 
     @property
     def table(self) -> Path:

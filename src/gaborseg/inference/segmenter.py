@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gaborseg.data import in_patches, zscore
+from gaborseg.data import infer_volume, zscore
 from gaborseg.inference.framing import Frame, frame_for
 from gaborseg.models import Facts, Model, ModelError
 from gaborseg.scans import PreparedGrid, labels_to_native, to_prepared, voxel_sides
@@ -139,10 +139,7 @@ class Segmenter:
     def _scores_of(self, model: Model, image: Tensor, flipped: tuple[int, ...]) -> Tensor:
         if flipped:
             return self._scores_of(model, image.flip(flipped), ()).flip(flipped)
-        if self.patch_size is None:
-            return model.scores(model.logits(image))
-        logits = in_patches(model.logits, image, self.patch_size)  # as when it was validated
-        return model.scores(logits.to(image.device))
+        return model.scores(infer_volume(model.logits, image, self.patch_size))
 
     def unlikeness(self, prepared: Tensor) -> float:
         """How far a prepared scan is from the training scans of the model nearest to it."""

@@ -8,7 +8,7 @@ from gaborseg.machine.files import (
     whole_file,
     whole_folder,
     write_atomically,
-    write_text_atomically,
+    write_text,
 )
 from gaborseg.machine.processors import (
     available_processors,
@@ -36,5 +36,5 @@ __all__ = [
     "whole_file",
     "whole_folder",
     "write_atomically",
-    "write_text_atomically",
+    "write_text",
 ]

@@ -43,12 +43,15 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def write_atomically(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
     """An open file, of UTF-8 text or bytes, that takes the place of ``path`` likewise."""
-    text = {"newline": "", "encoding": "utf-8"} if mode == "w" else {}
-    with whole_file(path) as partial, partial.open(mode, **text) as file:
+    encoding, newline = ("utf-8", "") if mode == "w" else (None, None)
+    with (
+        whole_file(path) as partial,
+        partial.open(mode, encoding=encoding, newline=newline) as file,
+    ):
         yield file
 
 
-def write_text_atomically(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a whole text file at once."""
     with write_atomically(path) as file:
         file.write(text)

@@ -1,10 +1,9 @@
 """Reading a checkpoint that a stranger may have made: tensors and plain values, nothing else."""
 
-import os
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: It is no such file, or holds something that would have to be unpickled.
     """
-    check_archive(path)
+    _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:
@@ -30,14 +29,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path} is a damaged checkpoint: {reason}") from error
     state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(map(is_weight, state.items())):
+    if not isinstance(state, dict) or not all(map(_is_weight, state.items())):
         raise ModelError(f"{path} must hold the weights of a training, as src.train writes them")
     if isinstance(description := content.get("description"), dict):
         content["description"] = as_saved_now(description)
     return content
 
 
-def check_archive(path: Path) -> None:
+def _check_archive(path: Path) -> None:
     """Check that a file is an archive that does not grow when it is read.
 
     Raises:
@@ -45,28 +44,16 @@ def check_archive(path: Path) -> None:
     """
     if not path.is_file():
         raise ModelError(f"{path} is missing: a checkpoint is a model file or a run folder")
-    with path.open("rb") as file:
-        check_zip(file, str(path))
-
-
-def check_zip(file: IO[bytes], name: str) -> None:
-    """Check that an open file is an archive that does not grow when it is read.
-
-    Raises:
-        ModelError: It is not; the message calls it by its name.
-    """
-    length = file.seek(0, os.SEEK_END)
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except Exception as error:  # whatever damage makes zipfile raise
-        raise ModelError(f"{name} is damaged or not a checkpoint of src.train") from error
-    if sum(entry.file_size for entry in entries) > length:
-        raise ModelError(f"{name} must not be compressed: no checkpoint of src.train is")
-    file.seek(0)
+        raise ModelError(f"{path} is damaged or not a checkpoint of src.train") from error
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ModelError(f"{path} must not be compressed: no checkpoint of src.train is")
 
 
-def is_weight(item: tuple[object, object]) -> bool:
+def _is_weight(item: tuple[object, object]) -> bool:
     """Return whether a name goes with a tensor whose values are all in the file."""
     name, value = item
     return (

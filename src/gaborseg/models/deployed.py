@@ -1,7 +1,7 @@
 """The network as it leaves the framework: plain convolutions, its decision, its metadata."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 FORMAT = 1
 """Version of the metadata: raise it when older readers would misunderstand."""
 OUTPUTS = ("logits", "scores", "labels")
+Outputs = Callable[[Tensor, Sequence[str]], Sequence[Tensor]]
+"""What a file computes: the outputs that are named, of an image (1, I, D, H, W)."""
 
 
 class _Decision(Protocol):

@@ -12,8 +12,14 @@ from torch import Tensor
 from gaborseg.interface import mistakes_as_user_errors
 from gaborseg.machine import software_versions, whole_file
 from gaborseg.models.deployed import Deployed, metadata_of
-from gaborseg.models.exported import read_exported
-from gaborseg.models.exporting import exported_program, require_onnx, write_onnx, write_torch_export
+from gaborseg.models.exported import read_onnx
+from gaborseg.models.exporting import (
+    exported_program,
+    read_torch_export,
+    require_onnx,
+    write_onnx,
+    write_torch_export,
+)
 from gaborseg.models.loading import TrainedModel, load_trained
 from gaborseg.models.verification import difference, smooth_noise
 
@@ -82,7 +88,8 @@ def size_of(told: int | None, trained: TrainedModel) -> tuple[int, ...]:
 
 def verify(trained: TrainedModel, path: Path, shape: Sequence[int]) -> bool:
     """Show how the file and its checkpoint differ on an image; return whether they agree."""
-    _, outputs = read_exported(path, torch.device("cpu"))
+    is_onnx = path.suffix == ".onnx"
+    outputs = read_onnx(path, torch.device("cpu"))[1] if is_onnx else read_torch_export(path)
 
     def original(image: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
         logits = trained.network(image)

@@ -4,14 +4,15 @@ import contextlib
 import io
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 
-from gaborseg.models.deployed import OUTPUTS, Deployed
+from gaborseg.models.deployed import OUTPUTS, Deployed, Outputs
 
 METADATA = "gaborseg.json"
 """The name of the metadata in the file."""
@@ -36,6 +37,21 @@ def write_torch_export(path: Path, program: ExportedProgram, metadata: Mapping[s
     with quietly():
         torch.export.save(program, content, extra_files={METADATA: json.dumps(metadata)})
     path.write_bytes(content.getbuffer())
+
+
+def read_torch_export(path: Path) -> Outputs:
+    """What a ``.pt2`` file computes that this process has just written.
+
+    No other file may be read so: torch runs code that such a file can hold.
+    """
+    with quietly():
+        program = torch.export.load(path).module()
+
+    def outputs(image: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
+        found = dict(zip(OUTPUTS, program(image), strict=True))
+        return [found[name] for name in names]
+
+    return outputs
 
 
 def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from gaborseg.models.exported import Outputs
+from gaborseg.models.deployed import Outputs
 
 _SMOOTH = 2.0
 """Sigma of the noise that stands for a scan, voxels."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaborseg.machine import PARTIAL, write_text_atomically
+from gaborseg.machine import PARTIAL, write_text
 from gaborseg.preparation.mapping import BACKGROUND, LabelMapping
 from gaborseg.scans import FORMS, SETTINGS, DataError
 
@@ -49,7 +49,7 @@ class Recipe:
         """
         check_output(output, self.as_json())
         if not (output / SETTINGS).exists():
-            write_text_atomically(output / SETTINGS, json.dumps(self.as_json(), indent=2) + "\n")
+            write_text(output / SETTINGS, json.dumps(self.as_json(), indent=2) + "\n")
 
 
 def check_output(output: Path, settings: dict[str, Any]) -> None:

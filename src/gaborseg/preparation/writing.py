@@ -23,7 +23,7 @@ from gaborseg.data import (
     whole_numbers,
     write_volume,
 )
-from gaborseg.machine import remove_partials, whole_folder, write_text_atomically
+from gaborseg.machine import remove_partials, whole_folder, write_text
 from gaborseg.preparation.inspection import Inspection
 from gaborseg.preparation.recipe import Recipe
 from gaborseg.scans import Problem, ScanError, labels_to_prepared, read_placed, to_prepared
@@ -163,9 +163,9 @@ def write_description(
         about: Name, credit and licence.
     """
     people = [("participant_id", "participant"), *((c.subject, c.participant) for c in cases)]
-    write_text_atomically(output / PARTICIPANTS, "".join(f"{one}\t{person}\n" for one, person in people))
+    write_text(output / PARTICIPANTS, "".join(f"{one}\t{person}\n" for one, person in people))
     rows = [_scan_row(recipe, *pair) for pair in zip(cases, inspections, strict=True)]
-    write_text_atomically(output / _SCANS, _as_csv(rows))
+    write_text(output / _SCANS, _as_csv(rows))
     description = {
         "name": about["name"],
         "structures": list(recipe.mapping.names),
@@ -178,7 +178,7 @@ def write_description(
         "preparation": recipe.as_json(),
         "versions": {package: version(package) for package in PACKAGES},
     }
-    write_text_atomically(output / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+    write_text(output / DESCRIPTION, json.dumps(description, indent=2) + "\n")
 
 
 def _scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def write_problems(path: Path, problems: Sequence[Problem]) -> None:
         {"subject": one.subject, "file": one.file, "problem": one.problem, "what to do": one.remedy}
         for one in problems
     ]
-    write_text_atomically(path, _as_csv(rows))
+    write_text(path, _as_csv(rows))
 
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gaborseg.machine import write_atomically, write_text_atomically
+from gaborseg.machine import write_atomically, write_text
 from gaborseg.study import REPORT_MARK
 
 _MAKER = "python -m src.report"
@@ -51,7 +51,7 @@ class ReportFolder:
 
     def _mark(self, files: list[str]) -> None:
         text = json.dumps({"made_by": _MAKER, "files": files}, indent=1) + "\n"
-        write_text_atomically(self.mark, text)
+        write_text(self.mark, text)
 
 
 def files_of(mark: Path) -> list[str] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from gaborseg.machine import write_text_atomically
+from gaborseg.machine import write_text
 from gaborseg.runs.curves import read_curves
 from gaborseg.runs.files import (
     RunFile,
@@ -88,7 +88,7 @@ def note_failure(folder: Path, error: BaseException | str) -> None:
     with contextlib.suppress(OSError):  # a full disk may be what went wrong
         if folder.is_dir() and not (folder / RunFile.FAILURE).exists():
             text = json.dumps({"error": message, "kind": kind}) + "\n"
-            write_text_atomically(folder / RunFile.FAILURE, text)
+            write_text(folder / RunFile.FAILURE, text)
 
 
 def _stage(folder: Path, failed: dict[str, Any]) -> Stage:

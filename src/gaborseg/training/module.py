@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from gaborseg.data import infer_volume
 from gaborseg.metrics import SubjectDice, SubjectTable, mean_dice, structure_means
 
 Batch = dict[str, Tensor]
@@ -27,8 +28,8 @@ class SegmentationModule(pl.LightningModule):
         scheduler: Called as ``scheduler(optimizer, total_steps=n)``.
         decision: Maps logits to a label map.
         structures: Names of the labels 1 ... C-1.
-        infer: Called as ``infer(network, image)`` to apply the network to a whole image, patch by
-            patch, outside training; None: it is simply called.
+        patch_size: Voxels a side of the patches in which whole images are segmented outside
+            training; None: they are not cut.
         description: Plain values that make a checkpoint enough to use the network: how network and
             decision are built, and what the data are.
     """
@@ -44,7 +45,7 @@ class SegmentationModule(pl.LightningModule):
         decision: nn.Module,
         structures: tuple[str, ...],
         description: dict[str, Any] | None = None,
-        infer: Callable[[nn.Module, Tensor], Tensor] | None = None,
+        patch_size: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -54,7 +55,7 @@ class SegmentationModule(pl.LightningModule):
         self.decision = decision
         self.structures = structures
         self.description = description
-        self.infer = infer
+        self.patch_size = patch_size
         self.dice = SubjectDice(len(structures) + 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -63,9 +64,7 @@ class SegmentationModule(pl.LightningModule):
 
     def logits(self, image: Tensor) -> Tensor:
         """Return the logits (B, C, *S) of whole images (B, I, *S)."""
-        if self.infer is None:
-            return self.network(image)
-        return self.infer(self.network, image).to(image.device)
+        return infer_volume(self.network, image, self.patch_size)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
