@@ -14,7 +14,9 @@ from gaborseg.runs import Run, folder_name
 
 GROUPS = ("kernel", "loss", "network", "optimizer", "scheduler", "decision", "trainer", "logger")
 GROUPS += ("callbacks", "data", "augmentation", "experiment", "activation", "rates")
-OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+OPTIONS = [
+    (group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("[!_]*.yaml"))
+]
 SWEEPS = sorted(path.stem for path in (CONF.parent / "sweeps").glob("*.yaml"))
 CPU_EVIDENCE = {  # the sweeps behind the tables of docs/evidence.md, and their epochs
     "evidence_baselines": 20,

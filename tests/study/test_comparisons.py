@@ -13,7 +13,6 @@ from gaborseg.study.comparisons import (
     bootstrap_interval,
     cohens_dz,
     compare_all,
-    corrected_resampled_p,
     mean_ranks,
     verdict,
 )

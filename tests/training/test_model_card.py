@@ -1,4 +1,5 @@
 import copy
+import re
 import math
 from typing import Any
 
@@ -62,7 +63,7 @@ def card(**data: Any) -> str:
     ],
 )
 def test_the_card_says(text: str) -> None:
-    assert text in card()
+    assert text in re.sub(" +", " ", card())  # without the padding of the table
 
 
 def test_a_network_with_kernels_of_its_own_is_named_alone() -> None:
@@ -76,7 +77,8 @@ def test_an_unknown_licence_is_not_passed_over() -> None:
 
 
 def test_the_mean_is_that_of_the_subjects() -> None:
-    assert f"| **mean** | **{(0.65 + 0.6) / 2:.3f}**" in card()
+    (line,) = (line for line in card().splitlines() if line.startswith("| **mean**"))
+    assert line.split()[3] == f"**{(0.65 + 0.6) / 2:.3f}**"
 
 
 def test_a_checkpoint_without_a_description_has_a_card_too() -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gaborseg.benchmarks.timing import Spread
+from gaborseg.interface import markdown_table
 
 Cell = str | int | float | Spread | None
 
@@ -24,13 +25,8 @@ class Table:
     def markdown(self) -> str:
         """The table in Markdown, readable as it is; a spread is `median (quartile - quartile)`."""
         columns = list(self.rows[0])
-        lines = [columns, *([written(row[column]) for column in columns] for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        head, *body = (" | ".join(map(str.ljust, line, widths)) for line in lines)
-        rule = " | ".join("-" * width for width in widths)
-        return "\n".join(
-            [f"**{self.title}**", "", *(f"| {line} |" for line in (head, rule, *body))]
-        )
+        rows = ([written(row[column]) for column in columns] for row in self.rows)
+        return f"**{self.title}**\n\n{markdown_table(columns, rows)}"
 
     def as_json(self) -> dict[str, Any]:
         """The table as plain values."""

@@ -24,7 +24,7 @@ from gaborseg.experiment.record import record_end, record_start, show_result, sh
 from gaborseg.interface import build, effective_choices, effective_settings, mistakes_as_user_errors
 from gaborseg.machine import keep_freed_memory
 from gaborseg.metrics import mean_dice
-from gaborseg.networks import BASELINES, parameter_counts, require_monai
+from gaborseg.networks import MONAI_NETWORKS, parameter_counts, require_monai
 from gaborseg.runs import Run, RunFile
 from gaborseg.scans import DataError
 from gaborseg.training import (
@@ -116,7 +116,7 @@ def _check_settings(config: DictConfig) -> None:
         raise ValueError(f"trainer.max_epochs must be a positive integer, got {epochs}")
     if not isinstance(rate, float | int) or not 0 < rate < math.inf:
         raise ValueError(f"optimizer.lr must be a positive number, got {rate}")
-    if config.network._target_ in BASELINES:
+    if config.network._target_ in MONAI_NETWORKS:
         require_monai()
 
 

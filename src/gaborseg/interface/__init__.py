@@ -23,6 +23,7 @@ from gaborseg.interface.errors import (
     run_command,
 )
 from gaborseg.interface.help import CONSOLE
+from gaborseg.interface.markdown import markdown_table
 from gaborseg.interface.screen import ConsoleHandler, show
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "effective_choices",
     "effective_settings",
     "errors_in_log",
+    "markdown_table",
     "mistakes_as_user_errors",
     "output_may_be_cut",
     "plain",

@@ -1,7 +1,7 @@
 """What the choice of a kernel means: networks with kernels of their own have no use for it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,14 +14,29 @@ _OF_GROUP = re.compile(rf"[+~]*({'|'.join(_OF_KERNELS)})\b")
 
 def takes_kernels(config: DictConfig) -> bool:
     """Return whether the network of a configuration is told how to convolve by ``kernel=``."""
-    return "${kernel." in OmegaConf.to_yaml(config.network)
+    return "kernel" in _used_groups(config)
 
 
 def _idle_groups(config: DictConfig) -> set[str]:
-    """Return the groups that neither the network nor the kernels it is told refer to."""
-    nodes = (config.network, config.get("kernel") if takes_kernels(config) else None)
-    text = "".join(OmegaConf.to_yaml(node) for node in nodes if node is not None)
-    return {group for group in _OF_KERNELS if not re.search(rf"\$\{{{group}\b", text)}
+    """Return the groups that have no effect on the network of a configuration."""
+    return {*_OF_KERNELS} - _used_groups(config)
+
+
+def _used_groups(config: DictConfig) -> set[str]:
+    """Return the groups that the network refers to, itself or through the kernels it takes."""
+    used = set(_interpolated(OmegaConf.to_container(config.network)))
+    if "kernel" in used:
+        used |= set(_interpolated(OmegaConf.to_container(config.kernel)))
+    return used
+
+
+def _interpolated(node: object) -> Iterator[str]:
+    """Yield the group of every interpolation in a tree: ``kernel`` of ``${kernel.levels}``."""
+    if isinstance(node, str):
+        yield from re.findall(r"\$\{(\w+)", node)
+    elif isinstance(node, dict | list):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from _interpolated(value)
 
 
 def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def help_text(docstring: str, settings: str | None) -> str:
 
 def _groups() -> Iterator[str]:
     for folder in sorted(path for path in CONFIGURATIONS.iterdir() if path.is_dir()):
-        if options := sorted(file.stem for file in folder.glob("*.yaml")):
+        if options := sorted(file.stem for file in folder.glob("[!_]*.yaml")):
             yield f"  {folder.name}: {', '.join(options)}"
 
 

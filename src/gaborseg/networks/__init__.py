@@ -1,13 +1,13 @@
 """Networks: the paper's V-Net with deep supervision, and two baselines."""
 
-from gaborseg.networks.baselines import BASELINES, NNUNet, VNet, require_monai
+from gaborseg.networks.baselines import MONAI_NETWORKS, NNUNet, VNet, require_monai
 from gaborseg.networks.blocks import Convolution
 from gaborseg.networks.parameter_counts import KINDS, parameter_counts
 from gaborseg.networks.vnet_ds import VNetDS
 
 __all__ = [
-    "BASELINES",
     "KINDS",
+    "MONAI_NETWORKS",
     "Convolution",
     "NNUNet",
     "VNet",

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from gaborseg.networks.padding import padded_inside
 
-BASELINES = ("gaborseg.networks.VNet", "gaborseg.networks.NNUNet")
-"""How a configuration names them."""
+MONAI_NETWORKS = ("gaborseg.networks.VNet", "gaborseg.networks.NNUNet")
+"""The ``_target_`` of networks that cannot be built without MONAI."""
 
 _VNET_CHANNELS = 16
 _VNET_STRIDE = (16, 16, 16)

@@ -8,7 +8,7 @@ from typing import Any
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gaborseg.models import ModelError, build_network
-from gaborseg.networks import BASELINES, VNetDS, parameter_counts
+from gaborseg.networks import MONAI_NETWORKS, VNetDS, parameter_counts
 from gaborseg.runs import RunFileError, read_settings
 from gaborseg.study import RunRecord, Study
 
@@ -58,7 +58,7 @@ def _count_levels(node: Mapping[str, Any]) -> _Levels:
     Raises:
         ModelError: If it names anything but our own networks and layers, or cannot be built.
     """
-    if node.get("_target_") in BASELINES:  # which may need what is not installed here
+    if node.get("_target_") in MONAI_NETWORKS:  # which may not be installed here
         return {}
     with FakeTensorMode():  # shapes are enough
         network = build_network(node)

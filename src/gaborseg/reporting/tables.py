@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gaborseg.interface import markdown_table
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -81,12 +83,8 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table in Markdown, readable as it is."""
-        lines = [[column.heading for column in self.columns], *self._cells("**{}**")]
-        lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [" | ".join(map(str.ljust, line, widths)) for line in lines]
-        text.insert(1, " | ".join("-" * width for width in widths))
-        body = "\n".join(f"| {line} |" for line in text)
+        headings = [column.heading for column in self.columns]
+        body = markdown_table(headings, self._cells("**{}**"))
         return "\n\n".join(part for part in (f"**{self.title}**", body, self.note) if part) + "\n"
 
     def latex(self) -> str:

@@ -15,7 +15,7 @@ from scipy import stats
 
 from gaborseg.study.configurations import Configuration
 from gaborseg.study.names import AVERAGE, METRICS
-from gaborseg.study.signed_rank import holm, signed_rank, smallest_p
+from gaborseg.study.paired_tests import corrected_resampled_p, holm, signed_rank, smallest_p
 from gaborseg.study.study import Array, Study
 from gaborseg.study.summaries import Replicates, mean, nsd_tolerances, replicates_of
 
@@ -198,28 +198,6 @@ def _resampling_weights(n: int, resamples: int) -> Array:
     """Return how often each of n subjects is drawn in each bootstrap sample, (resamples, n)."""
     draws = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=resamples)
     return draws.astype(float)
-
-
-def corrected_resampled_p(differences: Array, test_to_training: float) -> float:
-    """Return the p-value of a t-test over replicates whose training sets overlap.
-
-    t = mean / sqrt((1/J + n_test/n_training) s^2) with J - 1 degrees of freedom: the differences of
-    J shuffled splits are not independent, and the plain t-test finds far too much.
-
-    Args:
-        differences: Mean difference of each replicate (J,).
-        test_to_training: Test over training subjects; 0 for independent replicates.
-
-    References:
-        Nadeau and Bengio, Inference for the generalization error, Machine Learning 2003.
-    """
-    count = len(differences)
-    if count < 2:
-        return float("nan")
-    variance = (1 / count + test_to_training) * np.var(differences, ddof=1)
-    if variance == 0:
-        return 0.0 if differences[0] else 1.0
-    return float(2 * stats.t.sf(abs(np.mean(differences)) / np.sqrt(variance), count - 1))
 
 
 def cohens_dz(differences: Array) -> float:

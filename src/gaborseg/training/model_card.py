@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gaborseg.interface import markdown_table
 from gaborseg.machine import write_atomically
 from gaborseg.runs import Run, RunFile, Score, overall_means, read_record, read_scores
 
@@ -117,19 +118,16 @@ def _data(data: dict[str, Any], split: dict[str, Any]) -> str:
 def _scores(rows: Sequence[Score]) -> str:
     means = overall_means(rows)
     subjects = len({row.subject for row in rows})
-    table = [
-        "| structure | Dice | std | HD95 [mm] | subjects |",
-        "| --- | --- | --- | --- | --- |",
-        *_lines(rows),
-        f"| **mean** | **{means.dice:.3f}** | | {_shown(means.hd95, 2)} | {subjects} |",
-        "",
+    last = ["**mean**", f"**{means.dice:.3f}**", "", _shown(means.hd95, 2), str(subjects)]
+    headings = ("structure", "Dice", "std", "HD95 [mm]", "subjects")
+    return (
+        f"{markdown_table(headings, [*_cells(rows), last])}\n\n"
         "Means over the test subjects that have the structure; none of them was trained on, nor "
-        "chosen an epoch by.",
-    ]
-    return "\n".join(table)
+        "chosen an epoch by."
+    )
 
 
-def _lines(rows: Sequence[Score]) -> Iterator[str]:
+def _cells(rows: Sequence[Score]) -> Iterator[list[str]]:
     for structure in dict.fromkeys(row.structure for row in rows):
         own = [row for row in rows if row.structure == structure]
         dice = [row.dice for row in own if not math.isnan(row.dice)]
@@ -137,8 +135,8 @@ def _lines(rows: Sequence[Score]) -> Iterator[str]:
         mean = fmean(dice) if dice else math.nan
         spread = stdev(dice) if len(dice) > 1 else math.nan
         distance = fmean(hd95) if hd95 else math.nan
-        cells = (structure, _shown(mean, 3), _shown(spread, 3), _shown(distance, 2), str(len(dice)))
-        yield f"| {' | '.join(cells)} |"
+        numbers = (_shown(mean, 3), _shown(spread, 3), _shown(distance, 2))
+        yield [structure, *numbers, str(len(dice))]
 
 
 def _citation(data: dict[str, Any]) -> str:

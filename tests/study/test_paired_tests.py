@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gaborseg.study.signed_rank import holm, signed_rank, smallest_p
+from gaborseg.study.paired_tests import holm, signed_rank, smallest_p
 
 
 @pytest.mark.parametrize("count", [3, 8, 13, 43, 60])
