@@ -8,7 +8,7 @@ import torch
 from gaborseg.inference.outputs import write_labels, write_probabilities
 from gaborseg.machine import whole_file
 from gaborseg.pictures import draw_overlay
-from gaborseg.pictures.overlay import canonical, colours
+from gaborseg.pictures.overlay import canonical
 from gaborseg.scans import PreparedGrid
 
 AFFINE = np.array([[0, 0, 2.0, -5], [-1.5, 0, 0, 7], [0, 3.0, 0, 1], [0, 0, 0, 1]])
@@ -95,11 +95,3 @@ def test_pictures_are_turned_to_right_anterior_superior() -> None:
     assert turned.shape == (6, 4, 5)
     for axis in range(3):
         assert (np.diff(turned, axis=axis) > 0).all()
-
-
-def test_every_label_has_a_colour_of_its_own() -> None:
-    for count in (1, 19, 109):
-        table = colours(count)
-        assert table.shape == (count + 1, 4)
-        assert table[0, 3] == 0
-        assert len(np.unique(table[1:].round(4), axis=0)) == count

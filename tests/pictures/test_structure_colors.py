@@ -41,6 +41,8 @@ def test_more_structures_than_colours_get_their_shades() -> None:
     assert len(np.unique(colors, axis=0)) == len(colors)
     assert colors.min() >= 0
     assert colors.max() <= 1
+    many = structure_colors(109)
+    assert len(np.unique(many.round(4), axis=0)) == len(many)
     assert (colors[20:40] >= colors[:20]).all()
     assert (colors[40:] <= colors[:20]).all()
 

@@ -16,6 +16,7 @@ from gaborseg.study.comparisons import (
     mean_ranks,
     verdict,
 )
+from gaborseg.study.paired_tests import corrected_resampled_p
 from synthetic_runs import FEW_STRUCTURES, SUBJECTS, split_of, study_of, write_pair, write_run
 
 RATE = 1e-3

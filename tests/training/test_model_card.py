@@ -1,6 +1,6 @@
 import copy
-import re
 import math
+import re
 from typing import Any
 
 import pytest

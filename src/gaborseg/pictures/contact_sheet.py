@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaborseg.data import Case, map_in_processes
+from gaborseg.pictures.slices import Window, paint, save_png
 from gaborseg.scans import read_scan
 
 COLUMNS, ROWS = 4, 25
 """Subjects beside and above one another on a sheet; more subjects go to further sheets."""
 _INCHES = 1.2
 """Side of a plane, at 100 dots an inch."""
-_COLOURS = 20
+_OPACITY = 0.55
+"""Less than elsewhere: there is no uncoloured scan beside it."""
 
 _Tile = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -37,8 +39,7 @@ def contact_sheets(output: Path, cases: Sequence[Case], processes: int | None = 
 def tile(case: Case) -> _Tile:
     """Three planes of a prepared case, side by side: grey in 0..1 and labels, both (N, 3N)."""
     image, label = read_scan(case.images[0]).voxels, read_scan(case.label).voxels
-    low, high = np.percentile(image, (1, 99.5))
-    grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
+    grey = Window.of(image).grey(image)
     centre = [int(where.mean()) if len(where) else len(label) // 2 for where in np.nonzero(label)]
     return planes(grey, centre), planes(label, centre)
 
@@ -63,11 +64,6 @@ def _draw_sheet(path: Path, names: Sequence[str], tiles: Sequence[_Tile]) -> Non
     for axis in axes:
         axis.axis("off")
     for axis, name, (grey, labels) in zip(axes, names, tiles, strict=False):
-        axis.imshow(grey, cmap="gray", vmin=0, vmax=1)
-        shown = np.ma.masked_equal(labels, 0)
-        colours = (shown - 1) % _COLOURS
-        axis.imshow(colours, "tab20", alpha=0.4, vmin=0, vmax=_COLOURS, interpolation="nearest")
+        axis.imshow(paint(grey, labels, _OPACITY), interpolation="nearest")
         axis.set_title(name[:40], color="white", fontsize=7, pad=2)
-    partial = path.with_name(f".partial-{path.name}")
-    figure.savefig(partial, dpi=100, format="png")
-    partial.replace(path)
+    save_png(path, figure)

@@ -1,14 +1,13 @@
 """A picture of one subject: scan, truth and prediction in three orthogonal planes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from gaborseg.pictures.slices import Window, paint, save_png
 
 _PLANES = ("sagittal", "coronal", "axial")
 
@@ -37,18 +36,14 @@ def draw_example(path: Path, example: Example, title: str) -> None:
 
     figure = Figure(figsize=(9, 9), layout="constrained", facecolor="black")
     figure.suptitle(title, color="white")
+    window = Window.of(np.concatenate([plane.ravel() for plane in example.image]))
     axes = figure.subplots(3, 3)
     for row, plane in enumerate(_PLANES):
         for column, name in enumerate(Example._fields):
             axis = axes[row, column]
             axis.axis("off")
-            axis.imshow(example.image[row].T, cmap="gray", origin="lower")
-            if name != "image":
-                _overlay(axis, getattr(example, name)[row])
+            labels = 0 * example.truth[row] if name == "image" else getattr(example, name)[row]
+            picture = paint(window.grey(example.image[row]), labels)
+            axis.imshow(picture.transpose(1, 0, 2), origin="lower", interpolation="nearest")
             axis.set_title(f"{name}, {plane}", color="white", fontsize=9)
-    figure.savefig(path, dpi=100)
-
-
-def _overlay(axis: "Axes", labels: NDArray[np.float32]) -> None:
-    shown = np.ma.masked_equal(labels.T, 0)
-    axis.imshow(shown, cmap="tab20", vmin=0.5, vmax=20.5, origin="lower", interpolation="nearest")
+    save_png(path, figure)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaborseg.machine import whole_file
+from gaborseg.pictures.slices import Window, paint, save_png
+from gaborseg.pictures.structure_colors import structure_colors
 from gaborseg.scans import PreparedGrid
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ _PLANES = (
     ("coronal", "right", "superior"),
     ("axial", "right", "anterior"),
 )
-_OPACITY = 0.55
-_GOLDEN = 0.618034
-"""A step around the circle of hues that comes near no earlier colour for long."""
 
 
 def draw_overlay(
@@ -50,19 +48,20 @@ def draw_overlay(
     figure = Figure(figsize=(12, 7.5), layout="constrained", facecolor="black")
     figure.suptitle(title, color="white", fontsize=10)
     grid_of_axes = figure.add_gridspec(2, 4, width_ratios=[1, 1, 1, 0.55])
-    window = np.quantile(scan[::4, ::4, ::4], [0.005, 0.995])
+    window = Window.of(scan)
     for normal, (name, right, top) in enumerate(_PLANES):
         across, up = (other for other in range(3) if other != normal)
-        planes = [volume.take(middle[normal], axis=normal).T for volume in (scan, found)]
-        for row in range(2):
+        grey, colored = (volume.take(middle[normal], axis=normal).T for volume in (scan, found))
+        for row, shown in enumerate((0 * colored, colored)):
             axis = figure.add_subplot(grid_of_axes[row, normal])
+            axis.axis("off")
+            picture = paint(window.grey(grey), shown)
             aspect = spacing[up] / spacing[across]
-            _draw_plane(axis, planes[: row + 1], window, len(volumes), aspect)
+            axis.imshow(picture, origin="lower", aspect=aspect, interpolation="nearest")
             if row == 0:
                 axis.set_title(f"{name}: {right} →, {top} ↑", color="white", fontsize=8)
     _draw_legend(figure.add_subplot(grid_of_axes[:, 3]), volumes)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_png(path, figure, dpi=110)
 
 
 def canonical(volume: Tensor, grid: PreparedGrid) -> NDArray:
@@ -83,34 +82,13 @@ def _centre_of(found: NDArray) -> list[int]:
     return centre
 
 
-def _draw_plane(
-    axis: "Axes", planes: list[NDArray], window: NDArray, count: int, aspect: float
-) -> None:
-    """Draw a plane of the scan, and of the labels over it if they are given."""
-    scan, *found = planes
-    axis.axis("off")
-    low, high = window
-    axis.imshow(scan, cmap="gray", origin="lower", aspect=aspect, vmin=low, vmax=high)
-    for labels in found:
-        axis.imshow(colours(count)[labels], origin="lower", aspect=aspect, interpolation="nearest")
-
-
-def colours(count: int) -> NDArray[np.float64]:
-    """Colour and opacity (RGBA) of each label, neighbours far apart in hue; label 0 has none."""
-    from matplotlib.colors import hsv_to_rgb
-
-    order = np.arange(count)
-    hue, saturation = order * _GOLDEN % 1, np.where(order % 2, 0.6, 0.95)
-    rgb = hsv_to_rgb(np.stack([hue, saturation, np.ones(count)], axis=-1))
-    visible = np.column_stack([rgb, np.full(count, _OPACITY)])
-    return np.vstack([np.zeros(4), visible])
-
-
 def _draw_legend(axis: "Axes", volumes: Mapping[str, float]) -> None:
-    """Name each structure in its colour, with its volume."""
+    """Name each structure beside its colour, with its volume."""
     axis.axis("off")
     step = 1 / max(20, len(volumes))
-    for place, (name, volume) in enumerate(volumes.items()):
-        colour = colours(len(volumes))[place + 1][:3]
+    colors = structure_colors(len(volumes))
+    for place, (color, (name, volume)) in enumerate(zip(colors, volumes.items(), strict=True)):
+        height = 1 - (place + 0.5) * step
         text = f"{name.replace('_', ' ')}  {volume / 1000:.1f} ml"
-        axis.text(0, 1 - (place + 0.5) * step, text, color=colour, fontsize=7, va="center")
+        axis.text(0, height, "■", color=color, fontsize=9, va="center")
+        axis.text(0.08, height, text, color="white", fontsize=7, va="center")

@@ -29,7 +29,7 @@ PALETTE = (
 """As far apart as a search found in OKLab, whatever cones the reader's eyes lack, in an order that
 gives neighbours among the structures of the brain unlike colours."""
 
-_FADE = (0.0, 0.45, -0.4)
+_FADE = (0.0, 0.45, -0.4, 0.65, -0.6, 0.25, -0.2)
 """How far the colours of a further round through the palette go towards white, or black (< 0)."""
 
 
@@ -37,7 +37,7 @@ def structure_colors(count: int) -> NDArray[np.float64]:
     """Colours of the labels 1 ... count, (count, 3) RGB in [0, 1].
 
     The first 20 differ for every reader; further ones are lighter and darker shades of them, and
-    after 60 they come again.
+    after 140 they come again.
     """
     base = np.array([to_rgb(color) for color in PALETTE])
     shades = [base + abs(fade) * ((fade > 0) - base) for fade in _FADE]

@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from gaborseg.pictures.scene import PIXELS, Mesh, View, frame_of, render, structure_mesh
+from gaborseg.pictures.slices import Window, paint
 from gaborseg.pictures.structure_colors import structure_colors
 from gaborseg.scans import voxel_sides
 from gaborseg.study import readable
@@ -18,7 +19,6 @@ from gaborseg.study import readable
 _HIDDEN = ("cerebral_grey", "cerebral_white", "cerebellar_grey")
 """The big tissues, which would hide everything else in three dimensions."""
 _TRUTH = "truth"
-_OPACITY = 0.72
 _MARGIN_MM = 8.0
 """Shown around the labelled part of a slice."""
 COLUMNS, _COLUMN = 5, 2.6
@@ -78,7 +78,7 @@ def draw_subject(
         panel.set(xticks=[], yticks=[])
         panel.spines[:].set_visible(False)
     above, below = (panels[row::2].flat[: len(maps)] for row in (0, 1))
-    _draw_slices(above, scan, colors)
+    _draw_slices(above, scan)
     scenes = [_surfaces(labels, shown, scan.spacing) for labels in scan.maps.values()]
     _draw_surfaces(below, scenes, colors, view or View(), pixels)
     for name, panel in zip(maps, below, strict=True):
@@ -147,19 +147,14 @@ class _Scan:
         return x, y
 
 
-def _draw_slices(panels: Iterable[Axes], scan: _Scan, colors: NDArray[np.float64]) -> None:
+def _draw_slices(panels: Iterable[Axes], scan: _Scan) -> None:
     """Draw the richest slice: front on top, the subject's left at the left."""
     part = (*scan.frame(), scan.richest_slice())
     aspect = scan.spacing[1] / scan.spacing[0]
-    low, high = np.percentile(scan.image, (1, 99.5))
-    grey = ((scan.image[part] - low) / max(high - low, 1e-9)).clip(0, 1)[..., None].repeat(3, 2)
+    grey = Window.of(scan.image).grey(scan.image[part])
     for panel, (name, labels) in zip(panels, scan.maps.items(), strict=True):
-        plane = labels[part]
-        painted = np.concatenate([np.zeros((1, 3)), colors])[plane]
-        mixed = np.where((plane > 0)[..., None], (1 - _OPACITY) * grey + _OPACITY * painted, grey)
-        panel.imshow(
-            mixed.transpose(1, 0, 2), origin="lower", aspect=aspect, interpolation="nearest"
-        )
+        picture = paint(grey, labels[part]).transpose(1, 0, 2)
+        panel.imshow(picture, origin="lower", aspect=aspect, interpolation="nearest")
         panel.set_title(name)
         for x, side in ((0.03, "L"), (0.97, "R")):
             panel.text(x, 0.5, side, transform=panel.transAxes, color="0.6", ha="center", size=7)
