@@ -10,7 +10,8 @@ Layers: ``GaborConv3d`` (eq. 2), ``GeneralGaborConv3d`` (eq. 1), ``ConventionalC
 base for kernels of your own, ``ParametricConv3d``; ``gabor_kernel`` is eq. (2) itself.
 
 Losses: ``PCCLoss``, ``CCCLoss``, ``DiceLoss``, ``JaccardLoss``, ``TverskyLoss``,
-``CrossEntropyLoss``, ``DiceCELoss``, ``ExpLogLoss``; called ``loss(logits, target)``.
+``CrossEntropyLoss``, ``DiceCELoss``, ``ExpLogLoss``, called ``loss(logits, target)``, and the base
+for losses of your own, ``StatisticsLoss``.
 
 The rest of a method: ``VNetDS``, the paper's network; ``Calibrated`` and ``Argmax``, from logits to
 labels; ``case_scores``, Dice, HD95, NSD and volumes; ``load_trained``, a trained network.
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         ExpLogLoss,
         JaccardLoss,
         PCCLoss,
+        StatisticsLoss,
         TverskyLoss,
     )
     from gaborseg.metrics import case_scores
@@ -58,6 +60,7 @@ __all__ = [
     "JaccardLoss",
     "PCCLoss",
     "ParametricConv3d",
+    "StatisticsLoss",
     "TverskyLoss",
     "VNetDS",
     "case_scores",

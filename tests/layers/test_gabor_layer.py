@@ -91,19 +91,19 @@ def test_ordinary_convolution_has_a_weight_of_its_own() -> None:
 def test_parameters_are_one_tensor_with_eight_names() -> None:
     layer = GaborConv3d(4, 3)
     assert [(name, *p.shape) for name, p in layer.named_parameters()] == [("gabor", 8, 4, 3)]
-    parameters = layer.gabor_parameters()
+    parameters = layer.parameters_by_name()
     assert tuple(parameters) == PARAMETERS
     assert all(value.shape == (4, 3) for value in parameters.values())
 
 
 def test_general_layer_has_nine_names() -> None:
     layer = GeneralGaborConv3d(4, 3, part="imaginary")
-    assert tuple(layer.gabor_parameters()) == GENERAL_PARAMETERS
+    assert tuple(layer.parameters_by_name()) == GENERAL_PARAMETERS
 
 
 def test_named_parameters_are_in_the_units_of_the_equation() -> None:
     layer = GaborConv3d(2, 3)
-    values = layer.gabor_parameters()
+    values = layer.parameters_by_name()
     real, imaginary, phase = (values[n] for n in ("amplitude_re", "amplitude_im", "phase"))
     want = (real * phase.cos() + imaginary * phase.sin()).T
     torch.testing.assert_close(layer.kernel()[..., 3, 3, 3], want)

@@ -57,11 +57,11 @@ def test_equal_rates_store_the_parameters_themselves() -> None:
 @pytest.mark.parametrize("kind", [GaborConv3d, GeneralGaborConv3d])
 def test_a_step_moves_each_kind_by_its_rate(kind: type[GaborConv3d | GeneralGaborConv3d]) -> None:
     layer = kind(2, 3, rates=RATES).double()
-    before = layer.gabor_parameters()
+    before = layer.parameters_by_name()
     optimizer = torch.optim.NAdam(layer.parameters(), lr=1e-4)
     layer(torch.randn(1, 2, 8, 8, 8).double()).square().sum().backward()
     optimizer.step()
-    after = layer.gabor_parameters()
+    after = layer.parameters_by_name()
     moved = torch.stack([(after[name] - before[name]).abs() / rate_of(name) for name in before])
     torch.testing.assert_close(moved, moved[0, 0, 0].expand_as(moved), rtol=1e-4, atol=0)
     assert moved[0, 0, 0] > 1e-5

@@ -174,7 +174,7 @@ def test_what_is_in_no_checkpoint_is_built_too(monkeypatch: pytest.MonkeyPatch) 
             super().__init__(2, 2)
             self.register_buffer("factor", torch.full((2,), 3.0), persistent=False)
 
-    monkeypatch.setattr(trained, "_build", lambda node: Scaled())
+    monkeypatch.setattr(trained, "_build", lambda node, trust: Scaled())
     weights = {"weight": torch.eye(2), "bias": torch.zeros(2)}
     network = trained._network({}, weights)
     torch.testing.assert_close(network.factor, torch.full((2,), 3.0))

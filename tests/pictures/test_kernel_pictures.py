@@ -14,24 +14,29 @@ from gaborseg.layers import (
     gabor_kernel,
     initial_gabor,
 )
-from gaborseg.pictures import GaborLayer, gabor_layers, gallery_charts, gallery_rows
+from gaborseg.layers.general_gabor import GENERAL_PARAMETERS
+from gaborseg.pictures import KernelLayer, gallery_charts, gallery_rows, kernel_layers
 from gaborseg.pictures.kernel_charts import SHOWN, draw_kernels
-from gaborseg.pictures.kernels import NARROW, Kernels, layer_name
+from gaborseg.pictures.kernels import NARROW, GaborKernels, layer_name
 
 
-def kernels(count: int = 40, **values: float) -> Kernels:
+def gabor_kernels(parameters: Tensor) -> GaborKernels:
+    return GaborKernels(parameters, PARAMETERS, lambda part: gabor_kernel(part, 7))
+
+
+def kernels(count: int = 40, **values: float) -> GaborKernels:
     parameters = initial_gabor(4, count // 4, 7, "uniform")
     for name, value in values.items():
         parameters[PARAMETERS.index(name)] = value
-    return Kernels(parameters, 7)
+    return gabor_kernels(parameters)
 
 
-def layer(**trained: float) -> GaborLayer:
+def layer(**trained: float) -> KernelLayer:
     start = kernels()
     moved = start.parameters.clone()
     for name, value in trained.items():
         moved[PARAMETERS.index(name)] = value
-    return GaborLayer("some layer", start, Kernels(moved, 7))
+    return KernelLayer("some layer", "GaborConv3d", start, gabor_kernels(moved))
 
 
 def network() -> nn.Sequential:
@@ -40,18 +45,43 @@ def network() -> nn.Sequential:
     )
 
 
-def all_voxels(own: Kernels) -> Tensor:
+def all_voxels(own: GaborKernels) -> Tensor:
     """Kernels in the order of the flattened parameters, (I O, K, K, K)."""
-    return gabor_kernel(own.parameters, own.kernel_size).transpose(0, 1).flatten(0, 1)
+    return own.synthesise(own.parameters).transpose(0, 1).flatten(0, 1)
 
 
-def test_layers_of_eq_2_are_found_in_both_networks() -> None:
+def test_layers_that_compute_their_kernels_are_found_in_both_networks() -> None:
     start, trained = network(), network()
-    first, second = gabor_layers(start, trained)
-    assert (first.name, second.name) == ("0", "3")
-    assert (first.start.kernel_size, second.start.kernel_size) == (5, 7)
-    assert torch.equal(second.trained.parameters, trained[3].gabor)
-    assert gabor_layers(nn.ReLU(), nn.ReLU()) == []
+    first, general, last = kernel_layers(start, trained)
+    assert [layer.name for layer in (first, general, last)] == ["0", "2", "3"]
+    families = [layer.family for layer in (first, general, last)]
+    assert families == ["GaborConv3d", "GeneralGaborConv3d", "GaborConv3d"]
+    assert (first.start.kernel_size, last.start.kernel_size) == (5, 7)
+    assert torch.equal(last.trained.parameters, trained[3].gabor)
+    assert kernel_layers(nn.ReLU(), nn.ReLU()) == []
+
+
+def test_any_kernel_is_told_by_its_voxels_and_named_parameters() -> None:
+    start, trained = GeneralGaborConv3d(2, 3, 5), GeneralGaborConv3d(2, 3, 5)
+    (layer,) = kernel_layers(start, trained)
+    pair = trained.kernel()[2, 1].detach()
+    np.testing.assert_allclose(layer.trained.voxels(5), pair, atol=1e-6)  # (I, O) flattened
+    assert layer.trained.energy[5] == pytest.approx(pair.square().sum().item(), rel=1e-5)
+    moved = (trained.kernel() - start.kernel()).detach()[2, 1].norm() / start.kernel()[2, 1].norm()
+    assert layer.change[5] == pytest.approx(moved.item(), rel=1e-4)
+    widths = trained.parameters_by_name()["sigma_y"].flatten().tolist()
+    (_, row) = gallery_rows([layer])
+    assert row["sigma_y_median"] == pytest.approx(np.median(widths))
+    assert {"amplitude_q25", "phase_q75", "change_median", "faint"} < set(row)
+
+
+def test_pictures_of_any_kernel_show_each_parameter() -> None:
+    pictures = dict(gallery_charts(kernel_layers(network()[2:3], network()[2:3])))
+    assert list(pictures) == ["kernel_distributions", "kernel_layers", "kernels_2"]
+    labels = [axes.get_xlabel() for axes in pictures["kernel_distributions"].axes]
+    assert labels == [name.replace("_", " ") for name in GENERAL_PARAMETERS]
+    for picture in pictures.values():
+        picture.savefig(BytesIO(), format="png", dpi=30)
 
 
 def test_kernels_energies_and_change_belong_to_their_parameters() -> None:
@@ -74,21 +104,21 @@ def test_directions_are_the_waves() -> None:
 def test_a_wave_is_beyond_nyquist_only_along_an_axis() -> None:
     oblique = kernels(theta_y=math.asin(1 / math.sqrt(3)), theta_z=math.pi / 4, frequency_re=0.8)
     straight = kernels(theta_y=0.0, theta_z=0.0, frequency_re=-0.6)
-    assert oblique.shares().beyond_nyquist == 0
-    assert straight.shares().beyond_nyquist == 1
+    assert oblique.shares()["beyond_nyquist"] == 0
+    assert straight.shares()["beyond_nyquist"] == 1
 
 
 @pytest.mark.parametrize(("sigma", "narrow", "wide"), [(0.1, 1, 0), (-2.0, 0, 0), (-7.1, 0, 1)])
 def test_collapsed_envelopes_are_counted(sigma: float, narrow: float, wide: float) -> None:
     shares = kernels(sigma=sigma).shares()
-    assert (shares.narrow, shares.wide) == (narrow, wide)
+    assert (shares["narrow"], shares["wide"]) == (narrow, wide)
     assert math.exp(-1 / (2 * NARROW**2)) == pytest.approx(0.01)
 
 
 def test_faint_kernels_are_counted() -> None:
     own = kernels()
     own.parameters[3:5, :, 0] *= 1e-3
-    assert own.shares().faint == 0.1
+    assert own.shares()["faint"] == 0.1
 
 
 def test_the_table_has_two_rows_a_layer() -> None:
@@ -114,7 +144,10 @@ def test_layers_are_named_for_the_reader(path: str, name: str) -> None:
 
 def test_all_pictures_are_drawn_also_of_spoilt_kernels() -> None:
     layers = [layer(sigma=0.0), layer(), layer(amplitude_re=0.0, amplitude_im=0.0)]
-    named = [GaborLayer(f"layer {i}", own.start, own.trained) for i, own in enumerate(layers)]
+    named = [
+        KernelLayer(f"layer {i}", own.family, own.start, own.trained)
+        for i, own in enumerate(layers)
+    ]
     pictures = dict(gallery_charts(named))
     assert list(pictures) == [
         "kernel_distributions",
@@ -129,5 +162,5 @@ def test_all_pictures_are_drawn_also_of_spoilt_kernels() -> None:
 def test_a_picture_holds_kernels_and_spectra_of_both_times() -> None:
     panels = draw_kernels(layer()).axes
     assert [len(panel.images) for panel in panels] == 4 * [SHOWN]
-    few = GaborLayer("few", kernels(4), kernels(4))
+    few = KernelLayer("few", "GaborConv3d", kernels(4), kernels(4))
     assert [len(panel.images) for panel in draw_kernels(few).axes] == 4 * [4]

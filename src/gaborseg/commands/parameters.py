@@ -46,16 +46,16 @@ def main() -> None:
     """Print the table."""
     more = tuple(sys.argv[1:])
     each = shown(more)
-    from gaborseg.networks import KINDS  # slow to import
+    from gaborseg.networks import kinds_in  # slow to import
 
     rows = {overrides: count([*overrides, *more]) for overrides in each}
-    kinds = [kind for kind in KINDS if any(counts[kind] for counts in rows.values())]
+    kinds = kinds_in(rows.values())
     table = Table("configuration", title="Trained parameters for 1 image channel and 20 classes")
     for heading in (*kinds, "total", "paper"):
         table.add_column(heading, justify="right")
     for overrides, counts in rows.items():
         printed = (PAPER | BASELINES).get(overrides)
-        cells = [f"{counts[kind]:,}" for kind in kinds] + [f"{sum(counts.values()):,}"]
+        cells = [f"{counts.get(kind, 0):,}" for kind in kinds] + [f"{sum(counts.values()):,}"]
         table.add_row("\n  ".join(overrides or more), *cells, f"{printed} M" if printed else "-")
     show(table)
 

@@ -51,7 +51,7 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
     """
     with mistakes_as_user_errors():
         checkpoint = Path(settings.run).expanduser() / settings.checkpoint
-        trained = load_trained(checkpoint, choose_device(settings.device))
+        trained = load_trained(checkpoint, choose_device(settings.device), settings.trust)
         decision = build(settings.decision) if settings.decision else trained.decision
         cases = _other_cases(settings, trained) if settings.data else own_cases(settings, trained)
         (output / RunFile.PREDICTIONS).mkdir(parents=True, exist_ok=True)

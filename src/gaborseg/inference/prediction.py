@@ -39,7 +39,7 @@ def predict(settings: SimpleNamespace) -> list[Problem]:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         files = _checkpoint_files(_paths_of(settings.checkpoint))
-        models = [load_model(path, device) for path in files]
+        models = [load_model(path, device, settings.trust) for path in files]
         segmenter = Segmenter(models, list(settings.flips), settings.patch_size, device)
         scans = find_scans(_paths_of(settings.input), segmenter.facts.channels)
         results = Results(
@@ -80,8 +80,13 @@ def _checkpoint_files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def load_model(path: Path, device: torch.device) -> Model:
+def load_model(path: Path, device: torch.device, trust: Sequence[str] = ()) -> Model:
     """A model that is ready to use, from a checkpoint or an ONNX file.
+
+    Args:
+        path: The file.
+        device: Where it is to work.
+        trust: Modules and packages of the user's whose layers a checkpoint's network may have.
 
     Raises:
         ModelError: The file cannot be used.
@@ -90,7 +95,7 @@ def load_model(path: Path, device: torch.device) -> Model:
         raise ModelError(f"{path} is for use elsewhere: give its checkpoint, or an .onnx file")
     if path.suffix == ".onnx":
         return load_exported(path, device)
-    trained = load_trained(path, device)
+    trained = load_trained(path, device, trust)
     try:
         facts = facts_of(trained.data)
     except ModelError as error:

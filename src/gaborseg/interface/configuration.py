@@ -19,6 +19,8 @@ _CHECKOUT = _PACKAGE.parents[1]
 CONFIGURATIONS = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _CHECKOUT / "conf"
 """The folder of all options: inside an installed package, at the top of a checkout."""
 _PLUGINS = _PACKAGE / "plugins"
+_NAME_OWN_MODULES = ("--config-dir", "-cd", "trust=")
+"""What arguments that bring modules of the user's own begin with."""
 
 
 def find_plugins() -> None:
@@ -33,6 +35,16 @@ def find_plugins() -> None:
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if place not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([*paths, place])
+
+
+def find_own_modules(arguments: Sequence[str]) -> None:
+    """Let modules in the working directory be imported, if arguments bring the user's own.
+
+    ``python -m`` does so always, the console program never by itself. The directory comes last, so
+    that nothing in it takes the place of an installed package.
+    """
+    if any(argument.startswith(_NAME_OWN_MODULES) for argument in arguments):
+        sys.path.append(str(Path.cwd()))
 
 
 def compose_config(

@@ -17,7 +17,12 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gaborseg.interface.configuration import find_plugins, quote_values, register_resolvers
+from gaborseg.interface.configuration import (
+    find_own_modules,
+    find_plugins,
+    quote_values,
+    register_resolvers,
+)
 from gaborseg.interface.help import help_text
 from gaborseg.runs import end_with_parent
 from gaborseg.sweeps import SHELLS_SIGNAL, SweepFailed
@@ -120,6 +125,7 @@ def run_command(
         warnings.filterwarnings("ignore", message=message)
     sys.argv[1:] = quote_values(sys.argv[1:], paths)
     find_plugins()
+    find_own_modules(sys.argv[1:])
     register_resolvers()
     if _shows_tracebacks():
         main()

@@ -7,33 +7,52 @@ import torch
 from torch import Tensor, nn
 
 from gaborseg.layers.convolution import same_conv3d
+from gaborseg.layers.grid import check_kernel_size
 from gaborseg.layers.storage import ParameterStorage, SigmaScale
 
 EQUAL_RATES: Mapping[str, float] = {}
 
 
 class ParametricConv3d(nn.Module):
-    """'Same' convolution with one computed kernel for each pair of channels.
+    """'Same' convolution with kernels computed from a few trained parameters, one for each pair.
 
-    A subclass names the parameters (`names`), draws the first ones, and turns them into kernels
-    (`synthesise`); training, counting, reports and exports know it by this base class.
+    A kernel of your own is a subclass: it names its parameters (`names`), passes their initial
+    values on, and turns parameters into kernels (`synthesise`). Parameter counts, reports, pictures
+    and exports know every subclass.
 
     Args:
         parameters: Initial parameters, (P, I, O), in the order of `names`.
         kernel_size: Side K in voxels, odd.
         bias: Add a trained offset to each output channel.
-        trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
-        rates: How many times the learning rate each kind of parameter (`sigma`, `theta`,
-            `amplitude`, `frequency`, `phase`) is trained with; 1 for those left out.
-        sigma_scale: What of the widths is stored: they themselves (`"raw"`), their logarithm
-            (`"log"`) or the inverse of softplus (`"softplus"`).
+        trainable: Train the parameters; otherwise they are a buffer and keep their initial values.
+        rates: Factor on the learning rate for each kind of parameter, 1 for those left out. The
+            kind is the name up to its first underscore: `theta` of `theta_y`.
+        sigma_scale: How widths (kind `sigma`) are stored: as they are (`"raw"`), as logarithms
+            (`"log"`) or as the inverse of softplus (`"softplus"`).
 
     Attributes:
-        gabor: What is stored of the parameters, (P, I, O), in the units of `storage`.
-        kind: What its parameters are counted as.
+        names: What the subclass calls its parameters.
+        kind: What the subclass calls its kernels in parameter counts and reports.
+        gabor: The stored parameters, (P, I, O), in the units of `storage`, under the name that
+            checkpoints have for them.
+
+    Shape:
+        (B, I, D, H, W) -> (B, O, D, H, W), for any volume.
 
     Raises:
-        ValueError: A rate is of no such kind or not positive, or there is no such scale.
+        TypeError: `kernel_size` is not an integer.
+        ValueError: `parameters` is not (P, I, O) with one row for each name, `kernel_size` is even
+            or below 1, a rate is of no such kind or not positive, or there is no such scale.
+
+    Example:
+        >>> class ShiftConv3d(ParametricConv3d):
+        ...     names, kind = ("amplitude",), "shift"
+        ...     def synthesise(self, parameters):
+        ...         kernel = parameters.new_zeros(*parameters[0].T.shape, 3, 3, 3)
+        ...         kernel[..., 1, 1, 2] = parameters[0].T
+        ...         return kernel
+        >>> ShiftConv3d(torch.ones(1, 1, 1), 3)(torch.arange(4.0).view(1, 1, 1, 1, 4)).flatten()
+        tensor([1., 2., 3., 0.], grad_fn=<ViewBackward0>)
     """
 
     names: ClassVar[Sequence[str]]
@@ -50,6 +69,11 @@ class ParametricConv3d(nn.Module):
         sigma_scale: SigmaScale = "raw",
     ) -> None:
         super().__init__()
+        check_kernel_size(kernel_size)
+        if parameters.ndim != 3 or len(parameters) != len(self.names):
+            raise ValueError(
+                f"parameters must be ({len(self.names)}, I, O), got {tuple(parameters.shape)}"
+            )
         self.kernel_size = kernel_size
         self.storage = ParameterStorage(self.names, rates, sigma_scale)
         self.gabor: Tensor
@@ -71,7 +95,11 @@ class ParametricConv3d(nn.Module):
         return self.gabor.shape[2]
 
     def synthesise(self, parameters: Tensor) -> Tensor:
-        """Kernels (O, I, K, K, K) of parameters (P, I, O)."""
+        """Kernels of parameters, (P, I, O) -> (O, I, K, K, K), for any I and O.
+
+        The one method to write: each pair's kernel from the parameters of that pair alone, in their
+        dtype and on their device, differentiable by autograd.
+        """
         raise NotImplementedError
 
     def kernel(self) -> Tensor:
@@ -84,7 +112,7 @@ class ParametricConv3d(nn.Module):
         wide = torch.promote_types(self.gabor.dtype, torch.float32)
         return self.storage(self.gabor.to(wide))
 
-    def gabor_parameters(self) -> dict[str, Tensor]:
+    def parameters_by_name(self) -> dict[str, Tensor]:
         """Parameters by name, (I, O) each, in the units of the equation."""
         return dict(zip(self.names, self.parameters_of_kernels(), strict=True))
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 KINDS = ("sigma", "theta", "amplitude", "frequency", "phase")
+"""Kinds of Gabor parameters; rates may name them for any kernel, which may have fewer or others."""
 _FASTEST = 1000
 SigmaScale = Literal["raw", "log", "softplus"]
 Change = Callable[[Tensor], Tensor]
@@ -49,16 +50,16 @@ class ParameterStorage(nn.Module):
             of softplus. The last two keep them positive.
 
     Raises:
-        ValueError: `rates` names another kind, is not positive or above 1000, or there is no such
-            scale.
+        ValueError: A rate is of a kind that is neither a Gabor parameter's nor one of `names`, not
+            positive or above 1000, or there is no such scale.
     """
 
     def __init__(
         self, names: Sequence[str], rates: Mapping[str, float], sigma_scale: SigmaScale = "raw"
     ) -> None:
         super().__init__()
-        _check(rates, sigma_scale)
         self.kinds = [name.partition("_")[0] for name in names]
+        _check(rates, self.kinds, sigma_scale)
         self.rates = [float(rates.get(kind, 1)) for kind in self.kinds]
         self.sigma_scale = sigma_scale
         self.as_they_are = sigma_scale == "raw" and set(self.rates) == {1.0}
@@ -86,10 +87,11 @@ class ParameterStorage(nn.Module):
         return f"rates={self.rates}, sigma_scale={self.sigma_scale!r}"
 
 
-def _check(rates: Mapping[str, float], sigma_scale: str) -> None:
+def _check(rates: Mapping[str, float], own_kinds: Iterable[str], sigma_scale: str) -> None:
+    kinds = dict.fromkeys((*KINDS, *own_kinds))
     for kind, rate in rates.items():
-        if kind not in KINDS:
-            raise ValueError(f"rates must be of {', '.join(KINDS)}, got {kind!r}")
+        if kind not in kinds:
+            raise ValueError(f"rates must be of {', '.join(kinds)}, got {kind!r}")
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= _FASTEST:
             raise ValueError(
                 f"the rate of {kind} must be positive and at most {_FASTEST}, got {rate!r}"

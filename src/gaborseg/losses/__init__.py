@@ -1,10 +1,12 @@
 """Losses on logits and integer label maps; no volume is encoded one-hot."""
 
+from gaborseg.losses.base import StatisticsLoss
 from gaborseg.losses.ccc import CCCLoss
 from gaborseg.losses.cross_entropy import CrossEntropyLoss, DiceCELoss
 from gaborseg.losses.exp_log import ExpLogLoss
 from gaborseg.losses.overlap import DiceLoss, JaccardLoss, TverskyLoss
 from gaborseg.losses.pcc import PCCLoss
+from gaborseg.losses.statistics import LabelStatistics
 
 __all__ = [
     "CCCLoss",
@@ -13,6 +15,8 @@ __all__ = [
     "DiceLoss",
     "ExpLogLoss",
     "JaccardLoss",
+    "LabelStatistics",
     "PCCLoss",
+    "StatisticsLoss",
     "TverskyLoss",
 ]

@@ -64,7 +64,12 @@ class StatisticsLoss(SegmentationLoss):
         return self.counted(values).to(_result_dtype(logits))
 
 
-def _positive(name: str, value: float) -> float:
+def positive(name: str, value: float) -> float:
+    """The value of an argument.
+
+    Raises:
+        ValueError: It is not positive.
+    """
     if value > 0:
         return value
     raise ValueError(f"{name} must be positive, got {value}")

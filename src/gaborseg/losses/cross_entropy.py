@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from gaborseg.losses.base import StatisticsLoss, _positive
+from gaborseg.losses.base import StatisticsLoss, positive
 from gaborseg.losses.overlap import DiceLoss
 from gaborseg.losses.statistics import LabelStatistics
 
@@ -44,8 +44,8 @@ class DiceCELoss(StatisticsLoss):
         include_background: bool = True,
     ) -> None:
         super().__init__(include_background=include_background)
-        self.dice_weight = _positive("dice_weight", dice_weight)
-        self.cross_weight = _positive("cross_weight", cross_weight)
+        self.dice_weight = positive("dice_weight", dice_weight)
+        self.cross_weight = positive("cross_weight", cross_weight)
         self.dice = DiceLoss(include_background=include_background)
         self.cross = CrossEntropyLoss(include_background=include_background)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gaborseg.losses.base import SegmentationLoss, _positive
+from gaborseg.losses.base import SegmentationLoss, positive
 from gaborseg.losses.overlap import dice
 from gaborseg.losses.slabs import SlabLogLikelihood, sum_by_label
 from gaborseg.losses.statistics import check_shapes, label_statistics
@@ -84,9 +84,9 @@ class ExpLogLoss(SegmentationLoss):
         include_background: bool = True,
     ) -> None:
         super().__init__(include_background=include_background)
-        self.gamma = _positive("gamma", gamma)
-        self.dice_weight = _positive("dice_weight", dice_weight)
-        self.cross_weight = _positive("cross_weight", cross_weight)
+        self.gamma = positive("gamma", gamma)
+        self.dice_weight = positive("dice_weight", dice_weight)
+        self.cross_weight = positive("cross_weight", cross_weight)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Weighted sum of both terms, a scalar in at least float32."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from gaborseg.losses.base import StatisticsLoss, _positive
+from gaborseg.losses.base import StatisticsLoss, positive
 from gaborseg.losses.statistics import LabelStatistics
 
 _EPSILON = 1e-7
@@ -86,8 +86,8 @@ class TverskyLoss(StatisticsLoss):
         self, alpha: float = 0.3, beta: float = 0.7, *, include_background: bool = True
     ) -> None:
         super().__init__(include_background=include_background)
-        self.alpha = _positive("alpha", alpha)
-        self.beta = _positive("beta", beta)
+        self.alpha = positive("alpha", alpha)
+        self.beta = positive("beta", beta)
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
         """1 - Tversky of each sample and label, (B, C)."""

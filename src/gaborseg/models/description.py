@@ -2,10 +2,11 @@
 
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from gaborseg.data import LEVELS
 from gaborseg.scans import FORMS
@@ -115,19 +116,25 @@ def check_numbers(key: str, values: object, count: int, low: float, high: float)
         raise ModelError(f"{key} must be {count} numbers in {low}..{high}, got {str(values)[:80]}")
 
 
-def check_node(node: Mapping[str, Any]) -> None:
+def check_node(node: Mapping[str, Any], trust: Sequence[str] = ()) -> None:
     """Check every value of a configuration and every ``_target_`` in it; nothing is built.
+
+    Args:
+        node: The configuration.
+        trust: Modules and packages, beside our own, whose ``nn.Module`` classes may be targets.
+            They are imported if a target names them; nothing else ever is.
 
     Raises:
         ModelError: A value is not plain, a number out of bounds, or a target not allowed.
     """
+    homes = (*_HOMES, *_trusted(trust))
     for count, (key, value, depth) in enumerate(walk(node)):
         if count > _MOST_VALUES or depth > _DEEPEST:
             raise ModelError("a network's configuration must be small, this one is not")
         if key.startswith("_") and key not in _KEYWORDS:
             raise ModelError(f"{key} is not allowed in a network's configuration")
         if key == "_target_":
-            _check_target(value)
+            _check_target(value, homes)
         else:
             _check_value(key, value)
 
@@ -158,17 +165,31 @@ def _check_value(key: str, value: object) -> None:
         raise ModelError(f"{key} must be resolved, got {value[:80]!r}")
 
 
-def _check_target(target: object) -> None:
-    """Check that a ``_target_`` is an activation, or a module class defined in one of our homes.
+def _trusted(names: Sequence[str]) -> tuple[str, ...]:
+    """The modules that the user trusts, one name or several.
+
+    Raises:
+        ModelError: One is not the dotted name of a module.
+    """
+    found = (names,) if isinstance(names, str) else tuple(names)
+    for name in found:
+        if not isinstance(name, str) or not all(map(str.isidentifier, name.split("."))):
+            raise ModelError(f"trust must be names of modules, as [my_kernels], got {name!r}")
+    return found
+
+
+def _check_target(target: object, homes: tuple[str, ...]) -> None:
+    """Check that a ``_target_`` is an activation, or a module class defined in one of some homes.
 
     The class itself is looked at: ``gaborseg.networks.vnet_ds.torch.load`` is not ours.
 
     Raises:
-        ModelError: It is anything else.
+        ModelError: It is anything else, or a trusted module cannot be imported.
     """
-    if not _is_activation(str(target)) and not _is_ours(str(target)):
+    if not _is_activation(str(target)) and not _is_at_home(str(target), homes):
         raise ModelError(
-            f"_target_ must be a network, layer, decision or activation of gaborseg, got {target!r}"
+            "_target_ must be a network, layer, decision or activation of gaborseg, or a module "
+            f"class of a package that you name with trust=[PACKAGE], got {target!r}"
         )
 
 
@@ -177,17 +198,20 @@ def _is_activation(target: str) -> bool:
     return target.removeprefix("torch.nn.") in _ACTIVATIONS and target.startswith("torch.nn.")
 
 
-def _is_ours(target: str) -> bool:
-    """Return whether a dotted path leads to an ``nn.Module`` class that is defined in our homes."""
+def _is_at_home(target: str, homes: tuple[str, ...]) -> bool:
+    """Return whether a dotted path leads to an ``nn.Module`` class that is defined in a home."""
     module_name, _, name = target.rpartition(".")
-    if not within(module_name, _HOMES):
+    if not within(module_name, homes):
         return False
     try:
-        found = getattr(importlib.import_module(module_name), name, None)
-    except ImportError:
-        return False
+        with unset_fake_temporarily():  # whatever tensors a module makes must be real
+            found = getattr(importlib.import_module(module_name), name, None)
+    except ImportError as error:
+        if within(module_name, _HOMES):
+            return False
+        raise ModelError(f"{module_name} of {target} cannot be imported: {error}") from error
     is_module = inspect.isclass(found) and issubclass(found, nn.Module)
-    return is_module and within(found.__module__, _HOMES)
+    return is_module and within(found.__module__, homes)
 
 
 def within(module_name: str, packages: tuple[str, ...]) -> bool:

@@ -49,7 +49,7 @@ def export_model(settings: SimpleNamespace) -> bool:
             raise ValueError(f"format must be {' or '.join(_FORMATS)}, got {settings.format}")
         if settings.format == "onnx":
             require_onnx()
-        trained = load_trained(Path(settings.checkpoint).expanduser())
+        trained = load_trained(Path(settings.checkpoint).expanduser(), trust=settings.trust)
         size = size_of(settings.size, trained)
         ending, write = _FORMATS[settings.format]
         path = Path(settings.output or trained.checkpoint.with_suffix(ending)).expanduser()

@@ -1,10 +1,11 @@
 """A trained network, read from a checkpoint that a stranger may have made.
 
-Nothing is unpickled but tensors and plain values, nothing is built but our own networks, layers and
-decisions, and no size is believed before it has been compared with the weights in the file.
+Nothing is unpickled but tensors and plain values. Nothing is built but our own networks, layers and
+decisions, and those of modules that the caller trusts by name. No size is believed before it has
+been compared with the weights in the file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,16 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def load_trained(checkpoint: Path, device: str | torch.device = "cpu") -> TrainedModel:
-    """Return the trained model in a checkpoint.
+def load_trained(
+    checkpoint: Path, device: str | torch.device = "cpu", trust: Sequence[str] = ()
+) -> TrainedModel:
+    """The trained model in a checkpoint.
 
     Args:
         checkpoint: A ``.ckpt`` file, wherever it is now, or a run folder, whose ``best.ckpt`` is
             taken.
         device: Where the network is to be.
+        trust: Modules and packages of yours, importable here, whose layers the network may have.
 
     Raises:
         ModelError: The file is missing or damaged, holds anything but tensors and plain values,
@@ -86,16 +90,19 @@ def load_trained(checkpoint: Path, device: str | torch.device = "cpu") -> Traine
     path = checkpoint / RunFile.BEST if checkpoint.is_dir() else checkpoint
     content = read_checkpoint(path)
     try:
-        return _assemble(path, content, torch.device(device))
+        return _assemble(path, content, torch.device(device), trust)
     except (ModelError, RunFileError) as error:
         raise ModelError(f"{path}: {error}") from error
 
 
-def _assemble(path: Path, content: dict[str, Any], device: torch.device) -> TrainedModel:
+def _assemble(
+    path: Path, content: dict[str, Any], device: torch.device, trust: Sequence[str]
+) -> TrainedModel:
     description = content.get("description") or _described_by_run(path.parent)
     check_description(description)
     state = content["state_dict"]
-    network = _network(description["network"], _weights_of("network", state)).to(device)
+    weights = _weights_of("network", state)
+    network = _network(description["network"], weights, trust).to(device)
     decision = _loaded(_build(description["decision"]), _weights_of("decision", state)).to(device)
     if not isinstance(decision, Argmax | Calibrated):
         raise ModelError(f"decision must be Argmax or Calibrated, got {type(decision).__name__}")
@@ -143,14 +150,16 @@ def _weights_of(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
-def _network(node: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+def _network(
+    node: Mapping[str, Any], weights: Mapping[str, Tensor], trust: Sequence[str] = ()
+) -> nn.Module:
     """Return the network with its weights; built without memory first, to see that it fits them."""
     with FakeTensorMode():
-        network = _build(node)
+        network = _build(node, trust)
     _check_weights(network, weights)
     network.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
     if any(isinstance(value, FakeTensor) for value in _values_of(network)):
-        network = _loaded(_build(node), weights)  # it also holds what is in no checkpoint
+        network = _loaded(_build(node, trust), weights)  # it also holds what is in no checkpoint
     return network.eval().requires_grad_(False)
 
 
@@ -179,22 +188,23 @@ def _check_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
             raise ModelError(f"{name} must be {wanted.get(name)}, got {found.get(name)}")
 
 
-def build_network(node: Mapping[str, Any]) -> nn.Module:
-    """Return the network of a resolved configuration's node ``network``, with initial weights.
+def build_network(node: Mapping[str, Any], trust: Sequence[str] = ()) -> nn.Module:
+    """The network of a resolved configuration's node ``network``, with initial weights.
 
     Args:
         node: ``_target_`` and arguments, with numbers for ``in_channels`` and ``num_classes``.
+        trust: Modules and packages of the user's whose layers it may have.
 
     Raises:
         ModelError: The node asks for something that is not to be built, or cannot be.
     """
     with FakeTensorMode():
-        _build(node)
-    return _build(node)
+        _build(node, trust)
+    return _build(node, trust)
 
 
-def _build(node: Mapping[str, Any]) -> nn.Module:
-    check_node(node)
+def _build(node: Mapping[str, Any], trust: Sequence[str] = ()) -> nn.Module:
+    check_node(node, trust)
     try:
         module = instantiate(dict(node), _convert_="all")
     except (HydraException, ValueError, TypeError, RuntimeError) as error:

@@ -1,24 +1,36 @@
 """How many trained parameters a network has, by kind of layer."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from torch import nn
 
-from gaborseg.layers import GaborConv3d, GeneralGaborConv3d
+from gaborseg.layers import ParametricConv3d
 
 KINDS = ("gabor", "conventional", "pointwise", "normalisation", "other")
+"""What every count tells; other parametric kernels add the `kind` of their class."""
 
 
 def parameter_counts(network: nn.Module) -> dict[str, int]:
-    """Return the number of trained parameters of each kind in ``KINDS``, in that order.
+    """Number of trained parameters by kind: all of ``KINDS``, then those of other kernels.
 
     ``pointwise`` are 1x1x1 convolutions; ``conventional`` are all larger ones, transposed ones too.
     """
-    counts: Counter[str] = Counter()
+    counts = Counter(dict.fromkeys(KINDS, 0))
     for module in network.modules():
         counts[_kind(module)] += sum(_own_sizes(module))
-    return {kind: counts[kind] for kind in KINDS}
+    return dict(counts)
+
+
+def kinds_in(counts: Iterable[Mapping[str, int]]) -> list[str]:
+    """The kinds that any of several counts has parameters of, in the order of ``KINDS``.
+
+    Example:
+        >>> kinds_in([{"other": 3, "gabor": 0}, {"hat": 2, "gabor": 8}])
+        ['gabor', 'other', 'hat']
+    """
+    present = dict.fromkeys(kind for own in counts for kind, count in own.items() if count)
+    return [*filter(present.__contains__, KINDS), *(kind for kind in present if kind not in KINDS)]
 
 
 def _own_sizes(module: nn.Module) -> Iterator[int]:
@@ -27,8 +39,8 @@ def _own_sizes(module: nn.Module) -> Iterator[int]:
 
 def _kind(module: nn.Module) -> str:
     match module:
-        case GaborConv3d() | GeneralGaborConv3d():
-            return "gabor"
+        case ParametricConv3d():
+            return module.kind
         case nn.Conv3d() | nn.ConvTranspose3d():
             return "pointwise" if set(module.kernel_size) == {1} else "conventional"
         case nn.GroupNorm() | nn.BatchNorm3d() | nn.InstanceNorm3d():

@@ -11,7 +11,7 @@ from gaborseg.pictures.first_figure import (
     sinusoidal_factor,
 )
 from gaborseg.pictures.kernel_charts import gallery_charts
-from gaborseg.pictures.kernels import GaborLayer, gabor_layers, gallery_rows
+from gaborseg.pictures.kernels import KernelLayer, gallery_rows, kernel_layers
 from gaborseg.pictures.overlay import draw_overlay
 from gaborseg.pictures.subject import draw_subject
 
@@ -19,7 +19,7 @@ __all__ = [
     "REACH",
     "SINUSOIDS",
     "Example",
-    "GaborLayer",
+    "KernelLayer",
     "contact_sheets",
     "draw_example",
     "draw_losses",
@@ -27,9 +27,9 @@ __all__ = [
     "draw_sinusoids",
     "draw_subject",
     "example_slices",
-    "gabor_layers",
     "gallery_charts",
     "gallery_rows",
+    "kernel_layers",
     "simulated_losses",
     "sinusoidal_factor",
 ]

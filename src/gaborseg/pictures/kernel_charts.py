@@ -1,4 +1,4 @@
-"""Pictures of a network's Gabor kernels: kernels and spectra, distributions, layer by layer."""
+"""Pictures of the kernels of a network: kernels and spectra, distributions, layer by layer."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from gaborseg.pictures.kernels import NYQUIST, Array, GaborLayer, Kernels
+from gaborseg.pictures.kernels import NYQUIST, Array, GaborKernels, KernelLayer
 
 SHOWN = 12
 """Kernels in the picture of a layer."""
@@ -18,7 +18,7 @@ _AXES = "xyz"
 """The paper's names of the axes D, H, W."""
 _TIMES = {"start": "#5b5b5b", "trained": "#d55e00"}
 _SHARES = {
-    "beyond Nyquist": ("o", "#0072b2"),
+    "beyond_nyquist": ("o", "#0072b2"),
     "narrow": ("v", "#009e73"),
     "wide": ("^", "#b14d8e"),
     "faint": ("x", "#5b5b5b"),
@@ -31,47 +31,60 @@ _DENSEST = 2.5
 """Directions per area, relative to the mean, that the last colour stands for."""
 
 
-def gallery_charts(layers: Sequence[GaborLayer]) -> Iterator[tuple[str, Figure]]:
+def gallery_charts(layers: Sequence[KernelLayer]) -> Iterator[tuple[str, Figure]]:
     """Yield name and figure of all pictures; kernels of the first, the largest and the last layer.
 
     Args:
-        layers: At least one, in the network's order.
+        layers: At least one, of one family, in the network's order.
     """
-    yield "kernel_distributions", _draw_distributions(layers)
-    yield "kernel_layers", _draw_layers(layers)
-    largest = max(layers, key=lambda layer: len(layer.trained.sigma))
+    of_gabor = isinstance(layers[0].start, GaborKernels)
+    draw_distributions = _draw_gabor_distributions if of_gabor else _draw_distributions
+    yield "kernel_distributions", draw_distributions(layers)
+    yield "kernel_layers", (_draw_gabor_layers if of_gabor else _draw_layers)(layers)
+    largest = max(layers, key=lambda layer: len(layer.trained.energy))
     for layer in dict.fromkeys((layers[0], largest, layers[-1])):
         slug = layer.name.replace(", ", "_").replace(" ", "")
         yield f"kernels_{slug}", draw_kernels(layer)
 
 
-def draw_kernels(layer: GaborLayer) -> Figure:
+def draw_kernels(layer: KernelLayer) -> Figure:
     """Kernels of a layer and their spectra at the start and trained, a column each.
 
     The kernels are evenly spaced in the order of their energy when trained, the strongest first.
-    Each is cut through its centre, along the two axes in which its waves vary most then.
+    Each is cut through its centre, along the two axes in which it varies most then.
     """
     order = np.argsort(-layer.trained.energy, kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)]
-    across = np.abs(layer.trained.directions[:, chosen]).argmin(axis=0)
     figure = Figure(figsize=(0.8 + 0.8 * len(chosen), 4.1), layout="constrained")
     figure.suptitle(f"Kernels and their spectra: {layer.name}")
     rows = figure.subplots(4, 1)
     for panel in rows:
         panel.set(xlim=(0, len(chosen)), ylim=(0, 1), aspect=1, xticks=[], yticks=[])
         panel.spines[:].set_visible(False)
-    for place, (index, axis) in enumerate(zip(chosen, across, strict=True)):
-        plane = _AXES.replace(_AXES[axis], "")
-        note = f"{plane}  $\\sigma$ {layer.trained.sigma[index]:.1f}"
+    for place, index in enumerate(chosen):
+        axis = _flattest_axis(layer.trained.voxels(index))
+        note = f"{_AXES.replace(_AXES[axis], '')}  {_first_parameter(layer, index)}"
         rows[0].text(place + _TILE / 2, 1.05, note, ha="center", fontsize=7)
         for kernels, row in ((layer.start, rows[:2]), (layer.trained, rows[2:])):
             voxels = kernels.voxels(index)
-            _show_kernel(row[0], place, np.take(voxels, kernels.kernel_size // 2, axis=axis))
+            _show_kernel(row[0], place, np.take(voxels, len(voxels) // 2, axis=axis))
             _show_spectrum(row[1], place, voxels, axis)
     for time, row in zip(_TIMES, (rows[:2], rows[2:]), strict=True):
         row[0].set_ylabel(f"{time}\nkernel", fontsize=8, color=_TIMES[time])
         row[1].set_ylabel(f"{time}\nspectrum", fontsize=8, color=_TIMES[time])
     return figure
+
+
+def _flattest_axis(voxels: Array) -> int:
+    """The axis along which a kernel varies least."""
+    return int(np.argmin([np.square(np.diff(voxels, axis=axis)).sum() for axis in range(3)]))
+
+
+def _first_parameter(layer: KernelLayer, index: int) -> str:
+    """The first parameter of a trained kernel, with its name."""
+    name = layer.trained.names[0]
+    symbol = name.replace("sigma", r"$\sigma$", 1).replace("_", " ")
+    return f"{symbol} {layer.trained.parameter(name)[index]:.1f}"
 
 
 def _show_kernel(panel: Axes, place: int, plane: Array) -> None:
@@ -87,17 +100,35 @@ def _show_spectrum(panel: Axes, place: int, voxels: Array, across: int) -> None:
     panel.imshow(plane.T, cmap="magma", vmin=0, origin="lower", extent=extent)
 
 
-def _draw_distributions(layers: Sequence[GaborLayer]) -> Figure:
+def _draw_distributions(layers: Sequence[KernelLayer]) -> Figure:
+    """Each parameter of the kernels of all layers, at the start and trained."""
+    names = layers[0].trained.names
+    figure = Figure(figsize=(0.6 + 2.2 * len(names), 2.9), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for panel, name in zip(panels, names, strict=True):
+        values = {
+            time: np.concatenate([getattr(layer, time).parameter(name) for layer in layers])
+            for time in _TIMES
+        }
+        found = np.concatenate([*values.values()])
+        _draw_histograms(panel, values, *np.percentile(found, (0.5, 99.5)))
+        panel.set_xlabel(name.replace("_", " "))
+    panels[0].set_ylabel("kernels [%]")
+    panels[0].legend(fontsize=7)
+    return figure
+
+
+def _draw_gabor_distributions(layers: Sequence[KernelLayer]) -> Figure:
     """Widths, frequencies and directions of the kernels of all layers, at the start and trained."""
     figure = Figure(figsize=(9, 2.9), layout="constrained")
     sigma, frequency, *spheres = figure.subplots(1, 4)
-    states = {time: [getattr(layer, time) for layer in layers] for time in _TIMES}
-    side = max(layer.trained.kernel_size for layer in layers)
-    _draw_histograms(sigma, {t: _all(k, "sigma") for t, k in states.items()}, side + 1.0)
+    states = {time: _states(layers, time) for time in _TIMES}
+    side = max(kernels.kernel_size for kernels in states["trained"])
+    _draw_histograms(sigma, {t: _all(k, "sigma") for t, k in states.items()}, 0, side + 1.0)
     sigma.set(xlabel="sigma [voxels]", ylabel="kernels [%]")
     sigma.legend(fontsize=7)
     waves = {time: _all(kernels, "steepest") for time, kernels in states.items()}
-    _draw_histograms(frequency, waves, 1.5 * NYQUIST)
+    _draw_histograms(frequency, waves, 0, 1.5 * NYQUIST)
     frequency.axvline(NYQUIST, color="black", linewidth=0.8, linestyle=":")
     frequency.set(xlabel="largest frequency along an axis\n[cycles per voxel]", ylabel="waves [%]")
     for panel, (time, kernels) in zip(spheres, states.items(), strict=True):
@@ -108,15 +139,23 @@ def _draw_distributions(layers: Sequence[GaborLayer]) -> Figure:
     return figure
 
 
-def _all(states: Sequence[Kernels], name: str) -> Array:
+def _states(layers: Sequence[KernelLayer], time: str) -> list[GaborKernels]:
+    """The kernels of layers of eq. (2) at one time."""
+    found = (getattr(layer, time) for layer in layers)
+    return [kernels for kernels in found if isinstance(kernels, GaborKernels)]
+
+
+def _all(states: Sequence[GaborKernels], name: str) -> Array:
     return np.concatenate([getattr(kernels, name).ravel() for kernels in states])
 
 
-def _draw_histograms(panel: Axes, values: dict[str, Array], last: float) -> None:
-    """Draw histograms over 0 ... last; what is larger is counted in the last bin."""
-    bins = np.linspace(0, last, 41)
+def _draw_histograms(panel: Axes, values: dict[str, Array], first: float, last: float) -> None:
+    """Draw histograms over a range; what lies outside is counted in the nearest bin."""
+    if first == last:
+        first, last = first - 0.5, last + 0.5
+    bins = np.linspace(first, last, 41)
     for time, found in values.items():
-        counts, _ = np.histogram(found.clip(0, last), bins)
+        counts, _ = np.histogram(found.clip(first, last), bins)
         panel.stairs(
             100 * counts / found.size,
             bins,
@@ -149,7 +188,24 @@ def _draw_directions(panel: Axes, directions: Array) -> AxesImage:
     return picture
 
 
-def _draw_layers(layers: Sequence[GaborLayer]) -> Figure:
+def _draw_layers(layers: Sequence[KernelLayer]) -> Figure:
+    """Each parameter, change and faint share of the kernels, layer by layer, as quartiles."""
+    names = layers[0].trained.names
+    figure = Figure(figsize=(7, 3 + 1.2 * len(names)), layout="constrained")
+    *panels, change, share = figure.subplots(len(names) + 2, 1, sharex=True)
+    for panel, name in zip(panels, names, strict=True):
+        for shift, time in zip((-0.15, 0.15), _TIMES, strict=True):
+            values = [getattr(layer, time).parameter(name) for layer in layers]
+            _draw_quartiles(panel, np.arange(len(layers)) + shift, values, time)
+        panel.set_ylabel(name.replace("_", "\n"))
+    _draw_change(change, layers)
+    _draw_shares(share, layers)
+    for panel in (panels[0], share):
+        panel.legend(ncols=4, fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.98))
+    return figure
+
+
+def _draw_gabor_layers(layers: Sequence[KernelLayer]) -> Figure:
     """Widths, frequencies and change of the kernels and the named shares, layer by layer.
 
     Points are medians, bars reach from the lower to the upper quartile.
@@ -158,21 +214,35 @@ def _draw_layers(layers: Sequence[GaborLayer]) -> Figure:
     sigma, frequency, change, share = figure.subplots(4, 1, sharex=True)
     place = np.arange(len(layers))
     for shift, time in zip((-0.15, 0.15), _TIMES, strict=True):
-        states = [getattr(layer, time) for layer in layers]
+        states = _states(layers, time)
         _draw_quartiles(sigma, place + shift, [k.sigma for k in states], time)
         _draw_quartiles(frequency, place + shift, [k.frequencies for k in states], time)
-    _draw_quartiles(change, place, [100 * layer.change for layer in layers], "trained")
-    found = 100 * np.transpose([layer.trained.shares() for layer in layers])
-    for (name, (mark, color)), values in zip(_SHARES.items(), found, strict=True):
-        share.plot(place, values, marker=mark, color=color, linestyle="none", label=name)
+    _draw_change(change, layers)
+    _draw_shares(share, layers)
     sigma.set(ylabel="sigma\n[voxels]", ylim=(0, None))
     frequency.set(ylabel="frequency\n[cycles per voxel]", ylim=(0, None))
-    change.set(ylabel="change\n[% of the start]", ylim=(0, None))
-    share.set(ylabel="trained kernels\n[%]", ylim=(-0.05 * found.max() - 0.1, None))
     for panel in (sigma, share):
         panel.legend(ncols=4, fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.98))
-    share.set_xticks(place, [layer.name for layer in layers], rotation=30, ha="right", fontsize=7)
     return figure
+
+
+def _draw_change(panel: Axes, layers: Sequence[KernelLayer]) -> None:
+    changes = [100 * layer.change for layer in layers]
+    _draw_quartiles(panel, np.arange(len(layers)), changes, "trained")
+    panel.set(ylabel="change\n[% of the start]", ylim=(0, None))
+
+
+def _draw_shares(panel: Axes, layers: Sequence[KernelLayer]) -> None:
+    """Draw the named shares of the trained kernels, layer by layer, with the layers' names."""
+    place, shares = np.arange(len(layers)), [layer.trained.shares() for layer in layers]
+    for name in shares[0]:
+        mark, color = _SHARES[name]
+        label = name.replace("_n", " N")
+        found = [100 * own[name] for own in shares]
+        panel.plot(place, found, marker=mark, color=color, linestyle="none", label=label)
+    most = 100 * max(max(own.values()) for own in shares)
+    panel.set(ylabel="trained kernels\n[%]", ylim=(-0.05 * most - 0.1, None))
+    panel.set_xticks(place, [layer.name for layer in layers], rotation=30, ha="right", fontsize=7)
 
 
 def _draw_quartiles(panel: Axes, place: NDArray, values: Sequence[Array], time: str) -> None:

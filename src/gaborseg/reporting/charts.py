@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation, NullLocator
 
+from gaborseg.networks import kinds_in
 from gaborseg.reporting.chart_style import LIGHT, kernels_of, styles
-from gaborseg.reporting.report_tables import KINDS
 from gaborseg.study import AVERAGE, KERNELS, METRICS, SHOWN, Results, readable, readable_rate, std
 
 _CURVE = "val/dice"
@@ -176,11 +177,11 @@ def _parameters_chart(results: Results) -> Figure | None:
     bars = list(_bars(results))
     if not bars:
         return None
-    kinds = [kind for kind in KINDS if any(counts.get(kind) for _, counts in bars)]
+    kinds = kinds_in(counts for _, counts in bars)
     figure = Figure(figsize=(7.2, 0.9 + 0.26 * len(bars)), layout="constrained")
     axes = figure.subplots()
     start = np.zeros(len(bars))
-    for kind, color, hatch in zip(kinds, LIGHT, _HATCHES, strict=False):
+    for kind, color, hatch in zip(kinds, cycle(LIGHT), cycle(_HATCHES), strict=False):
         width = np.array([counts.get(kind, 0) / 1e6 for _, counts in bars])
         rows = axes.barh(range(len(bars)), width, left=start, color=color, label=kind)
         for row in rows:

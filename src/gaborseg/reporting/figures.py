@@ -1,6 +1,7 @@
 """Every figure of a report as SVG and PNG."""
 
 import io
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
@@ -15,11 +16,16 @@ from gaborseg.study import Results
 
 
 def write_figures(
-    folder: "ReportFolder", results: Results, subject: Shown | None, tables: list[Table]
+    folder: ReportFolder,
+    results: Results,
+    subject: Shown | None,
+    tables: list[Table],
+    trust: Sequence[str] = (),
 ) -> tuple[dict[str, bytes], list[Gallery]]:
     """Write every figure as SVG and PNG.
 
-    The numbers of the kernel gallery are added to the tables.
+    The numbers of the kernel gallery are added to the tables. Of kernels that are not ours only
+    those of trusted modules are drawn.
 
     Returns:
         All PNG files by name, and those that the page shows as they are.
@@ -27,7 +33,7 @@ def write_figures(
     with chart_look():
         drawing = subject_drawing(subject, results) if subject else None
         drawings = [drawing] if drawing else []
-        for pictures, table in kernel_drawings(results):
+        for pictures, table in kernel_drawings(results, trust):
             drawings += pictures
             tables.append(table)
         figures = {**dict(all_charts(results)), **{d.name: d.figure for d in drawings}}

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -18,8 +18,15 @@ log = logging.getLogger(__name__)
 _Levels = dict[str, dict[str, int]]
 
 
-def levels_of(study: Study) -> dict[str, _Levels]:
-    """Return trained parameters by configuration id, level and kind, of our own networks."""
+def levels_of(study: Study, trust: Sequence[str] = ()) -> dict[str, _Levels]:
+    """Trained parameters by configuration id, level and kind, of our own networks.
+
+    A network whose layers may not be built here is left out: ``run.json`` has its counts.
+
+    Args:
+        study: The runs.
+        trust: Modules and packages of the user's whose layers may be built.
+    """
     known: dict[str, _Levels] = {}
     levels = {}
     for configuration in study.configurations:
@@ -28,11 +35,8 @@ def levels_of(study: Study) -> dict[str, _Levels]:
             node = _network_node(run)
             text = json.dumps(node, default=str)
             if node and text not in known:
-                known[text] = _count_levels(node)
-        except (
-            ModelError,
-            RunFileError,
-        ) as error:  # of an older version of the code, or of somebody else's
+                known[text] = _count_levels(node, trust)
+        except (ModelError, RunFileError) as error:  # of older code, or of somebody else's
             log.warning(f"note: {run.folder}: parameters by level are left out: {error}")
         else:
             levels[configuration.id] = known.get(text, {})
@@ -52,7 +56,7 @@ def _network_node(run: RunRecord) -> dict[str, Any]:
     return network | classes | {"in_channels": len(run.data.get("channels") or ["image"])}
 
 
-def _count_levels(node: Mapping[str, Any]) -> _Levels:
+def _count_levels(node: Mapping[str, Any], trust: Sequence[str]) -> _Levels:
     """Return trained parameters by level and kind; nothing for networks that have no levels.
 
     Raises:
@@ -61,7 +65,7 @@ def _count_levels(node: Mapping[str, Any]) -> _Levels:
     if node.get("_target_") in MONAI_NETWORKS:  # which may not be installed here
         return {}
     with FakeTensorMode():  # shapes are enough
-        network = build_network(node)
+        network = build_network(node, trust)
     if not isinstance(network, VNetDS):
         return {}
     blocks = {f"level {i}": [block] for i, block in enumerate(network.encoder)}

@@ -1,7 +1,7 @@
 """The pictures of a report that need more than scores: a segmented subject, and trained kernels."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gaborseg.models import ModelError
-from gaborseg.pictures import GaborLayer, draw_subject, gallery_charts, gallery_rows
+from gaborseg.pictures import KernelLayer, draw_subject, gallery_charts, gallery_rows
 from gaborseg.reporting.tables import Column, Table
 from gaborseg.reporting.trained_kernels import trained_kernels
 from gaborseg.runs import RunFile
@@ -150,21 +150,29 @@ def _read_labels(path: Path) -> NDArray[np.integer]:
     return np.asarray(volume.dataobj).astype(np.int16)
 
 
-def kernel_drawings(results: Results) -> Iterator[tuple[list[_Drawing], Table]]:
-    """Yield pictures and numbers of the trained Gabor kernels, of the best run of each kernel."""
+def kernel_drawings(
+    results: Results, trust: Sequence[str] = ()
+) -> Iterator[tuple[list[_Drawing], Table]]:
+    """Yield pictures and numbers of the trained kernels, of the best run of each kernel option.
+
+    Layers of different classes in one network are drawn and listed by themselves.
+    """
     for kernel, run, rate in _best_runs(results):
         try:
-            layers = trained_kernels(run.folder)
+            layers = trained_kernels(run.folder, trust)
         except (ModelError, OSError, ValueError) as error:
             log.warning(f"note: {run.folder}: no pictures of its kernels: {error}")
             continue
-        if layers:
-            where = f"{readable(kernel, KERNELS)} network, {run.folder.name}, rate {rate}"
+        where = f"{readable(kernel, KERNELS)} network, {run.folder.name}, rate {rate}"
+        families = dict.fromkeys(layer.family for layer in layers)
+        for family in families:
+            own = [layer for layer in layers if layer.family == family]
+            stem = kernel if len(families) == 1 else f"{kernel}_{family.lower()}"
             drawings = [
-                _Drawing(f"{kernel}_{name}", "Kernels", f"{what(name)} of the {where}.", figure)
-                for name, figure in gallery_charts(layers)
+                _Drawing(f"{stem}_{name}", "Kernels", f"{what(name)} of the {where}.", figure)
+                for name, figure in gallery_charts(own)
             ]
-            yield drawings, _kernel_table(kernel, where, layers)
+            yield drawings, _kernel_table(stem, where, own)
 
 
 def _best_runs(results: Results) -> Iterator[tuple[str, RunRecord, str]]:
@@ -185,18 +193,18 @@ def _best_runs(results: Results) -> Iterator[tuple[str, RunRecord, str]]:
 def what(name: str) -> str:
     """Return what a picture of kernels shows, by its name."""
     if name == "kernel_distributions":
-        return "Widths, frequencies and directions at the start and trained"
+        return "Distributions of the kernels' parameters at the start and trained"
     if name == "kernel_layers":
-        return "Widths, frequencies, change and shares, layer by layer"
+        return "Parameters, change and shares of the kernels, layer by layer"
     return f"Kernels and spectra ({name.removeprefix('kernels_').replace('_', ', ')})"
 
 
-def _kernel_table(kernel: str, where: str, layers: list[GaborLayer]) -> Table:
-    """Return the numbers of all layers as a table."""
+def _kernel_table(stem: str, where: str, layers: list[KernelLayer]) -> Table:
+    """Return the numbers of all layers of one family as a table."""
     rows = gallery_rows(layers)
     return Table(
-        name=f"kernels_{kernel}",
-        title=f"Gabor kernels of the {where}",
+        name=f"kernels_{stem}",
+        title=f"Kernels ({layers[0].family}) of the {where}",
         columns=tuple(Column(name.replace("_", " ")) for name in rows[0]),
         rows=tuple(tuple(row.values()) for row in rows),
         note="sigma in voxels, frequencies in cycles per voxel.",

@@ -43,11 +43,11 @@ def make_report(settings: SimpleNamespace) -> None:
         roots = [Path(root) for root in _as_list(settings.runs)]
         ignored = [*TECHNICAL, *_as_list(settings.ignore)]
         study = _read_study(roots, ignored)
-        results = compute(study, settings.rate, levels_of(study))
+        results = compute(study, settings.rate, levels_of(study, settings.trust))
         subject = choose_subject(results, settings.subject)
     folder.begin()
     tables = all_tables(results)
-    images, galleries = write_figures(folder, results, subject, tables)
+    images, galleries = write_figures(folder, results, subject, tables, settings.trust)
     for table in tables:
         folder.write(f"tables/{table.name}.csv", table.csv())
         folder.write(f"tables/{table.name}.md", table.markdown())

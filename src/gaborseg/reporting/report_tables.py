@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from gaborseg.networks import kinds_in
 from gaborseg.reporting.run_tables import (
     coverage_table,
     learning_rate_table,
@@ -28,7 +29,6 @@ from gaborseg.study import (
     readable_rate,
 )
 
-KINDS = ("gabor", "conventional", "pointwise", "normalisation", "other")
 _MEBIBYTE = 2**20
 
 
@@ -255,7 +255,7 @@ def _volumes(results: Results, configuration: Configuration, score: str) -> np.n
 def _parameters_table(results: Results) -> Table | None:
     """Return the numbers of trained parameters by configuration, level and kind."""
     rows: list[tuple[Value, ...]] = []
-    kinds = [k for k in KINDS if any(_count(results, c, k) for c in results.study.configurations)]
+    kinds = kinds_in(_counts(results, c) for c in results.study.configurations)
     seen = set()
     for c in results.study.configurations:
         levels = results.parameters.get(c.id) or {}
@@ -266,8 +266,8 @@ def _parameters_table(results: Results) -> Table | None:
         name = readable(c.kernel, KERNELS)
         for level, counts in levels.items():
             rows.append((name, level, *(counts.get(k, 0) for k in kinds), sum(counts.values())))
-        rows.append((name, "all", *(_count(results, c, k) for k in kinds), c.parameters))
-    columns = ("kernel", "level", *(kind for kind in kinds), "total")
+        rows.append((name, "all", *(_counts(results, c).get(k, 0) for k in kinds), c.parameters))
+    columns = ("kernel", "level", *kinds, "total")
     return Table(
         name="parameters",
         title="Trained parameters by level and kind",
@@ -277,9 +277,11 @@ def _parameters_table(results: Results) -> Table | None:
     )
 
 
-def _count(results: Results, configuration: Configuration, kind: str) -> int:
+def _counts(results: Results, configuration: Configuration) -> dict[str, int]:
+    """Trained parameters of a configuration's network by kind, as its first run recorded them."""
     position = next(iter(configuration.runs.values()))[0]
-    return results.study.runs[position].parameters.get(kind, 0)
+    counts = results.study.runs[position].parameters
+    return {kind: count for kind, count in counts.items() if kind != "total"}
 
 
 def _cost_table(results: Results) -> Table:

@@ -1,30 +1,32 @@
-"""The Gabor kernels of a finished run, before and after its training."""
+"""The computed kernels of a finished run, before and after its training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from gaborseg.models import ModelError, build_network, load_trained
-from gaborseg.pictures import GaborLayer, gabor_layers
+from gaborseg.pictures import KernelLayer, kernel_layers
 
 
-def trained_kernels(checkpoint: Path) -> list[GaborLayer]:
-    """Return the layers of a trained network with kernels of eq. (2), none if it has no such layer.
+def trained_kernels(checkpoint: Path, trust: Sequence[str] = ()) -> list[KernelLayer]:
+    """The layers of a trained network that compute their kernels, none if it has no such layer.
 
     The kernels that the training started from are not stored. They follow from the run's seed, with
     the version of torch that it was trained with.
 
     Args:
         checkpoint: A checkpoint in its run folder, or the run folder, whose best epoch is taken.
+        trust: Modules and packages of the user's whose layers may be built.
 
     Raises:
         ModelError: The checkpoint cannot be read, or no configuration with a seed is beside it.
     """
-    trained = load_trained(checkpoint)
+    trained = load_trained(checkpoint, trust=trust)
     seed = trained.config.get("seed")
     if not isinstance(seed, int):
         raise ModelError(f"{trained.checkpoint} must be in its run folder, which holds the seed")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        start = build_network(trained.config["network"])
-    return gabor_layers(start, trained.network)
+        start = build_network(trained.config["network"], trust)
+    return kernel_layers(start, trained.network)

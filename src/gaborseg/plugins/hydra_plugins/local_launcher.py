@@ -180,7 +180,10 @@ class LocalLauncher(Launcher):
             if override.partition("=")[0].lstrip("+") not in _OURS
         ]
         own = ["hydra.mode=RUN", f"hydra.run.dir={quoted(job.folder)}", "hydra/job_logging=cell"]
-        return (sys.executable, "-m", "gaborseg.sweeps", module, *job.overrides, *general, *own)
+        sources = self.config.hydra.runtime.config_sources
+        brought = [f"--config-dir={s.path}" for s in sources if s.provider == "command-line"]
+        start = (sys.executable, "-m", "gaborseg.sweeps", module)
+        return (*start, *brought, *job.overrides, *general, *own)
 
     def _group(self) -> str:
         """Return a name for the set of all runs, decided by what was asked for."""
