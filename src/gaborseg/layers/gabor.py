@@ -26,6 +26,10 @@ the two terms is the real part of a product of three complex factors, one an axi
 so a pair costs O(K) exponentials, cosines and sines instead of O(K^3), and its gradient is a set of
 moments of the same product.
 
+The equation is computed in four more places, for speed; tests hold all of them to this file:
+`csrc/synthesis.h` (kernels, C++), `csrc/transfer.h` (their spectra, C++; both from the separable
+taps of `csrc/pair.h`), `portable.py` (spectra, torch), `triton_synthesis.py` (kernels, on a GPU).
+
 References:
     Wong and Moradi, 3D Segmentation with Fully Trainable Gabor Kernels and Pearson's Correlation
     Coefficient, MLMI 2022, eq. (2).
@@ -69,24 +73,25 @@ PAIRS_AT_ONCE = 2**13
 class GaborConv3d(ParametricConv3d):
     """'Same' convolution with the paper's Gabor kernels, eq. (2): eight parameters for each pair.
 
-    On a CPU the layer multiplies spectra, exactly, to the last digits of float32, whatever the
-    kernel's size; on other devices it synthesises the kernels and convolves.
+    y_o = sum_i G_oi * x_i (+ bias_o), G as at the top of this file. On a CPU the layer multiplies
+    spectra, exactly, whatever the kernel's size; elsewhere it computes the kernels and convolves.
 
-    Train the angles, widths and phases faster than the amplitudes: with an optimiser of Adam's kind
-    and a learning rate of 1e-3, `rates={"sigma": 10, "theta": 10, "phase": 10, "frequency": 2}`
-    multiplies it for these (`conf/rates/tenfold.yaml`); the paper trains all alike, the default.
+    To train it, use an optimiser of Adam's kind (ours is NAdam with a learning rate of 1e-3), keep
+    the default `initial="white"`, and let widths and angles learn faster than amplitudes:
+    `rates={"sigma": 10, "theta": 10, "phase": 10, "frequency": 2}` is what `gaborseg train` uses
+    (`conf/rates/tenfold.yaml`). The default of this class is one rate for all, as in the paper.
 
     Args:
         in_channels: I, at least 1.
         out_channels: O, at least 1.
         kernel_size: Side K in voxels, odd; it does not change the number of parameters.
         bias: Add a trained offset to each output channel.
-        trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
-        initial: How the first parameters are drawn: a name in `INITIAL_SCHEMES`.
-        rates: How many times the learning rate each kind of parameter (`sigma`, `theta`,
-            `amplitude`, `frequency`, `phase`) is trained with; 1 for those left out.
-        sigma_scale: What of the widths is stored: they themselves (`"raw"`), their logarithm
-            (`"log"`) or the inverse of softplus (`"softplus"`).
+        trainable: Train the parameters; otherwise they are a buffer and keep their initial values.
+        initial: How they are drawn: `"white"`, `"uniform"`, `"log_spaced"`, `"quadrature"` or
+            `"kaiming"`, described in `draws.py`.
+        rates: Factor on the learning rate for each kind of parameter (`sigma`, `theta`,
+            `amplitude`, `frequency`, `phase`), up to 1000; 1 for those left out.
+        sigma_scale: How widths are stored: `"raw"`, `"log"` or `"softplus"` (its inverse).
 
     Shape:
         (B, I, D, H, W) -> (B, O, D, H, W), for any volume.
@@ -94,7 +99,7 @@ class GaborConv3d(ParametricConv3d):
     Raises:
         TypeError: `kernel_size` is not an integer.
         ValueError: A channel count is below 1, `kernel_size` is even or below 1, a rate is of no
-            such kind or not positive, or there is no such scheme or scale.
+            such kind or out of range, or there is no such scheme or scale.
 
     Example:
         >>> layer = GaborConv3d(4, 8)
@@ -156,7 +161,7 @@ def initial_gabor(
         in_channels: I, at least 1.
         out_channels: O, at least 1.
         kernel_size: Side K in voxels, odd.
-        scheme: How they are drawn, one of `INITIAL_SCHEMES`.
+        scheme: How they are drawn, as `GaborConv3d`'s `initial`.
         generator: Source of randomness; torch's global one by default.
 
     Raises:
@@ -206,6 +211,11 @@ def gabor_kernel(parameters: Tensor, kernel_size: int) -> Tensor:
     Raises:
         TypeError: `kernel_size` is not an integer.
         ValueError: `kernel_size` is even or below 1, or `parameters` is not (8, I, O).
+
+    Example:
+        >>> parameters = torch.tensor([2.0, 0, 0, 1, 0, 1 / 6, 0, 0]).view(8, 1, 1)
+        >>> gabor_kernel(parameters, 3)[0, 0, :, 1, 1]  # exp(-x^2 / 8) cos(pi x / 3)
+        tensor([0.4412, 1.0000, 0.4412])
     """
     check_parameters(parameters, kernel_size)
     kernel: Tensor = _GaborKernel.apply(parameters, kernel_size)

@@ -61,25 +61,26 @@ _WAVES = {
 class GeneralGaborConv3d(ParametricConv3d):
     """'Same' convolution with general Gabor kernels, eq. (1): nine parameters for each pair.
 
-    The table at the top of this file names its parameters.
+    y_o = sum_i G_oi * x_i (+ bias_o), where G is `part` of the equation at the top of this file.
 
     Args:
         in_channels: I, at least 1.
         out_channels: O, at least 1.
         kernel_size: Side K in voxels, odd; it does not change the number of parameters.
-        part: The real part, the imaginary part, or the sum of both.
+        part: `"real"`, `"imaginary"`, or their sum, `"both"`.
         bias: Add a trained offset to each output channel.
-        trainable: Train the parameters; otherwise they are a buffer and stay as they were drawn.
-        initial: How the first parameters are drawn: a name in `INITIAL_SCHEMES`.
-        rates: How many times the learning rate each kind of parameter (sigma, theta, amplitude,
-            frequency, phase) is trained with; 1 for those left out.
-        sigma_scale: What of the widths is stored: they (`"raw"`), their logarithm (`"log"`) or the
-            inverse of softplus (`"softplus"`).
+        trainable: Train the parameters; otherwise they are a buffer and keep their initial values.
+        initial: How initial parameters are drawn, as for `GaborConv3d`.
+        rates: Factor on the learning rate for each kind of parameter, as for `GaborConv3d`.
+        sigma_scale: How widths are stored: `"raw"`, `"log"` or `"softplus"`.
+
+    Shape:
+        (B, I, D, H, W) -> (B, O, D, H, W), for any volume.
 
     Raises:
         TypeError: `kernel_size` is not an integer.
         ValueError: A channel count is below 1, `kernel_size` is even or below 1, a rate is of no
-            such kind or not positive, or there is no such scheme, scale or part.
+            such kind or out of range, or there is no such scheme, scale or part.
 
     Example:
         >>> GeneralGaborConv3d(4, 8)(torch.randn(1, 4, 9, 9, 9)).shape
@@ -185,7 +186,7 @@ def initial_general_gabor(
         out_channels: O, at least 1.
         kernel_size: Side K in voxels, odd.
         part: The part of the kernel whose energy counts.
-        scheme: How they are drawn, one of `INITIAL_SCHEMES`.
+        scheme: How they are drawn, as `GaborConv3d`'s `initial`.
         generator: Source of randomness; torch's global one by default.
 
     Raises:

@@ -44,7 +44,30 @@ class SegmentationLoss(nn.Module, ABC):
 
 
 class StatisticsLoss(SegmentationLoss):
-    """A loss that knows a volume through its label statistics alone."""
+    """A loss computed from sums over the volume alone, called `loss(logits, target)`.
+
+    A loss of your own is a subclass with `from_statistics`: the value of each sample and label from
+    their `LabelStatistics`. The mean over labels and samples is the loss.
+
+    Args:
+        include_background: Whether label 0 counts like any other.
+
+    Shape:
+        Logits (B, C, *S), of any real value, and labels (B, *S), integers 0 ... C - 1 -> a scalar
+        in at least float32.
+
+    Raises:
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: The shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1 (on a GPU a failed assertion).
+
+    Example:
+        >>> class VolumeLoss(StatisticsLoss):
+        ...     def from_statistics(self, statistics):
+        ...         return (statistics.mean_p - statistics.mean_y).abs()
+        >>> VolumeLoss()(torch.zeros(1, 2, 4, 4, 4), torch.zeros(1, 4, 4, 4, dtype=torch.long))
+        tensor(0.5000)
+    """
 
     @abstractmethod
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:

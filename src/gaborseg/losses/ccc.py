@@ -23,7 +23,31 @@ def concordance_correlation(statistics: LabelStatistics) -> Tensor:
 
 
 class CCCLoss(StatisticsLoss):
-    """(1 - c) / 2 with Lin's concordance c of score and label; an absent label has 1/2."""
+    """Concordance-correlation loss: mean over labels of (1 - c) / 2.
+
+    c = 2 cov(p, y) / (var p + var y + (mean p - mean y)^2) between softmax score p and truth y.
+    Unlike with Pearson's r, scale and mean count too. 0 is perfect, 1/2 unrelated, 1 inverted; an
+    absent label has 1/2 and no gradient.
+
+    Args:
+        include_background: Whether label 0 counts like any other.
+
+    Shape:
+        Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].
+
+    Raises:
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: The shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1.
+
+    Example:
+        >>> logits = torch.tensor([[[2.0, 1.0, -1.0], [-2.0, -1.0, 1.0]]])  # B, C, *S = 1, 2, (3,)
+        >>> CCCLoss()(logits, torch.tensor([[0, 0, 1]]))
+        tensor(0.0129)
+
+    References:
+        Lin, A concordance correlation coefficient to evaluate reproducibility, Biometrics 1989.
+    """
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
         """(1 - c) / 2 of each sample and label, (B, C)."""

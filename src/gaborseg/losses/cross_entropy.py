@@ -8,10 +8,30 @@ from gaborseg.losses.statistics import LabelStatistics
 
 
 class CrossEntropyLoss(StatisticsLoss):
-    """Categorical cross-entropy, -ln p of each voxel's own label, averaged over the voxels.
+    """Cross-entropy: mean over voxels of -ln p, p the softmax score of the voxel's own label.
 
     Without the background, voxels of label 0 are left out; a sample that has no other has 0. Label
     by label it is the mean over the label's own voxels, and NaN where there are none.
+
+    Args:
+        include_background: Whether label 0 counts like any other.
+
+    Shape:
+        Logits (B, C, *S) and labels (B, *S) -> a scalar, 0 or more.
+
+    Raises:
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: The shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[2.0, 1.0, -1.0], [-2.0, -1.0, 1.0]]])  # B, C, *S = 1, 2, (3,)
+        >>> CrossEntropyLoss()(logits, torch.tensor([[0, 0, 1]]))
+        tensor(0.0907)
+
+    References:
+        Wong and Moradi, MLMI 2022, compare it with the PCC and the Dice loss.
     """
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
@@ -25,15 +45,32 @@ class CrossEntropyLoss(StatisticsLoss):
 
 
 class DiceCELoss(StatisticsLoss):
-    """Dice loss plus cross-entropy; label by label NaN where a label is absent.
+    """Dice loss plus cross-entropy: dice_weight * L_dice + cross_weight * L_cross_entropy.
+
+    See `DiceLoss` and `CrossEntropyLoss`. Label by label it is NaN where a label is absent.
 
     Args:
         dice_weight: Weight of the Dice loss, positive.
         cross_weight: Weight of the cross-entropy, positive.
         include_background: Whether label 0 counts like any other.
 
+    Shape:
+        Logits (B, C, *S) and labels (B, *S) -> a scalar, 0 or more.
+
     Raises:
-        ValueError: A weight is not positive.
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: A weight is not positive, or the shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[2.0, 1.0, -1.0], [-2.0, -1.0, 1.0]]])  # B, C, *S = 1, 2, (3,)
+        >>> DiceCELoss()(logits, torch.tensor([[0, 0, 1]]))
+        tensor(0.1864)
+
+    References:
+        Isensee et al., nnU-Net: a self-configuring method for deep learning-based biomedical image
+        segmentation, Nature Methods 2021.
     """
 
     def __init__(

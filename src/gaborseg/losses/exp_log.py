@@ -54,7 +54,7 @@ def label_means(values: Tensor, target: Tensor, num_classes: int) -> Tensor:
 
 
 class ExpLogLoss(SegmentationLoss):
-    """Exponential logarithmic loss: both overlap and cross-entropy, steeper where they are good.
+    """Exponential logarithmic loss: overlap and cross-entropy, steeper where they are good.
 
     dice_weight * E_l[(-ln Dice_l)^gamma] + cross_weight * E_x[w_l (-ln p_l(x))^gamma], where l is
     the label of voxel x and w_l = (1 / f_l)^0.5 with f_l the fraction of the voxels that have
@@ -67,12 +67,22 @@ class ExpLogLoss(SegmentationLoss):
         cross_weight: Weight of the second term, positive.
         include_background: Whether label 0, and the voxels that have it, count like any other.
 
+    Shape:
+        Logits (B, C, *S) and labels (B, *S) -> a scalar, 0 or more.
+
     Raises:
-        ValueError: An exponent or weight is not positive.
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: An exponent or weight is not positive, or the shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1.
+
+    Example:
+        >>> logits = torch.tensor([[[2.0, 1.0, -1.0], [-2.0, -1.0, 1.0]]])  # B, C, *S = 1, 2, (3,)
+        >>> ExpLogLoss()(logits, torch.tensor([[0, 0, 1]]))
+        tensor(0.5279)
 
     References:
         Wong et al., 3D segmentation with exponential logarithmic loss for highly unbalanced
-        object sizes, MICCAI 2018.
+        object sizes, MICCAI 2018, eqs. (1) to (3).
     """
 
     def __init__(

@@ -55,7 +55,31 @@ def tversky(
 
 
 class DiceLoss(StatisticsLoss):
-    """1 - soft Dice; an absent label has nearly 1 as soon as anything is predicted."""
+    """Dice loss: mean over labels of 1 - (2 sum py + eps) / (sum p + sum y + eps).
+
+    p is the softmax score, y the truth, eps 1e-7 voxels. 0 is perfect, 1 no overlap; an absent
+    label has nearly 1 as soon as anything is predicted.
+
+    Args:
+        include_background: Whether label 0 counts like any other.
+
+    Shape:
+        Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].
+
+    Raises:
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: The shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[2.0, 1.0, -1.0], [-2.0, -1.0, 1.0]]])  # B, C, *S = 1, 2, (3,)
+        >>> DiceLoss()(logits, torch.tensor([[0, 0, 1]]))
+        tensor(0.0957)
+
+    References:
+        Wong and Moradi, MLMI 2022, eq. (5).
+    """
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
         """1 - Dice of each sample and label, (B, C)."""
@@ -63,7 +87,32 @@ class DiceLoss(StatisticsLoss):
 
 
 class JaccardLoss(StatisticsLoss):
-    """1 - soft intersection over union."""
+    """Jaccard loss: mean over labels of 1 - intersection over union.
+
+    The intersection is sum py, the union sum p + sum y - sum py, both plus 1e-7 voxels; p is the
+    softmax score, y the truth. 0 is perfect, 1 no overlap.
+
+    Args:
+        include_background: Whether label 0 counts like any other.
+
+    Shape:
+        Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].
+
+    Raises:
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: The shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[2.0, 1.0, -1.0], [-2.0, -1.0, 1.0]]])  # B, C, *S = 1, 2, (3,)
+        >>> JaccardLoss()(logits, torch.tensor([[0, 0, 1]]))
+        tensor(0.1732)
+
+    References:
+        Rahman and Wang, Optimizing intersection-over-union in deep neural networks for image
+        segmentation, ISVC 2016.
+    """
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
         """1 - Jaccard of each sample and label, (B, C)."""
@@ -71,15 +120,33 @@ class JaccardLoss(StatisticsLoss):
 
 
 class TverskyLoss(StatisticsLoss):
-    """1 - soft Tversky index.
+    """Tversky loss: mean over labels of 1 - TP / (TP + alpha FP + beta FN).
+
+    With softmax score p and truth y: TP = sum py, FP = sum p - TP, FN = sum y - TP, and 1e-7 voxels
+    added to both sides. 0 is perfect, 1 no overlap; alpha = beta = 1/2 is Dice, 1 is Jaccard.
 
     Args:
         alpha: Weight of false positives, positive.
         beta: Weight of false negatives, positive.
         include_background: Whether label 0 counts like any other.
 
+    Shape:
+        Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].
+
     Raises:
-        ValueError: A weight is not positive.
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: A weight is not positive, or the shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[2.0, 1.0, -1.0], [-2.0, -1.0, 1.0]]])  # B, C, *S = 1, 2, (3,)
+        >>> TverskyLoss()(logits, torch.tensor([[0, 0, 1]]))
+        tensor(0.0950)
+
+    References:
+        Salehi et al., Tversky loss function for image segmentation using 3D fully convolutional
+        deep networks, MLMI 2017.
     """
 
     def __init__(

@@ -26,9 +26,30 @@ def pearson_correlation(statistics: LabelStatistics) -> Tensor:
 
 
 class PCCLoss(StatisticsLoss):
-    """(1 - r) / 2 with Pearson's r of score and label: 0 perfect, 1/2 unrelated, 1 inverted.
+    """Pearson-correlation loss, the paper's: mean over labels of (1 - r) / 2.
 
-    An absent label and a constant score have 1/2 and no gradient.
+    r = cov(p, y) / sqrt(var p * var y), over the voxels, between the softmax score p of a label and
+    its truth y (0 or 1). Called `loss(logits, target)`: it takes the softmax itself. 0 is perfect,
+    1/2 unrelated, 1 inverted. An absent label and a constant score have 1/2 and no gradient.
+
+    Args:
+        include_background: Whether label 0 counts like any other.
+
+    Shape:
+        Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].
+
+    Raises:
+        TypeError: The logits are not floating, or the target is not of an integer type.
+        ValueError: The shapes do not belong together.
+        RuntimeError: A label is not of 0 ... C - 1.
+
+    Example:
+        >>> logits = torch.tensor([[[2.0, 1.0, -1.0], [-2.0, -1.0, 1.0]]])  # B, C, *S = 1, 2, (3,)
+        >>> PCCLoss()(logits, torch.tensor([[0, 0, 1]]))
+        tensor(0.0029)
+
+    References:
+        Wong and Moradi, MLMI 2022, eqs. (3) and (4).
     """
 
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
