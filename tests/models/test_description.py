@@ -1,7 +1,11 @@
 import copy
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gaborseg.models import ModelError, facts_of
 from gaborseg.models.description import check_description, check_node
@@ -57,6 +61,61 @@ def test_nothing_else_may_be_named_at_any_depth(target: object) -> None:
     }
     with pytest.raises(ModelError, match="_target_ must be a network, layer, decision or"):
         check_node(node)
+
+
+OWN = """
+import torch
+from torch import nn
+TENSOR = torch.ones(1)
+class Layer(nn.Module): pass
+class Thing: pass
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an importable module that is not ours and has not been imported."""
+    (tmp_path / "own_layers.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_layers", raising=False)
+    return "own_layers"
+
+
+def test_a_module_is_neither_believed_nor_imported_unless_it_is_trusted(own_module: str) -> None:
+    node = {"_target_": f"{own_module}.Layer"}
+    for trust in ((), ("own",), ("own_layers_too",), (f"{own_module}.deeper",)):
+        with pytest.raises(ModelError, match=r"trust=\[PACKAGE\], got 'own_layers.Layer'"):
+            check_node(node, trust)
+    assert own_module not in sys.modules
+    check_node(node, [own_module])
+    check_node(node, own_module)
+
+
+@pytest.mark.parametrize("name", ["Thing", "torch.load", "nn.Linear", "TENSOR", "nothing"])
+def test_of_a_trusted_module_its_own_module_classes_may_be_named(
+    name: str, own_module: str
+) -> None:
+    with pytest.raises(ModelError, match=r"_target_ must be|cannot be imported"):
+        check_node({"_target_": f"{own_module}.{name}"}, [own_module])
+
+
+def test_a_trusted_module_makes_real_tensors_though_the_network_is_first_built_without_memory(
+    own_module: str,
+) -> None:
+    with FakeTensorMode():
+        check_node({"_target_": f"{own_module}.Layer"}, [own_module])
+    assert type(sys.modules[own_module].TENSOR) is torch.Tensor
+
+
+@pytest.mark.parametrize("trust", ["", "a/b", "os.system()", ["ok", ".x"], [3]])
+def test_trust_is_given_to_names_of_modules(trust: object) -> None:
+    with pytest.raises(ModelError, match="trust must be names of modules"):
+        check_node({"_target_": "torch.nn.ELU"}, trust)
+
+
+def test_a_trusted_module_that_cannot_be_imported_is_named() -> None:
+    with pytest.raises(ModelError, match=r"not_there of not_there\.Layer cannot be imported"):
+        check_node({"_target_": "not_there.Layer"}, ["not_there"])
 
 
 @pytest.mark.parametrize(

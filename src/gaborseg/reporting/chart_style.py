@@ -57,15 +57,18 @@ class _Style:
 
 
 def styles(configurations: Sequence[Configuration]) -> dict[str, _Style]:
-    """Return the style of each configuration, by id; a loss keeps its colour in every report."""
+    """The style of each configuration, by id; one of our losses has one colour in every report.
+
+    A loss of the user's gets one that is left, the last first.
+    """
     losses, kernels = list(LOSSES), list(_KERNEL_MARKS)
     others = sorted({c.kernel for c in configurations} - set(kernels))
     marks = _KERNEL_MARKS | dict(zip(others, _OTHER_KERNEL_MARKS * len(others), strict=False))
     lines = sorted({(rank_of(c.loss, LOSSES), c.loss, c.variant) for c in configurations})
     colors: dict[tuple[str, str], int] = {}
     for _, loss, variant in lines:
-        own = losses.index(loss) if loss in losses else 0
-        free = [i for i in (own, *range(len(LIGHT))) if i not in colors.values()]
+        own = [losses.index(loss)] if loss in losses else reversed(range(len(LIGHT)))
+        free = [i for i in (*own, *range(len(LIGHT))) if i not in colors.values()]
         colors[loss, variant] = free[0] if free else len(colors) % len(LIGHT)
     return {
         c.id: _Style(

@@ -1,4 +1,8 @@
-"""How settings, structures and scores are called in tables and figures, and in which order."""
+"""How settings, structures and scores are called in tables and figures, and in which order.
+
+A kernel or loss that is not listed here, of the user's own, is called by the name of its option and
+comes after those that are.
+"""
 
 import math
 from collections.abc import Mapping

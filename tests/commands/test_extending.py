@@ -1,0 +1,99 @@
+"""docs/extending.md, executed as it stands: a kernel and a loss that no file of ours knows."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config import PROJECT
+from tiny_cohort import write_cohort
+
+PAGE = (PROJECT / "docs" / "extending.md").read_text()
+FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
+CONSOLE = "import sys; from gaborseg.commands import main; main()"
+
+
+def commands() -> Iterator[list[str]]:
+    """The arguments of the page's commands, in order."""
+    for line in re.findall(r"^gaborseg (.*)$", PAGE, re.MULTILINE):
+        yield line.replace('"', "").split()
+
+
+def snapshot() -> dict[Path, int]:
+    """Every file of the repository that is not ignored, with the time of its last change."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    return {path: path.stat().st_mtime_ns for path in map(PROJECT.joinpath, names.splitlines())}
+
+
+def gaborseg(folder: Path, *arguments: str) -> str:
+    """What the console program says; like it, the process has no working directory on its path."""
+    environment = {"WANDB_MODE": "offline", "GABORSEG_CACHE": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CONSOLE, *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def column(path: Path, name: str) -> list[str]:
+    with path.open(newline="") as file:
+        return [row[name] for row in csv.DictReader(file)]
+
+
+def test_the_examples_are_as_short_as_they_say() -> None:
+    lengths = {name: len(text.splitlines()) for name, text in FILES.items()}
+    assert list(lengths) == [
+        "my_kernels.py",
+        "conf/kernel/hat.yaml",
+        "my_losses.py",
+        "conf/loss/power_jaccard.yaml",
+    ]
+    assert lengths["my_kernels.py"] <= 25
+    assert lengths["my_losses.py"] <= 12
+
+
+@pytest.mark.slow
+def test_the_page_trains_and_reports_a_kernel_and_a_loss_of_the_users_own(tmp_path: Path) -> None:
+    before, folder = snapshot(), tmp_path / "my_project"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    cohort = write_cohort(tmp_path / "cohort")
+    small = ["data=folder", f"data.root={cohort}", "data.num_workers=0", "trainer=cpu"]
+    hat, jaccard, report, predict = commands()
+    assert "hat" in gaborseg(folder, *hat, *small)
+    gaborseg(folder, *jaccard, *small)
+    gaborseg(folder, *report)
+
+    tables = folder / "outputs" / "report" / "tables"
+    assert {"hat", "mixed"} == set(column(tables / "parameters.csv", "kernel"))
+    assert max(map(int, column(tables / "parameters.csv", "hat"))) > 0
+    assert set(column(tables / "runs.csv", "configuration")) == {
+        "hat · PCC",
+        "mixed · power jaccard",
+    }
+    assert {"start", "trained"} == set(column(tables / "kernels_hat.csv", "time"))
+    assert "sigma median" in (tables / "kernels_hat.csv").read_text()
+    assert (tables.parent / "figures" / "hat_kernel_distributions.png").is_file()
+    page = (tables.parent / "index.html").read_text()
+    assert "hat · PCC" in page
+    assert "mixed · power jaccard" in page
+
+    run = next((folder / "outputs" / "runs").glob("*kernel=hat*"))
+    places = {"outputs/runs/RUN": str(run), "SCANS": str(cohort), "DIR": str(folder / "seg")}
+    for word, place in places.items():
+        predict = [argument.replace(f"={word}", f"={place}") for argument in predict]
+    gaborseg(folder, *predict)
+    assert len([*(folder / "seg").rglob("*.nii.gz")]) == 6
+    assert snapshot() == before
