@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import torch
 from gaborseg.data import SegmentationData
 from gaborseg.data.folder import Folder
 from tiny_cohort import write_cohort
+
+
+def pytest_configure() -> None:
+    """Give every worker, and every process that a test starts, one thread."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

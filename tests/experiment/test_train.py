@@ -3,6 +3,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,15 +53,28 @@ def run(overrides: list[str], tmp_path: Path) -> Callable[..., Path]:
     return start
 
 
+@pytest.fixture(scope="module")
+def finished(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, to be read only."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    experiment.train(compose_config(tiny_overrides(cohort)), folder, CHOICES)
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, where ``run`` would leave its own."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
 def metrics(folder: Path) -> list[dict[str, str]]:
     """All that is reproducible in metrics.csv: everything but the seconds."""
     with (folder / "metrics.csv").open(newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
-def test_a_run_leaves_everything_in_its_folder(run: Callable[..., Path]) -> None:
-    folder = run()
-    assert {path.name for path in folder.iterdir()} == {
+def test_a_run_leaves_everything_in_its_folder(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} == {
         "best.ckpt",
         "config.yaml",
         "done.json",
@@ -74,18 +88,17 @@ def test_a_run_leaves_everything_in_its_folder(run: Callable[..., Path]) -> None
     }
 
 
-def test_metrics_have_a_row_an_epoch_and_a_column_a_structure(run: Callable[..., Path]) -> None:
-    rows = metrics(run())
+def test_metrics_have_a_row_an_epoch_and_a_column_a_structure(finished: Path) -> None:
+    rows = metrics(finished)
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     wanted = {"train/loss", "val/loss", "val/dice", "val/dice/inner", "val/dice/outer", "lr"}
     assert wanted <= set(rows[0])
     assert all(value for row in rows for value in row.values())
 
 
-def test_done_holds_the_mean_of_the_subjects(run: Callable[..., Path]) -> None:
-    folder = run()
-    rows = read_scores(folder / "subjects.csv")
-    record = json.loads((folder / "done.json").read_text())
+def test_done_holds_the_mean_of_the_subjects(finished: Path) -> None:
+    rows = read_scores(finished / "subjects.csv")
+    record = json.loads((finished / "done.json").read_text())
     assert record["test_dice"] == pytest.approx(sum(row.dice for row in rows) / len(rows))
     assert record["test_hd95"] == pytest.approx(sum(row.hd95 for row in rows) / len(rows))
     assert record["test_nsd"] == pytest.approx(sum(row.nsd for row in rows) / len(rows))
@@ -93,16 +106,15 @@ def test_done_holds_the_mean_of_the_subjects(run: Callable[..., Path]) -> None:
     assert len(rows) == 2 * record["test_subjects"]
 
 
-def test_done_holds_what_the_run_has_cost(run: Callable[..., Path]) -> None:
-    record = json.loads((run() / "done.json").read_text())
+def test_done_holds_what_the_run_has_cost(finished: Path) -> None:
+    record = json.loads((finished / "done.json").read_text())
     assert 0 < record["seconds_per_step"] < record["seconds_of_this_session"]
     assert record["peak_memory_bytes"] > 2**20
     assert isinstance(record["device"], str)
 
 
-def test_the_record_says_what_was_run(run: Callable[..., Path]) -> None:
-    folder = run()
-    record = json.loads((folder / "run.json").read_text())
+def test_the_record_says_what_was_run(finished: Path) -> None:
+    record = json.loads((finished / "run.json").read_text())
     assert record["name"] == "conventional-ccc-lr0.01-split0"
     assert record["data"]["structures"] == ["inner", "outer"]
     assert sum(len(part) for part in record["data"]["split"].values()) == 6
@@ -110,7 +122,7 @@ def test_the_record_says_what_was_run(run: Callable[..., Path]) -> None:
     assert record["parameters"]["total"] == sum(
         count for kind, count in record["parameters"].items() if kind != "total"
     )
-    assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["lr"] == 0.01
+    assert yaml.safe_load((finished / "config.yaml").read_text())["optimizer"]["lr"] == 0.01
 
 
 @pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
@@ -124,35 +136,32 @@ def test_a_rank_that_is_left_in_the_environment_loses_nothing(
     assert len(metrics(folder)) == 3
 
 
-def test_checkpoints_are_plain_and_of_the_right_epochs(run: Callable[..., Path]) -> None:
-    folder = run()
-    dice = [float(row["val/dice"]) for row in metrics(folder)]
-    best = torch.load(folder / "best.ckpt", weights_only=True)
-    last = torch.load(folder / "last.ckpt", weights_only=True)
+def test_checkpoints_are_plain_and_of_the_right_epochs(finished: Path) -> None:
+    dice = [float(row["val/dice"]) for row in metrics(finished)]
+    best = torch.load(finished / "best.ckpt", weights_only=True)
+    last = torch.load(finished / "last.ckpt", weights_only=True)
     assert best["epoch"] == dice.index(max(dice))
     assert last["epoch"] == 2
 
 
-def test_the_same_seed_gives_the_same_numbers(run: Callable[..., Path]) -> None:
-    first, second = run(folder="first"), run(folder="second")
-    assert metrics(first) == metrics(second)
-    assert read_scores(first / "subjects.csv") == read_scores(second / "subjects.csv")
+def test_the_same_seed_gives_the_same_numbers(finished: Path, run: Callable[..., Path]) -> None:
+    again = run()
+    assert metrics(finished) == metrics(again)
+    assert read_scores(finished / "subjects.csv") == read_scores(again / "subjects.csv")
 
 
-def test_another_seed_gives_other_numbers(run: Callable[..., Path]) -> None:
-    assert metrics(run(folder="first")) != metrics(run("seed=1", folder="second"))
+def test_another_seed_gives_other_numbers(finished: Path, run: Callable[..., Path]) -> None:
+    assert metrics(finished) != metrics(run("seed=1"))
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_changes_nothing(run: Callable[..., Path]) -> None:
-    first, second = run(folder="first"), run("data.num_workers=2", folder="second")
-    assert metrics(first) == metrics(second)
+def test_the_number_of_workers_changes_nothing(finished: Path, run: Callable[..., Path]) -> None:
+    assert metrics(finished) == metrics(run("data.num_workers=2"))
 
 
 def test_a_run_that_broke_off_ends_as_if_it_had_not(
-    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    finished: Path, run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(folder="whole")
     step, calls = SegmentationModule.training_step, iter(range(100))
 
     def break_off(self: SegmentationModule, *arguments: object) -> object:
@@ -163,17 +172,16 @@ def test_a_run_that_broke_off_ends_as_if_it_had_not(
     with monkeypatch.context() as patch:
         patch.setattr(SegmentationModule, "training_step", break_off)
         with pytest.raises(KeyboardInterrupt):
-            run(folder="broken")
-    assert not (whole.parent / "broken" / "done.json").exists()
-    broken = run(folder="broken")
-    assert metrics(broken) == metrics(whole)
-    assert read_scores(broken / "subjects.csv") == read_scores(whole / "subjects.csv")
+            run()
+    assert not (tmp_path / "run" / "done.json").exists()
+    broken = run()
+    assert metrics(broken) == metrics(finished)
+    assert read_scores(broken / "subjects.csv") == read_scores(finished / "subjects.csv")
 
 
 def test_a_run_that_is_killed_after_its_checkpoint_keeps_the_epochs_metrics(
-    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    finished: Path, run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(folder="whole")
     hand_over, calls = _LoggerConnector.update_train_epoch_metrics, iter(range(100))
 
     def break_off(self: _LoggerConnector) -> None:
@@ -184,9 +192,9 @@ def test_a_run_that_is_killed_after_its_checkpoint_keeps_the_epochs_metrics(
     with monkeypatch.context() as patch:
         patch.setattr(_LoggerConnector, "update_train_epoch_metrics", break_off)
         with pytest.raises(KeyboardInterrupt):
-            run(folder="broken")
-    assert torch.load(whole.parent / "broken/last.ckpt", weights_only=True)["epoch"] == 1
-    assert metrics(run(folder="broken")) == metrics(whole)
+            run()
+    assert torch.load(tmp_path / "run/last.ckpt", weights_only=True)["epoch"] == 1
+    assert metrics(run()) == metrics(finished)
 
 
 def test_a_training_that_was_stopped_stays_stopped(
@@ -206,10 +214,10 @@ def test_a_training_that_was_stopped_stays_stopped(
     assert metrics(run()) == rows
 
 
+@pytest.mark.usefixtures("copied")
 def test_a_run_that_another_process_has_finished_meanwhile_is_shown(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run()
     answers = iter([False, True])
     monkeypatch.setattr(experiment.Run, "done", property(lambda self: next(answers)))
     monkeypatch.setattr(experiment, "build_trainer", None)
@@ -217,21 +225,19 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_shown(
 
 
 def test_a_finished_run_is_shown_not_trained_again(
-    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    copied: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = run()
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in copied.iterdir()}
     monkeypatch.setattr(experiment, "build_trainer", None)
     run()
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in copied.iterdir()} == before
 
 
-def test_a_folder_of_other_settings_is_left_alone(run: Callable[..., Path]) -> None:
-    folder = run()
-    before = (folder / "metrics.csv").read_bytes()
+def test_a_folder_of_other_settings_is_left_alone(copied: Path, run: Callable[..., Path]) -> None:
+    before = (copied / "metrics.csv").read_bytes()
     with pytest.raises(UserError, match=r"other settings \(optimizer.lr: 0.01 -> 0.02\)"):
         run("optimizer.lr=2e-2")
-    assert (folder / "metrics.csv").read_bytes() == before
+    assert (copied / "metrics.csv").read_bytes() == before
 
 
 def test_a_wrong_command_does_not_spoil_the_folder_for_the_right_one(
@@ -251,16 +257,19 @@ def test_a_wrong_command_does_not_spoil_the_folder_for_the_right_one(
     ],
 )
 def test_a_damaged_checkpoint_costs_epochs_not_results(
-    run: Callable[..., Path], caplog: pytest.LogCaptureFixture, damaged: list[str], then: str
+    copied: Path,
+    run: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    damaged: list[str],
+    then: str,
 ) -> None:
-    folder = run()
-    wanted = metrics(folder), (folder / "subjects.csv").read_bytes()
-    (folder / "done.json").unlink()
+    wanted = metrics(copied), (copied / "subjects.csv").read_bytes()
+    (copied / "done.json").unlink()
     for name in damaged:
-        damage(folder / name)
+        damage(copied / name)
     run()
-    assert f"damaged in {folder}: {' and '.join(damaged)}; {then}" in caplog.text
-    assert (metrics(folder), (folder / "subjects.csv").read_bytes()) == wanted
+    assert f"damaged in {copied}: {' and '.join(damaged)}; {then}" in caplog.text
+    assert (metrics(copied), (copied / "subjects.csv").read_bytes()) == wanted
 
 
 def damage(path: Path) -> None:
@@ -270,29 +279,32 @@ def damage(path: Path) -> None:
         file.write(b"\xff" * 1024)
 
 
-def test_a_full_disk_ends_a_run_and_spoils_nothing(run: Callable[..., Path]) -> None:
-    whole = run(folder="whole")
-    size = (whole / "last.ckpt").stat().st_size
+def test_a_full_disk_ends_a_run_and_spoils_nothing(
+    finished: Path, run: Callable[..., Path], tmp_path: Path
+) -> None:
+    size = (finished / "last.ckpt").stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            run(folder="full")
+            run()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    full = whole.parent / "full"
+    full = tmp_path / "run"
     assert "File too large" in json.loads((full / "failed.json").read_text())["error"]
     assert not [
         path.name for path in full.iterdir() if path.suffix == ".ckpt" or "ckpt." in path.name
     ]
-    run(folder="full")
-    assert metrics(full) == metrics(whole)
+    run()
+    assert metrics(full) == metrics(finished)
     assert not (full / "failed.json").exists()
 
 
-def test_what_a_killed_session_left_half_written_is_removed(run: Callable[..., Path]) -> None:
-    leftover = run() / ".partial-4242-last.ckpt"
-    (leftover.parent / "done.json").unlink()
+def test_what_a_killed_session_left_half_written_is_removed(
+    copied: Path, run: Callable[..., Path]
+) -> None:
+    leftover = copied / ".partial-4242-last.ckpt"
+    (copied / "done.json").unlink()
     leftover.write_bytes(b"half")
     run()
     assert not leftover.exists()
@@ -313,11 +325,8 @@ def test_a_folder_that_another_process_works_on_is_refused(
     assert (run() / "done.json").exists()
 
 
-def test_a_moved_folder_remembers_its_best_epoch(
-    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = run(folder="here")
-    moved = folder.rename(folder.with_name("there"))
+def test_a_moved_folder_remembers_its_best_epoch(copied: Path, run: Callable[..., Path]) -> None:
+    moved = copied.rename(copied.with_name("there"))
     (moved / "done.json").unlink()
     best = (moved / "best.ckpt").read_bytes()
     state = torch.load(moved / "last.ckpt", weights_only=True)["callbacks"]
@@ -331,8 +340,8 @@ def test_a_moved_folder_remembers_its_best_epoch(
     assert (moved / "best.ckpt").read_bytes() == best
 
 
+@pytest.mark.usefixtures("copied")
 def test_the_number_of_workers_may_change_between_sessions(run: Callable[..., Path]) -> None:
-    run()
     run("data.num_workers=1")
 
 
@@ -396,17 +405,17 @@ def command(overrides: list[str], folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_sigkill_in_the_middle_of_an_epoch_loses_nothing(
-    overrides: list[str], tmp_path: Path
+    overrides: list[str], run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    overrides = [*overrides, "trainer.max_epochs=30"]
-    subprocess.run(command(overrides, tmp_path / "whole"), cwd=PROJECT, check=True)
+    whole = run("trainer.max_epochs=10", folder="whole")
+    overrides = [*overrides, "trainer.max_epochs=10"]
     killed = subprocess.Popen(command(overrides, tmp_path / "killed"), cwd=PROJECT)
-    wait_for_rows(tmp_path / "killed" / "metrics.csv", 5)
+    wait_for_rows(tmp_path / "killed" / "metrics.csv", 2)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert not (tmp_path / "killed" / "done.json").exists()
     subprocess.run(command(overrides, tmp_path / "killed"), cwd=PROJECT, check=True)
-    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert metrics(tmp_path / "killed") == metrics(whole)
 
 
 @pytest.mark.slow

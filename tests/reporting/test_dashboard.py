@@ -132,6 +132,7 @@ def test_every_panel_asks_for_something_that_is_logged(tmp_path: Path) -> None:
     cohort = tmp_path / "cohort"
     write_cohort(cohort)
     usual = [o for o in tiny_overrides(cohort) if not o.startswith(("logger=", "optimizer.lr="))]
+    usual.append("trainer.max_epochs=1")
     for loss in ("pcc", "dice"):
         for rate in (1e-3, 1e-2):
             choices = [f"loss={loss}", f"optimizer.lr={rate}"]

@@ -21,7 +21,6 @@ READY = "document.documentElement.dataset.ready"
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 )
-pytestmark = pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium here")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +46,8 @@ def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Page]:
+    if find_chromium() is None:
+        pytest.skip("there is no Chromium here")
     with browser() as page:
         page.resize(1280, 900)
         yield page
