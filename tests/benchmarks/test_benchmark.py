@@ -1,3 +1,4 @@
+import functools
 import gzip
 import itertools
 import json
@@ -51,6 +52,7 @@ from gaborseg.machine import keep_freed_memory
 from gaborseg.networks import VNetDS
 from tiny_cohort import write_cohort
 
+NARROW = (4, 4, 4, 8, 8)  # channels of a network of all five levels
 TINY = Shape(level=4, in_channels=2, out_channels=3, size=2)
 
 
@@ -188,9 +190,8 @@ def in_units_of_the_equation(blocks: nn.Module) -> dict[str, torch.Tensor]:
 def test_the_plain_network_is_the_same_network(
     kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channels = (4, 4, 4, 8, 8)
-    monkeypatch.setattr(plain, "CHANNELS", channels)
-    ours = VNetDS(1, 20, KERNELS[kernel], channels=channels).double()
+    monkeypatch.setattr(plain, "CHANNELS", NARROW)
+    ours = VNetDS(1, 20, KERNELS[kernel], channels=NARROW).double()
     plainly = plain_network(kernel).double()
     load(plainly, ours)
     image = torch.randn(1, 1, 32, 32, 32).double()
@@ -371,7 +372,18 @@ def test_errors_are_relative_to_the_largest_value_in_float64() -> None:
     assert 1e-9 < errors["naive and F.conv3d, float32"] < 1e-4
 
 
+@pytest.fixture
+def narrow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of all levels and layers, with few channels."""
+    narrow = functools.partial(VNetDS, channels=NARROW)
+    for module in ("layer", "network"):
+        monkeypatch.setattr(f"gaborseg.benchmarks.{module}.VNetDS", narrow)
+    monkeypatch.setattr("gaborseg.benchmarks.layer._LARGEST", TINY)
+    monkeypatch.setattr(plain, "CHANNELS", NARROW)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("arguments", ["layer size=16 repeats=1", "network size=16 repeats=1"])
 def test_whole_networks_are_measured(
     arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
