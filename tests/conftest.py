@@ -1,5 +1,7 @@
+import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,14 @@ def pytest_configure() -> None:
 def seeded() -> None:
     """Let every test draw the same numbers in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_process() -> Iterator[None]:
+    """Return the memory that trainings keep: to fork a large process takes long."""
+    yield
+    with suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

@@ -133,11 +133,10 @@ def test_every_panel_asks_for_something_that_is_logged(tmp_path: Path) -> None:
     write_cohort(cohort)
     usual = [o for o in tiny_overrides(cohort) if not o.startswith(("logger=", "optimizer.lr="))]
     usual.append("trainer.max_epochs=1")
-    for loss in ("pcc", "dice"):
-        for rate in (1e-3, 1e-2):
-            choices = [f"loss={loss}", f"optimizer.lr={rate}"]
-            folder = tmp_path / f"runs/{loss}{rate}"
-            train(compose_config([*usual, *choices]), folder, CHOICES | {"loss": loss})
+    for loss, rate in (("pcc", 1e-3), ("pcc", 1e-2), ("dice", 1e-3)):
+        choices = [f"loss={loss}", f"optimizer.lr={rate}"]
+        folder = tmp_path / f"runs/{loss}{rate}"
+        train(compose_config([*usual, *choices]), folder, CHOICES | {"loss": loss})
     settings = {"runs": tmp_path / "runs", "output": tmp_path / "report", "wandb": "offline"}
     make_report(settings_of("report", **settings))
     summary, config = logged(tmp_path / "runs/pcc0.001")
