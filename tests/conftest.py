@@ -12,6 +12,13 @@ from gaborseg.data.folder import Folder
 from tiny_cohort import write_cohort
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Accept the options in pyproject.toml that need pytest-xdist where it is switched off."""
+    if not pluginmanager.hasplugin("xdist"):
+        for option in ("--numprocesses", "--maxprocesses", "--dist"):
+            parser.addoption(option)
+
+
 def pytest_configure() -> None:
     """Give every worker, and every process that a test starts, one thread."""
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -31,7 +31,8 @@ needs_triton = pytest.mark.skipif(
 @pytest.mark.skipif(MISSING, reason="needs Triton")
 @pytest.mark.skipif(INTERPRETED or DEVICE.type == "cuda", reason="the tests below run here")
 def test_the_tests_below_pass_in_the_interpreter() -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    options = ["-q", "--numprocesses=0", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, __file__]
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout

@@ -67,7 +67,7 @@ def test_the_offline_run_holds_name_group_tags_config_and_metrics(run: Run) -> N
     finish(0)
     assert wandb.run is None
     (folder,) = run.folder.glob("wandb/offline-run-*")
-    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert all(json.loads(line) for line in shown.splitlines())
     for word in (run.name, run.group, run.identity, *run.tags, "val/dice", "seed"):
