@@ -7,8 +7,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from gaborseg.layers import PARAMETERS, gabor_kernel, initial_gabor
+from gaborseg.layers import gabor_kernel, initial_gabor
 from gaborseg.layers.draws import InitialScheme
+from gaborseg.layers.gabor import PARAMETERS
 from gaborseg.layers.general_gabor import (
     GENERAL_PARAMETERS,
     Part,

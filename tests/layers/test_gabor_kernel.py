@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from gabor_reference import hard_parameters, naive_gabor_kernel
-from gaborseg.layers import PARAMETERS, gabor_kernel
+from gaborseg.layers import gabor_kernel
+from gaborseg.layers.gabor import PARAMETERS
 
 SIZES = (1, 3, 5, 7, 9)
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gabor_reference import naive_gabor_kernel
-from gaborseg.layers import PARAMETERS, GaborConv3d, GeneralGaborConv3d, spectral
+from gaborseg.layers import GaborConv3d, GeneralGaborConv3d, spectral
+from gaborseg.layers.gabor import PARAMETERS
 from gaborseg.layers.general_gabor import GENERAL_PARAMETERS
 
 Layer = GaborConv3d | GeneralGaborConv3d

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from gaborseg.layers import PARAMETERS, GaborConv3d, GeneralGaborConv3d
+from gaborseg.layers import GaborConv3d, GeneralGaborConv3d
+from gaborseg.layers.gabor import PARAMETERS
 from gaborseg.layers.general_gabor import GENERAL_PARAMETERS
 from gaborseg.layers.storage import KINDS, ParameterStorage, SigmaScale
 

@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from gaborseg.layers import PARAMETERS, gabor_kernel
+from gaborseg.layers import gabor_kernel
+from gaborseg.layers.gabor import PARAMETERS
 from gaborseg.pictures import (
     SINUSOIDS,
     draw_losses,

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from gaborseg.layers import (
-    PARAMETERS,
     ConventionalConv3d,
     GaborConv3d,
     GeneralGaborConv3d,
     gabor_kernel,
     initial_gabor,
 )
+from gaborseg.layers.gabor import PARAMETERS
 from gaborseg.layers.general_gabor import GENERAL_PARAMETERS
 from gaborseg.pictures import KernelLayer, gallery_charts, gallery_rows, kernel_layers
 from gaborseg.pictures.kernel_charts import SHOWN, draw_kernels

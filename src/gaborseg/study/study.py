@@ -15,13 +15,7 @@ from gaborseg.study.configurations import (
     partly_recorded,
     telling_settings,
 )
-from gaborseg.study.run_folders import (
-    SCORES,
-    Problem,
-    RunRecord,
-    read_records,
-    tidy_run,
-)
+from gaborseg.study.run_folders import SCORES, Problem, RunRecord, read_records, tidy_run
 
 Array = NDArray[np.float64]
 
