@@ -39,7 +39,7 @@ def predict(settings: SimpleNamespace) -> list[Problem]:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         files = _checkpoint_files(_paths_of(settings.checkpoint))
-        models = [load_model(path, device, settings.trust) for path in files]
+        models = [load_model(path, device, tuple(settings.trust)) for path in files]
         segmenter = Segmenter(models, list(settings.flips), settings.patch_size, device)
         scans = find_scans(_paths_of(settings.input), segmenter.facts.channels)
         results = Results(
