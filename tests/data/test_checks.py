@@ -78,7 +78,7 @@ def test_a_turned_case_is_refused(cohort: Path, prepare: Prepare) -> None:
         write_nifti(cohort / file, voxels, turned)
     line = first_line(prepare)
     assert line.startswith(f"{cohort / LABEL} must have its axes towards right, anterior, superior")
-    assert "got LAS: prepare the data with src.prepare" in line
+    assert "got LAS: prepare the data with gaborseg prepare" in line
 
 
 def test_rounding_of_an_affine_is_forgiven(cohort: Path, prepare: Prepare) -> None:

@@ -85,7 +85,9 @@ def _check_orientation(path: Path, affine: NDArray) -> None:
     axes = "".join(nib.orientations.aff2axcodes(affine))
     if axes != "RAS":
         problem = f"must have its axes towards right, anterior, superior (RAS), got {axes}"
-        raise ScanError(path, f"{problem}: prepare the data with src.prepare", "use src.prepare")
+        raise ScanError(
+            path, f"{problem}: prepare the data with gaborseg prepare", "use gaborseg prepare"
+        )
 
 
 def checked_case(case: Case, num_structures: int) -> dict[str, NDArray]:

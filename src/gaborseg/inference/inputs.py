@@ -51,7 +51,7 @@ class ScanFiles:
 def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFiles]:
     """The scans that are asked for: those in a folder, or one scan's file or files.
 
-    A folder is arranged as for ``src.prepare``, with or without label maps: files that end in
+    A folder is arranged as for ``gaborseg prepare``, with or without label maps: files that end in
     ``_<channel>``, or are called so, are the images of a scan. If the model takes one channel and
     no file is named so, every image that is not called a label map is a scan.
 

@@ -87,7 +87,7 @@ class Results:
             columns = next(csv.reader(file), [])
         if not (self.folder / _RECORD).is_file() or not {*COLUMNS} <= {*columns}:
             raise FileExistsError(
-                f"{self.table} is no table of src.predict: choose another folder as output"
+                f"{self.table} is no table of gaborseg predict: choose another folder as output"
             )
 
     def _claim(self, record: Mapping[str, Any], text: str) -> None:

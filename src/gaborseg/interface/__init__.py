@@ -22,7 +22,7 @@ from gaborseg.interface.errors import (
     output_may_be_cut,
     run_command,
 )
-from gaborseg.interface.help import CONSOLE
+from gaborseg.interface.help import CONSOLE, command
 from gaborseg.interface.markdown import markdown_table
 from gaborseg.interface.screen import ConsoleHandler, show
 
@@ -34,6 +34,7 @@ __all__ = [
     "UserError",
     "build",
     "check_paths",
+    "command",
     "compose_config",
     "effective_choices",
     "effective_settings",

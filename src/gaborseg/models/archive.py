@@ -30,7 +30,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is a damaged checkpoint: {reason}") from error
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(map(_is_weight, state.items())):
-        raise ModelError(f"{path} must hold the weights of a training, as src.train writes them")
+        raise ModelError(
+            f"{path} must hold the weights of a training, as gaborseg train writes them"
+        )
     if isinstance(description := content.get("description"), dict):
         content["description"] = as_saved_now(description)
     return content
@@ -48,9 +50,9 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except Exception as error:  # whatever damage makes zipfile raise
-        raise ModelError(f"{path} is damaged or not a checkpoint of src.train") from error
+        raise ModelError(f"{path} is damaged or not a checkpoint of gaborseg") from error
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ModelError(f"{path} must not be compressed: no checkpoint of src.train is")
+        raise ModelError(f"{path} must not be compressed: no checkpoint of gaborseg is")
 
 
 def _is_weight(item: tuple[object, object]) -> bool:

@@ -30,10 +30,10 @@ _ONNX_OPERATION = re.compile(
 
 
 def load_exported(path: Path, device: torch.device) -> Model:
-    """A model that is ready to use, from an ``.onnx`` file of ``src.export``.
+    """A model that is ready to use, from an ``.onnx`` file of ``gaborseg export``.
 
     Raises:
-        ModelError: The file is missing, damaged, or not one that ``src.export`` would write.
+        ModelError: The file is missing, damaged, or not one that ``gaborseg export`` would write.
         ImportError: onnxruntime is not installed.
     """
     metadata, outputs = read_onnx(path, device)
@@ -49,7 +49,7 @@ def read_onnx(path: Path, device: torch.device) -> tuple[dict[str, Any], Outputs
     """The metadata of an ONNX file, and what it computes.
 
     Raises:
-        ModelError: The file is missing, damaged, or not one that ``src.export`` would write.
+        ModelError: The file is missing, damaged, or not one that ``gaborseg export`` would write.
         ImportError: onnxruntime is not installed.
     """
     if not path.is_file():
@@ -124,7 +124,7 @@ def _read_metadata(text: str) -> dict[str, Any]:
     try:
         metadata = json.loads(text[:_LARGEST_METADATA])
     except (ValueError, RecursionError) as error:
-        raise ModelError("it lacks the metadata that src.export writes") from error
+        raise ModelError("it lacks the metadata that gaborseg export writes") from error
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise ModelError(f"its metadata must be of format {FORMAT}")
     if not isinstance(metadata.get("data"), dict):

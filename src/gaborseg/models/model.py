@@ -90,7 +90,7 @@ def facts_of(data: Mapping[str, Any]) -> Facts:
     if high > 1.01 * low:
         raise ModelError(
             f"it was trained on voxels of {data['spacing']} mm, and only cubes can be segmented: "
-            "prepare the data with src.prepare"
+            "prepare the data with gaborseg prepare"
         )
     known = data.get("appearance")
     return Facts(

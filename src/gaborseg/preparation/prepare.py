@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from rich.table import Table
 
 from gaborseg.data import case_of
-from gaborseg.interface import UserError, quote_values, show
+from gaborseg.interface import UserError, command, quote_values, show
 from gaborseg.pictures import contact_sheets
 from gaborseg.preparation.mapping import read_mapping
 from gaborseg.preparation.recipe import Recipe, check_choices, check_output
@@ -111,7 +111,7 @@ def write(
         f"{recipe.size}³ voxels, {len(recipe.mapping.names)} structures, to {output}"
     )
     log.info(f"Look at {sheets[0]} before you train.")
-    log.info(f"Train with: python -m src.train data=folder {setting('data.root', settings.output)}")
+    log.info(f"Train with: {command('train')} data=folder {setting('data.root', settings.output)}")
 
 
 def setting(key: str, path: str) -> str:

@@ -92,5 +92,6 @@ def tell(results: Results, output: Path) -> None:
     waiting = len(study.unfinished) + len(study.missing)
     if waiting:
         log.info(f"{waiting} runs are not finished; the page lists them.")
-    log.info(f"{len(study.runs)} finished runs of {len(study.configurations)} configurations.")
+    runs, configurations = len(study.runs), len(study.configurations)
+    log.info(f"Finished runs: {runs}, of different configurations: {configurations}.")
     log.info(f"Open {output / 'index.html'}")

@@ -81,13 +81,13 @@ def _use(data: dict[str, Any]) -> str:
     return "\n".join(
         [
             "```bash",
-            f"python -m src.predict checkpoint={RunFile.BEST} input=SCANS output=DIR",
-            f"python -m src.export checkpoint={RunFile.BEST} format=onnx",
+            f"gaborseg predict checkpoint={RunFile.BEST} input=SCANS output=DIR",
+            f"gaborseg export checkpoint={RunFile.BEST} format=onnx",
             "```",
             "",
             f"It was trained on volumes of {size} voxels{_field_of_view(data)}, z-scored over all "
-            f"voxels, and knows no other kind of scan: `src.predict` brings a scan onto that grid, "
-            "and warns where its intensities or its field of view are unlike the training scans'. "
+            "voxels, and knows no other kind of scan: `gaborseg predict` brings a scan onto that "
+            "grid, and warns where its intensities or its field of view are unlike the training scans'. "
             "For research; not a medical device.",
         ]
     )
