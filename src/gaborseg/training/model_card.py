@@ -87,8 +87,8 @@ def _use(data: dict[str, Any]) -> str:
             "",
             f"It was trained on volumes of {size} voxels{_field_of_view(data)}, z-scored over all "
             "voxels, and knows no other kind of scan: `gaborseg predict` brings a scan onto that "
-            "grid, and warns where its intensities or its field of view are unlike the training scans'. "
-            "For research; not a medical device.",
+            "grid, and warns where its intensities or its field of view are unlike the training "
+            "scans'. For research; not a medical device.",
         ]
     )
 
