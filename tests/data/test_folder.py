@@ -82,3 +82,17 @@ def test_a_description_that_is_no_object_is_refused(cohort: Path, text: str) -> 
     (cohort / "dataset.json").write_text(text)
     with pytest.raises(DataError, match=r"dataset\.json"):
         Folder(cohort).dataset()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_tables_and_descriptions_may_come_from_any_system(cohort: Path, encoding: str) -> None:
+    for name in ("dataset.json", "participants.tsv"):
+        path = cohort / name
+        if path.exists():
+            path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    subjects = sorted(folder.name for folder in cohort.glob("sub-*"))
+    lines = ["participant_id\tparticipant", *(f"{subject}\tJürgen" for subject in subjects), ""]
+    (cohort / "participants.tsv").write_bytes("\r\n".join(lines).encode(encoding))
+    dataset = Folder(cohort).dataset()
+    assert dataset.subjects == tuple(subjects)
+    assert set(dataset.participants) == {"Jürgen"}

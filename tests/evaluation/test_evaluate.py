@@ -149,15 +149,34 @@ def test_other_structures_are_refused(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_may_not_bring_code_of_its_own(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "value", "problem"),
+    [
+        ("root", {"_target_": "pathlib.Path.unlink"}, r"got pathlib\.Path\.unlink"),
+        (
+            "root",
+            {"_target_": "gaborseg.data.cache.np.load"},
+            r"got gaborseg\.data\.cache\.np\.load",
+        ),
+        ("_target_", "gaborseg.data.cache.Path.write_text", r"got gaborseg\.data\.cache\.Path"),
+        ("_target_", "gaborseg.data.AtlasCohort", r"got gaborseg\.data\.AtlasCohort"),
+        ("root", "${oc.env:HOME}", "without interpolations, got"),
+        ("_args_", ["x"], "without _args_"),
+        ("_recursive_", False, "without _recursive_"),
+        ("split_file", [{"_target_": "os.system"}], r"got os\.system"),
+    ],
+)
+def test_a_run_may_not_bring_code_of_its_own(
+    run: Path, tmp_path: Path, place: str, value: object, problem: str
+) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"]["root"] = {"_target_": "pathlib.Path.unlink"}
+    config["data"][place] = value
     folder = tmp_path / "run"
     folder.mkdir()
     for name in ("best.ckpt", "run.json"):
         (folder / name).write_bytes((run / name).read_bytes())
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(UserError, match=r"got pathlib\.Path\.unlink"):
+    with pytest.raises(UserError, match=problem):
         evaluated(f"run={folder}", f"output={tmp_path / 'out'}")
 
 

@@ -16,7 +16,7 @@ def test_what_a_folder_lacks_is_empty(tmp_path: Path) -> None:
         ("[1, 2]", "config.yaml must hold a mapping, got list"),
         ("a: [", "config.yaml cannot be read"),
         ("a: " + 10_000 * "[", "config.yaml cannot be read"),
-        ("x: " + "y" * 2**21, "config.yaml must be at most 1048576 bytes"),
+        ("x: " + "y" * 2**21, "config.yaml cannot be read: it must be at most 1048576 bytes"),
     ],
 )
 def test_settings_are_plain_and_small(text: str, problem: str, tmp_path: Path) -> None:

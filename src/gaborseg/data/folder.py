@@ -10,7 +10,7 @@
 """
 
 import csv
-import json
+import io
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaborseg.data.cases import Case, Dataset
-from gaborseg.machine import cache_folder
+from gaborseg.machine import cache_folder, load_json, read_text
 from gaborseg.scans import DataError
 
 DESCRIPTION = "dataset.json"
@@ -93,7 +93,7 @@ class Folder:
                 "and channels (suffixes of the image files)"
             )
         try:
-            info = json.loads(path.read_text(encoding="utf-8"))
+            info = load_json(read_text(path))
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as JSON: {error}") from error
         if problem := _description_problem(info):
@@ -106,8 +106,11 @@ class Folder:
         if not path.is_file():
             folders = sorted(folder for folder in self.root.glob("sub-*") if folder.is_dir())
             return dict.fromkeys(folder.name for folder in folders)
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
+        try:
+            lines = io.StringIO(read_text(path), newline="")
+            rows = list(csv.DictReader(lines, delimiter="\t"))
+        except (OSError, ValueError, csv.Error) as error:
+            raise DataError(f"{path} cannot be read as a table: {error}") from error
         names = [row.get("participant_id") or "" for row in rows]
         for name in names:
             if not name or Path(name).name != name or names.count(name) > 1:

@@ -1,6 +1,5 @@
 """Which subjects are trained on, which choose the epoch, and which are tested."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gaborseg.machine import load_json, read_text
 from gaborseg.scans import DataError
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def read_split(
             listed twice.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = load_json(read_text(Path(path)))
         names = {part: [str(name) for name in content[part]] for part in PARTS}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(

@@ -1,6 +1,5 @@
 """Folders of label maps, predicted and true: which belong together, and what they score."""
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gaborseg.data import map_in_processes, whole_numbers
+from gaborseg.machine import load_json, read_text
 from gaborseg.metrics import case_scores, voxel_tolerance
 from gaborseg.runs import Score
 from gaborseg.scans import DataError, is_scan, open_scan, read_scan, scan_stem, voxel_sides
@@ -97,7 +97,7 @@ def structures_of(*folders: Path) -> tuple[str, ...] | None:
     for path in (folder / "dataset.json" for folder in folders):
         if path.is_file():
             try:
-                names = json.loads(path.read_text(encoding="utf-8"))["structures"]
+                names = load_json(read_text(path))["structures"]
                 return tuple(str(name) for name in names)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path} must name the structures: {error!r}") from error

@@ -1,10 +1,9 @@
 """A finished run once more: its cases, segmented with its network and scored."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +21,12 @@ from gaborseg.training import write_label_map
 log = logging.getLogger(__name__)
 
 
-DATA = "gaborseg.data."
-"""Where everything lives that a run's data may be built with."""
+PARTS = ("train", "validation", "test", "all")
+_BUILDERS = {
+    "": ("gaborseg.data.SegmentationData", "gaborseg.data.SegmentationData.from_folder"),
+    "source": ("gaborseg.data.AtlasCohort",),
+}
+"""What a run's data, and their source, may be built with: a run folder may be a stranger's."""
 
 
 class Result(NamedTuple):
@@ -97,9 +100,7 @@ def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
             f"{trained.checkpoint} has no run folder around it; choose data with data="
         )
     node = trained.config["data"] | {"augmentation": None}
-    for target in _targets(node):
-        if not str(target).startswith(DATA):
-            raise ModelError(f"{trained.run} must build its data with {DATA}*, got {target}")
+    _check_data(trained.run, node)
     split = _split(trained.run)
     part = settings.part or "test"
     wanted = [s for name in PARTS[:3] if part in (name, "all") for s in split.get(name, [])]
@@ -107,6 +108,26 @@ def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
     if missing := [subject for subject in wanted if subject not in cases.prepared]:
         raise DataError(f"{missing[0]} of the run is not in {cases.name} any more")
     return cases._replace(prepared={subject: cases.prepared[subject] for subject in wanted})
+
+
+def _check_data(run: Path, node: object, key: str = "") -> None:
+    """Check that the data of a run are plain values, to be built by our own classes alone.
+
+    Raises:
+        ModelError: They are not.
+    """
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "_target_" and value not in _BUILDERS.get(key, ()):
+                raise ModelError(f"{run} must build its data with gaborseg's classes, got {value}")
+            if str(name).startswith("_") and name != "_target_":
+                raise ModelError(f"{run} must describe its data without {name}")
+            _check_data(run, value, str(name))
+    elif isinstance(node, list):
+        for value in node:
+            _check_data(run, value, f"{key}[]")
+    elif isinstance(node, str) and "${" in node:
+        raise ModelError(f"{run} must describe its data without interpolations, got {node!r}")
 
 
 def _other_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
@@ -157,15 +178,3 @@ def _fit_cases(source: Source, trained: TrainedModel) -> _Cases:
     prepared = fill_cache(source.cache, dataset)
     tolerance = voxel_tolerance(case.read("affine") for case in prepared)
     return _Cases(dict(zip(dataset.subjects, prepared, strict=True)), dataset.name, tolerance)
-
-
-def _targets(node: Any) -> Iterator[Any]:
-    """Yield every ``_target_`` in a configuration."""
-    values = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    if isinstance(node, dict) and "_target_" in node:
-        yield node["_target_"]
-    for value in values:
-        yield from _targets(value)
-
-
-PARTS = ("train", "validation", "test", "all")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaborseg.inference.inputs import ScanFiles
-from gaborseg.machine import write_atomically, write_text
+from gaborseg.machine import load_json, read_text, write_atomically, write_text
 
 _TABLE, _RECORD = "volumes.csv", "predict.json"
 SOURCE, _DECIDED = "source", "decided_by"
@@ -94,7 +94,12 @@ class Results:
         """Write down what decides the results in this folder, or see that it is the same."""
         path = self.folder / _RECORD
         if path.is_file() and not self.overwrite:
-            old = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                old = dict(load_json(read_text(path)))
+            except (OSError, ValueError, TypeError) as error:
+                raise FileExistsError(
+                    f"{path} is damaged: choose another folder, or overwrite=true"
+                ) from error
             for key, value in record.items():
                 if old.get(key) != value:
                     raise FileExistsError(

@@ -10,6 +10,7 @@ from gaborseg.machine.files import (
     write_atomically,
     write_text,
 )
+from gaborseg.machine.plain import load_json, load_yaml, read_text
 from gaborseg.machine.processors import (
     available_processors,
     device_name,
@@ -27,9 +28,12 @@ __all__ = [
     "cache_folder",
     "device_name",
     "keep_freed_memory",
+    "load_json",
+    "load_yaml",
     "peak_memory",
     "processor_name",
     "progress",
+    "read_text",
     "remove_partials",
     "returning_freed_memory",
     "software_versions",

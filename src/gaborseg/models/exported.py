@@ -4,7 +4,6 @@ Such a file may name other files and libraries. So it is looked through first, a
 operations of our networks is let through.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gaborseg.decisions import Argmax, Calibrated
+from gaborseg.machine import load_json
 from gaborseg.models.deployed import FORMAT, Outputs
 from gaborseg.models.description import ModelError, check_numbers
 from gaborseg.models.exporting import METADATA, require_onnx
@@ -122,7 +122,7 @@ def _read_metadata(text: str) -> dict[str, Any]:
         ModelError: It is missing, damaged, or of another version.
     """
     try:
-        metadata = json.loads(text[:_LARGEST_METADATA])
+        metadata = load_json(text[:_LARGEST_METADATA])
     except (ValueError, RecursionError) as error:
         raise ModelError("it lacks the metadata that gaborseg export writes") from error
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:

@@ -19,6 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from gaborseg.data import MAX_STRUCTURES, parse_ids
+from gaborseg.machine import load_yaml, read_text
 from gaborseg.scans import DataError
 
 _SHIPPED = Path(__file__).parent / "labels"
@@ -83,8 +84,8 @@ def read_mapping(labels: str) -> LabelMapping:
     if not path.is_file():
         raise DataError(f"labels must be {', '.join(shipped)} or a YAML file, got {labels}")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = load_yaml(read_text(path), _UniqueKeys)
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as YAML: {reason}") from error
     return _checked_mapping(path, content)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaborseg.machine import PARTIAL, write_text
+from gaborseg.machine import PARTIAL, load_json, read_text, write_text
 from gaborseg.preparation.mapping import BACKGROUND, LabelMapping
 from gaborseg.scans import FORMS, SETTINGS, DataError
 
@@ -64,7 +64,7 @@ def check_output(output: Path, settings: dict[str, Any]) -> None:
             raise DataError(f"output must be a new or an empty folder, got {output}")
         return
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = load_json(read_text(path))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged; choose another output") from error
     for key, value in settings.items():

@@ -23,7 +23,7 @@ from gaborseg.data import (
     whole_numbers,
     write_volume,
 )
-from gaborseg.machine import remove_partials, whole_folder, write_text
+from gaborseg.machine import load_json, read_text, remove_partials, whole_folder, write_text
 from gaborseg.preparation.inspection import Inspection
 from gaborseg.preparation.recipe import Recipe
 from gaborseg.scans import Problem, ScanError, labels_to_prepared, read_placed, to_prepared
@@ -44,9 +44,13 @@ def remembered(output: Path, case: Case) -> Inspection | None:
     path = output / case.subject / SOURCE
     if not path.exists():
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record["files"] == _file_states(case):
-        return Inspection.from_json(record["inspection"])
+    try:
+        record = load_json(read_text(path))
+        if record["files"] == _file_states(case):
+            return Inspection.from_json(record["inspection"])
+    except (OSError, ValueError, TypeError, KeyError):
+        remedy = f"delete {output / case.subject} to prepare it again"
+        return Inspection(case.subject, (Problem(str(path), "is damaged", remedy, case.subject),))
     problem = f"is not the file, or has changed, since {case.subject} was prepared"
     remedy = f"delete {output / case.subject} to prepare it again"
     changed = Problem(str(case.images[0]), problem, remedy, case.subject)
@@ -140,7 +144,7 @@ def lost_structures(output: Path, cases: Sequence[Case]) -> dict[str, list[str]]
     """Structures that are too small for the prepared grid, with the subjects that lost them."""
     lost: dict[str, list[str]] = {}
     for case in cases:
-        record = json.loads((output / case.subject / SOURCE).read_text(encoding="utf-8"))
+        record = load_json(read_text(output / case.subject / SOURCE))
         for name in record[_LOST]:
             lost.setdefault(name, []).append(case.subject)
     return lost

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gaborseg.machine import write_atomically, write_text
+from gaborseg.machine import load_json, read_text, write_atomically, write_text
 from gaborseg.study import REPORT_MARK
 
 _MAKER = "python -m src.report"
@@ -57,7 +57,7 @@ class ReportFolder:
 def files_of(mark: Path) -> list[str] | None:
     """Return the files of the report that a mark is of, None if it is no mark of ours."""
     try:
-        record = json.loads(mark.read_text(encoding="utf-8"))
+        record = load_json(read_text(mark))
         ours = record["made_by"] == _MAKER
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,18 +2,15 @@
 
 import contextlib
 import csv
-import json
 import math
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gaborseg.machine import load_json, load_yaml, read_text
 from gaborseg.runs.renames import as_saved_now
 
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LARGEST = {".yaml": 2**20, ".json": 2**24}
 """Bytes of a file that somebody else may have made; YAML takes seconds a megabyte."""
 
@@ -51,7 +48,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except RunFileError:
         raise
-    except (OSError, ValueError, csv.Error, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunFileError(f"{path.name} cannot be read: {reason}") from error
 
@@ -96,10 +93,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     with reading(path):
-        if path.stat().st_size > (largest := _LARGEST[path.suffix]):
-            raise RunFileError(f"{path.name} must be at most {largest} bytes")
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, _YAML_LOADER)
+        text = read_text(path, _LARGEST[path.suffix])
+        content = load_json(text) if path.suffix == ".json" else load_yaml(text)
     if not isinstance(content, dict):
         raise RunFileError(f"{path.name} must hold a mapping, got {type(content).__name__}")
     return content

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gaborseg.machine import write_atomically
+from gaborseg.machine import load_json, read_text, write_atomically
 from gaborseg.sweeps.cells import Cell
 
 PLAN = "sweep.json"
@@ -23,6 +23,6 @@ def write_plan(folder: Path, cells: Sequence[Cell], overrides: Sequence[str]) ->
 def read_plan(folder: Path) -> dict[Path, str]:
     """Return the run folders of the last sweep in a folder and their names; none without one."""
     with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
-        runs = json.loads((folder / PLAN).read_text())["runs"]
+        runs = load_json(read_text(folder / PLAN))["runs"]
         return {Path(os.path.normpath(folder / run)): name for run, name in runs.items()}
     return {}
