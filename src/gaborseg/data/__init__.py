@@ -1,4 +1,4 @@
-"""Data sets of images and label maps: cohort, folder, checks, geometry, cache, splits, patches."""
+"""Data sets of images and label maps: cohort, folder, checks, cache, splits, patches."""
 
 from gaborseg.data.anatomy import parse_ids
 from gaborseg.data.appearance import LEVELS, Appearance, appearance_of

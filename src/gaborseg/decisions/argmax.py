@@ -11,5 +11,5 @@ class Argmax(nn.Module):
         return logits.argmax(dim=1)
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Return the probabilities (B, C, *S), whose largest is decided for."""
+        """Return the probabilities (B, C, *S), the largest of which decides."""
         return logits.float().softmax(dim=1)

@@ -118,7 +118,7 @@ class Calibrated(nn.Module):
         return self.scores(logits).argmax(dim=1)
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Return ``scale * p + offset``, (B, C, *S), whose largest is decided for."""
+        """Return ``scale * p + offset``, (B, C, *S), the largest of which decides."""
         return calibrated_scores(logits.float().softmax(dim=1), self.scale, self.offset)
 
     def observe(self, logits: Tensor, target: Tensor) -> None:

@@ -19,7 +19,7 @@ _AXES = "xyz"
 """Axes of a prepared scan: left to right, posterior to anterior, inferior to superior."""
 _SIDED = re.compile(r"(^|[_\W])(l|r|lh|rh|left|right)([_\W]|$)", re.IGNORECASE)
 _UNLIKE = 1.5
-"""A scan is told that is so many times as far from the training scans as the farthest of them."""
+"""Warn about a scan this many times as far from the training scans as the farthest of them."""
 _SHORT = 0.8
 """So is a scan whose longest side is less than this share of the shortest training scan's."""
 

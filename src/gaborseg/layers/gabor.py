@@ -76,7 +76,7 @@ class GaborConv3d(ParametricConv3d):
     y_o = sum_i G_oi * x_i (+ bias_o), G as at the top of this file. On a CPU the layer multiplies
     spectra, exactly, whatever the kernel's size; elsewhere it computes the kernels and convolves.
 
-    To train it, use an optimiser of Adam's kind (ours is NAdam with a learning rate of 1e-3), keep
+    To train it, use an optimiser of Adam's kind (NAdam; the paper's learning rate is 1e-3), keep
     the default `initial="white"`, and let widths and angles learn faster than amplitudes:
     `rates={"sigma": 10, "theta": 10, "phase": 10, "frequency": 2}` is what `gaborseg train` uses
     (`conf/rates/tenfold.yaml`). The default of this class is one rate for all, as in the paper.

@@ -11,8 +11,8 @@ def pearson_correlation(statistics: LabelStatistics) -> Tensor:
     """Pearson's r between score and label over space, (B, C) in [-1, 1].
 
     r = cov(p, y) / sqrt(var p * var y). An absent label, or one that fills the volume, or a score
-    that is constant up to the rounding of float32, is unrelated: r = 0, and no gradient. A score
-    that is no number gives none.
+    that is constant up to the rounding of float32, is unrelated: r = 0, and no gradient. NaN scores
+    give NaN.
 
     References:
         Wong and Moradi, 3D segmentation with fully trainable Gabor kernels and Pearson's

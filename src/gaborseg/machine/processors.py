@@ -1,4 +1,4 @@
-"""How many processors there are for us."""
+"""The processors, devices and memory that this process uses."""
 
 import os
 import platform

@@ -1,6 +1,6 @@
 """How far apart the surfaces of two label maps lie, in millimetres: HD95 and NSD.
 
-The surface of a structure are its voxels that have a face in common with something else, or lie on
+The surface of a structure consists of its voxels that share a face with anything else, or lie on
 the border of the image. d(A, B) are the distances from each surface voxel of A to the nearest one
 of B, centre to centre:
 

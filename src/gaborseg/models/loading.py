@@ -73,7 +73,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_trained(
-    checkpoint: Path, device: str | torch.device = "cpu", trust: Sequence[str] = ()
+    checkpoint: str | Path, device: str | torch.device = "cpu", trust: Sequence[str] = ()
 ) -> TrainedModel:
     """The trained model in a checkpoint.
 
@@ -87,7 +87,8 @@ def load_trained(
         ModelError: The file is missing or damaged, holds anything but tensors and plain values,
             names something that is not to be built, or its parts do not belong together.
     """
-    path = checkpoint / RunFile.BEST if checkpoint.is_dir() else checkpoint
+    path = Path(checkpoint).expanduser()
+    path = path / RunFile.BEST if path.is_dir() else path
     content = read_checkpoint(path)
     try:
         return _assemble(path, content, torch.device(device), trust)

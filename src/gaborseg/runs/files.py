@@ -18,14 +18,16 @@ _LARGEST = {".yaml": 2**20, ".json": 2**24}
 class RunFile(StrEnum):
     """The names of what a run folder holds, in the order in which a run writes them."""
 
-    LOG = "train.log"  # what the run printed, if a sweep started it
+    LOG = "train.log"  # what the run printed
     SETTINGS = "config.yaml"  # the resolved configuration
     RECORD = "run.json"  # name, choices, parameters, data, software
     CURVES = "metrics.csv"  # one row per epoch
     LAST = "last.ckpt"
     BEST = "best.ckpt"
     PREDICTIONS = "predictions"  # a folder: the label maps of the test subjects
-    SCORES = "subjects.csv"  # one row per test subject and structure
+    SCORES = (
+        "subjects.csv"  # a row per test subject and structure: scores.py, from training/testing.py
+    )
     EXAMPLE = "example.png"  # the median test subject
     CARD = "model_card.md"
     OUTCOME = "done.json"  # mean scores and cost; the last file of a run
