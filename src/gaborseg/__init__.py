@@ -72,6 +72,8 @@ _ROOMS = ("layers", "losses", "networks", "decisions", "metrics", "models")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"gaborseg.{name}")
     if name in __all__:
         for room in _ROOMS:
             module = import_module(f"gaborseg.{room}")

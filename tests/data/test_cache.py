@@ -45,7 +45,8 @@ def test_the_first_of_two_writers_stays(tmp_path: Path) -> None:
 def test_prepared_arrays_are_mapped_read_only(tmp_path: Path) -> None:
     case = PreparedCase(tmp_path / "case")
     assert not case.exists
-    case.write(label=np.ones((2, 2), np.uint8))
+    arrays = {"image": np.ones((1, 2, 2), np.float32), "affine": np.eye(4)}
+    case.write(label=np.ones((2, 2), np.uint8), **arrays)
     assert case.exists
     assert isinstance(case.read("label"), np.memmap)
     with pytest.raises(ValueError, match="read-only"):
@@ -89,3 +90,18 @@ def test_a_prepared_set_needs_no_lock(cohort: Path, tmp_path: Path) -> None:
     SegmentationData.from_folder(cohort, cache).prepare()
     with locked(cache / "prepared", "preparation"):
         SegmentationData.from_folder(cohort, cache).prepare()
+
+
+@pytest.mark.parametrize("name", ["image", "label", "affine"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing"])
+def test_a_damaged_array_is_prepared_again(
+    cohort: Path, tmp_path: Path, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    SegmentationData.from_folder(cohort, tmp_path / "cache").prepare()
+    first, *_ = sorted((tmp_path / "cache" / "prepared").glob(f"*/{name}.npy"))
+    content = first.read_bytes()
+    first.unlink() if damage == "missing" else first.write_bytes(content[:90] * (damage == "cut"))
+    SegmentationData.from_folder(cohort, tmp_path / "cache").prepare()
+    assert first.read_bytes() == content
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line == f"{first.parent} is damaged: the case is prepared again"

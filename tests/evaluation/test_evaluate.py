@@ -180,6 +180,36 @@ def test_a_run_may_not_bring_code_of_its_own(
         evaluated(f"run={folder}", f"output={tmp_path / 'out'}")
 
 
+def write_maps(folder: Path, **labels: int) -> Path:
+    folder.mkdir()
+    for name, label in labels.items():
+        voxels = np.zeros((6, 6, 6), np.uint8)
+        voxels[1:4, 1:4, 1:4] = label
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), folder / f"{name}.nii.gz")
+    return folder
+
+
+def test_a_map_of_another_visit_takes_no_truth(tmp_path: Path) -> None:
+    predictions = write_maps(tmp_path / "p", **{"sub-01": 1, "sub-01_ses-2": 1})
+    truth = write_maps(tmp_path / "t", **{"sub-01": 1})
+    with pytest.raises(UserError, match=r"sub-01_ses-2\.nii\.gz has no truth"):
+        evaluated(f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+
+
+def test_two_maps_share_no_truth(tmp_path: Path) -> None:
+    predictions = write_maps(tmp_path / "p", **{"sub-01": 1, "sub-01_T1w": 1})
+    truth = write_maps(tmp_path / "t", **{"sub-01": 1})
+    with pytest.raises(UserError, match="have the same truth, sub-01"):
+        evaluated(f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+
+
+def test_maps_that_number_structures_differently_are_refused(tmp_path: Path) -> None:
+    predictions = write_maps(tmp_path / "p", a=1, b=2)
+    truth = write_maps(tmp_path / "t", a=17, b=53)
+    with pytest.raises(UserError, match="labels in common, got 1, 2 and 17, 53"):
+        evaluated(f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+
+
 def test_label_maps_are_scored_in_millimetres(folders: Callable[..., list[str]]) -> None:
     row, *_ = evaluated(*folders("structures=null", "tolerance=1.9"))
     assert row.structure == "label_3"

@@ -35,7 +35,9 @@ def main(config: DictConfig) -> None:
 
 def run() -> None:
     """Run the command with this process's arguments."""
-    run_command(main, settings="evaluate", paths=("run", "predictions", "truth", "output"))
+    run_command(
+        main, settings="evaluate", paths=("run", "predictions", "truth", "output", "structures")
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,11 @@ def main(config: DictConfig) -> None:
 
 def run() -> None:
     """Run the command with this process's arguments."""
-    run_command(main, settings="prepare", paths=("input", "output", "labels", "problems"))
+    run_command(
+        main,
+        settings="prepare",
+        paths=("input", "output", "labels", "problems", "name", "credit", "licence"),
+    )
 
 
 if __name__ == "__main__":

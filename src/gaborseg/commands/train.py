@@ -5,6 +5,7 @@
 If you repeat a command, it resumes the run after its last complete epoch, or shows the result.
 """
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -20,6 +21,8 @@ from gaborseg.interface import (
     refuse_idle_kernel,
     run_command,
 )
+
+_PATHS = ("data.root", "data.cache", "data.split_file", "data.source.cache")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="config")
@@ -45,7 +48,8 @@ def main(config: DictConfig) -> float:
 
 def run() -> None:
     """Run the command with this process's arguments."""
-    run_command(main, settings="config")
+    in_sweep = {"-m", "--multirun"} & set(sys.argv)  # where commas separate values
+    run_command(main, settings="config", paths=() if in_sweep else _PATHS)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ prepared anew and an unchanged one is never opened again.
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,8 +65,17 @@ class PreparedCase:
 
     @property
     def exists(self) -> bool:
-        """Whether the case has been prepared: its files passed every check."""
-        return self.folder.is_dir()
+        """Whether the case has been prepared: its files passed every check, and all are whole."""
+        try:
+            return all(self.read(name).size for name in ("image", "label", "affine"))
+        except (OSError, ValueError, EOFError):
+            return False
+
+    def discard_damaged(self) -> None:
+        """Make room for the arrays of a case of which some were cut, emptied or lost."""
+        if self.folder.exists() and not self.exists:
+            log.warning("%s is damaged: the case is prepared again", self.folder)
+            shutil.rmtree(self.folder)
 
     def read(self, name: str) -> NDArray:
         """Map one of ``image``, ``label`` and ``affine``, read-only."""

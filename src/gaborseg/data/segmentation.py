@@ -120,6 +120,8 @@ def fill_cache(cache: Path, dataset: Dataset) -> tuple[PreparedCase, ...]:
         return entries
     with locked(cache / "prepared", "preparation"):
         remove_partials(cache / "prepared")
+        for entry in entries:
+            entry.discard_damaged()
         pairs = zip(dataset.cases, entries, strict=True)
         problems = map_in_processes(
             partial(_check_and_store, cache, num_structures),

@@ -1,7 +1,8 @@
 """Folders of label maps, predicted and true: which belong together, and what they score."""
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ _AFFINE_TOLERANCE = 1e-3
 """Millimetres: affines are often stored in single precision."""
 _MOST_LABELS = 4096
 """More different values than this in one file are taken for an image."""
+_VOLUME, _TRUE_VOLUME = 3, 4
+"""Places of the volumes among the numbers of a label."""
 _ABSENT = (math.nan, math.nan, math.nan, 0.0, 0.0)
 """Scores and volumes of a structure that neither map has."""
 
@@ -41,17 +44,21 @@ def find_pairs(predictions: Path, truth: Path) -> tuple[list[_LabelMaps], int]:
     """All predictions with their truths, and how many truths are left over.
 
     A truth belongs to the prediction of the same name. Extensions and ``_dseg`` are no part of a
-    name; a prediction that has more to its name, as in ``sub-01_T1w``, takes the truth ``sub-01``.
+    name; a prediction that also names its image, as in ``sub-01_T1w``, takes the truth ``sub-01``,
+    but not one that names another scan, as in ``sub-01_ses-2``.
 
     Raises:
-        DataError: A folder is missing or empty, or a prediction has no truth.
+        DataError: A folder is missing or empty, a prediction has no truth, or two have the same.
     """
     predicted, true = _find_label_maps(predictions), _find_label_maps(truth)
-    pairs, problems = [], []
+    pairs: list[_LabelMaps] = []
+    problems = []
     for name, path in predicted.items():
-        owner = name if name in true else _longest_start(name, true)
-        if owner is None:
+        owner = name if name in true else _without_image(name)
+        if owner not in true:
             problems.append(f"{path} has no truth: expected {name} in {truth}")
+        elif earlier := [pair for pair in pairs if pair.truth == true[owner]]:
+            problems.append(f"{path} and {earlier[0].prediction} have the same truth, {owner}")
         else:
             pairs.append(_LabelMaps(name, path, true[owner]))
     if problems:
@@ -84,8 +91,13 @@ def _find_label_maps(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _longest_start(name: str, others: Iterable[str]) -> str | None:
-    return max((other for other in others if name.startswith(f"{other}_")), key=len, default=None)
+def _without_image(name: str) -> str:
+    """A name without the image at its end: letters and digits, or a channel's number.
+
+    >>> [_without_image(f"sub-01_{end}") for end in ("T1w", "0000", "ses-2", "2")]
+    ['sub-01', 'sub-01', 'sub-01_ses-2', 'sub-01_2']
+    """
+    return re.sub(r"_([A-Za-z][A-Za-z0-9]*|\d{4})$", "", name)
 
 
 def structures_of(*folders: Path) -> tuple[str, ...] | None:
@@ -133,6 +145,7 @@ def score_pairs(
     if problems := [result for result in results if isinstance(result, str)]:
         raise DataError.first_of(problems)
     found = [result for result in results if not isinstance(result, str)]
+    _check_common_labels(found)
     names = dict(enumerate(structures or (), start=1))
     if structures is None:
         names = {label: f"label_{label}" for label in sorted({k for own in found for k in own})}
@@ -141,6 +154,24 @@ def score_pairs(
         for pair, own in zip(pairs, found, strict=True)
         for label, name in names.items()
     ]
+
+
+def _check_common_labels(found: Sequence[_Numbers]) -> None:
+    """Check that some label occurs in both folders, if both have any at all.
+
+    Raises:
+        DataError: None does: they number the structures differently.
+    """
+    predicted, true = (
+        {label for own in found for label, row in own.items() if row[column] > 0}
+        for column in (_VOLUME, _TRUE_VOLUME)
+    )
+    if predicted and true and not predicted & true:
+        some = " and ".join(", ".join(map(str, sorted(ids)[:5])) for ids in (predicted, true))
+        raise DataError(
+            f"predictions and truth must have labels in common, got {some}: "
+            "number the truth as the predictions are, by gaborseg prepare with labels=..."
+        )
 
 
 def _score_pair(pair: _LabelMaps, *, last: int | None, tolerance: float) -> _Numbers | str:

@@ -19,8 +19,8 @@ _CHECKOUT = _PACKAGE.parents[1]
 CONFIGURATIONS = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _CHECKOUT / "conf"
 """The folder of all options: inside an installed package, at the top of a checkout."""
 _PLUGINS = _PACKAGE / "plugins"
-_NAME_OWN_MODULES = ("--config-dir", "-cd", "trust=")
-"""What arguments that bring modules of the user's own begin with."""
+_NAME_OWN_MODULES = ("--config-dir", "-cd", "trust=", "sweeps=", "_target_=")
+"""What is in arguments that may bring modules of the user's own."""
 
 
 def find_plugins() -> None:
@@ -43,7 +43,7 @@ def find_own_modules(arguments: Sequence[str]) -> None:
     ``python -m`` does so always, the console program never by itself. The directory comes last, so
     that nothing in it takes the place of an installed package.
     """
-    if any(argument.startswith(_NAME_OWN_MODULES) for argument in arguments):
+    if any(start in argument for argument in arguments for start in _NAME_OWN_MODULES):
         sys.path.append(str(Path.cwd()))
 
 
@@ -118,7 +118,7 @@ def _with_quotes(argument: str, keys: Sequence[str]) -> str:
     if key not in keys or value in ("", "???", "null") or value[0] in "'\"":
         return argument
     if value[0] == "[" and value[-1] == "]":
-        items = value[1:-1].split(",")
+        items = [item.strip() for item in value[1:-1].split(",") if item.strip()]
         return (
             argument if "'" in value or '"' in value else f"{key}=[{','.join(map(_quoted, items))}]"
         )

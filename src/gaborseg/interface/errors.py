@@ -9,7 +9,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -67,7 +66,7 @@ def mistakes_as_user_errors() -> Iterator[None]:
         raise UserError(_one_line(error)) from error
 
 
-def check_paths(key: str, value: str | Sequence[str] | None) -> None:
+def check_paths(key: str, value: object) -> None:
     """Refuse a setting that names files or folders that do not exist, before slow imports.
 
     Args:
@@ -77,9 +76,9 @@ def check_paths(key: str, value: str | Sequence[str] | None) -> None:
     Raises:
         UserError: Nothing matches.
     """
-    for path in [value] if isinstance(value, str) else value or []:
-        place = Path(path).expanduser()
-        if not place.exists() and not glob.glob(str(place)):
+    for path in value if isinstance(value, list | tuple) else [value]:
+        text = os.path.expanduser(str(path))
+        if path is not None and not (os.path.exists(text) or glob.glob(text)):
             raise UserError(f"{key} must name what exists, got {path}")
 
 
@@ -120,6 +119,7 @@ def run_command(
         with output_may_be_cut():
             print(help_text(sys.modules[main.__module__].__doc__ or "", settings), flush=True)
         return
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's own is not there for a process that it starts
     end_with_parent()
     for message in _KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)

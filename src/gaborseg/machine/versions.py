@@ -33,9 +33,11 @@ def software_versions() -> dict[str, str]:
 def git_commit() -> str:
     """Return the commit of this code, with ``-dirty`` if files differ, or ``unknown``."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--match="]
-    here = Path(__file__).parent
+    here = Path(__file__)
+    mine = ["git", "ls-files", "--error-unmatch", here.name]  # and not the user's around it
     try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
+        subprocess.run(mine, cwd=here.parent, capture_output=True, check=True)
+        done = subprocess.run(command, cwd=here.parent, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()

@@ -10,6 +10,7 @@ are loaded, and only if they have the digest that was noted when they were compi
 was cut, emptied or replaced is compiled again.
 """
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -115,6 +116,9 @@ def _is_whole(library: Path) -> bool:
     Raises:
         PermissionError: It, or a folder of the cache that it is in, is not ours alone.
     """
+    for folder in (library.parents[1], library.parent):
+        if folder.exists():
+            _close_to_others(folder)
     for path in (library.parents[1], library.parent, library, _note_of(library)):
         if path.exists():
             _check_ours(path)
@@ -137,6 +141,16 @@ def _check_ours(path: Path) -> None:
         raise PermissionError(f"{path} is not this user's own: delete it, or set GABORSEG_CACHE")
     if state.st_mode & _WRITABLE_BY_OTHERS:
         raise PermissionError(f"others may write to {path}: delete it, or set GABORSEG_CACHE")
+
+
+def _close_to_others(folder: Path) -> None:
+    """Take from others the right to write to a folder of ours, as earlier versions left it.
+
+    What they may have put there is still refused: it is not ours, or not as it was compiled.
+    """
+    state = folder.lstat()
+    if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid():
+        folder.chmod(stat.S_IMODE(state.st_mode) & ~_WRITABLE_BY_OTHERS)
 
 
 def _make_private(folder: Path) -> None:
@@ -224,7 +238,8 @@ def _run(command: list[str]) -> None:
         try:
             output, _ = process.communicate(timeout=LONGEST_COMPILATION)
         except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise TimeoutError(
                     f"{command[0]} was ended after {LONGEST_COMPILATION} seconds"

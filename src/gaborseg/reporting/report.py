@@ -39,8 +39,8 @@ def make_report(settings: SimpleNamespace) -> None:
     """
     with mistakes_as_user_errors():
         check_mode(settings.wandb)
-        folder = ReportFolder(Path(settings.output))
-        roots = [Path(root) for root in _as_list(settings.runs)]
+        folder = ReportFolder(Path(settings.output).expanduser())
+        roots = [Path(root).expanduser() for root in _as_list(settings.runs)]
         ignored = [*TECHNICAL, *_as_list(settings.ignore)]
         study = _read_study(roots, ignored)
         results = compute(study, settings.rate, levels_of(study, settings.trust))

@@ -131,7 +131,9 @@ def _decompressed(path: Path, promised: int) -> Iterator[bytes]:
                 most -= len(piece)
                 yield piece
                 chunk = member.unconsumed_tail or file.read(_CHUNK)
-            chunk = member.unused_data or file.read(_CHUNK)
+            chunk = member.unused_data
+            if len(chunk) < len(_GZIP):
+                chunk += file.read(_CHUNK)
 
 
 def unreadable(path: Path, error: Exception) -> ScanError:
