@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from gaborseg.benchmarks.options import Benchmark, check_size
-from gaborseg.benchmarks.plain import gabor_kernel_on_grid
+from gaborseg.benchmarks.plain import OnGridGaborConv3d, gabor_kernel_on_grid
 from gaborseg.benchmarks.report import Cell, Table
 from gaborseg.benchmarks.timing import interleave
 from gaborseg.interface import build, compose_config
@@ -25,7 +25,7 @@ _Synthesis = Callable[[Tensor, int], Tensor]
 NETWORKS = ("conventional", "mixed", "gabor")
 _PRECISIONS = ("float32", "tf32", "bf16-mixed")
 _SYNTHESES: dict[str, _Synthesis] = {"fused": synthesise, "naive": gabor_kernel_on_grid}
-_NAIVE = ("kernel.gabor._target_=gaborseg.benchmarks.plain.OnGridGaborConv3d",)
+_NAIVE = (f"kernel.gabor._target_={OnGridGaborConv3d.__module__}.{OnGridGaborConv3d.__name__}",)
 _NUM_CLASSES = 20
 _MEBIBYTE = 2**20
 

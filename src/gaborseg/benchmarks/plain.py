@@ -52,7 +52,7 @@ class PlainGaborConv3d(nn.Module):
         return F.conv3d(x, gabor_kernel_on_grid(self.gabor, self.kernel_size), padding="same")
 
 
-class _OnGridGaborConv3d(GaborConv3d):
+class OnGridGaborConv3d(GaborConv3d):
     """The Gabor layer as it is, but for kernels that autograd synthesises on the grid."""
 
     def synthesise(self, parameters: Tensor) -> Tensor:
