@@ -1,10 +1,11 @@
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -207,9 +208,15 @@ def test_every_choice_of_a_sweep_can_be_built(sweep: str) -> None:
             continue
         seen |= {groups, *cell}
         config = compose_config([*cell, "hydra.mode=RUN", "trainer=cpu"])
-        network = small_network(config.network)
+        network = same_small_network(OmegaConf.to_yaml(config.network, resolve=True))
         build(config.scheduler)(build(config.optimizer)(network.parameters()), total_steps=10)
         assert isinstance(build(config.loss), nn.Module)
+
+
+@cache
+def same_small_network(node: str) -> nn.Module:
+    """Build a network once for all cells that have it."""
+    return small_network(OmegaConf.create(node))
 
 
 def small_network(node: DictConfig) -> nn.Module:
