@@ -111,7 +111,7 @@ def test_a_table_that_is_not_ours_is_left_alone(mine: str, recorded: bool, tmp_p
         results(tmp_path)
     (tmp_path / "volumes.csv").write_text(mine)
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match=r"is no table of src\.predict"):
+        with pytest.raises(FileExistsError, match=r"is no table of gaborseg predict"):
             results(tmp_path, overwrite=overwrite)
     assert (tmp_path / "volumes.csv").read_text() == mine
 
