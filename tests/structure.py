@@ -1,7 +1,7 @@
 """The structure of a source tree in figures, to hold two versions side by side.
 
     python tests/structure.py src/gaborseg
-    git worktree add /tmp/before v0.1 && python tests/structure.py /tmp/before/src src/gaborseg
+    python tests/structure.py ../another_checkout/src/gaborseg src/gaborseg
 
 A room is a folder with Python files; an arrow is a pair of rooms of which one imports the other. A
 public name is used only at home if no other file of the tree mentions it. A repeated run is six

@@ -1,4 +1,5 @@
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from config import CONF, compose_config, sweep_cells
 from gaborseg.interface import build
+from gaborseg.interface.configuration import find_own_modules
 from gaborseg.runs import Run, folder_name
 
 GROUPS = ("kernel", "loss", "network", "optimizer", "scheduler", "decision", "trainer", "logger")
@@ -244,3 +246,26 @@ def test_what_is_typed_wins_over_the_sweep() -> None:
     assert config.trainer.max_epochs == 2
     name = "kernel=gabor,loss=pcc,optimizer.lr=10^-4,split=0,trainer.max_epochs=2"
     assert config.hydra.run.dir == f"outputs/sweeps/paper_grid/{name}"
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("--config-dir", True),
+        ("--config-dir=conf", True),
+        ("-cd", True),
+        ("trust=[my_kernels]", True),
+        ("+sweeps=mine", True),
+        ("loss._target_=my_losses.Mine", True),
+        ("input=/scans/a-cd/b", False),
+        ("title=trust=none", False),
+        ("kernel=gabor", False),
+    ],
+)
+def test_the_working_directory_is_searched_last_and_only_for_own_modules(
+    argument: str, named: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["first"])
+    find_own_modules([argument])
+    assert sys.path == ["first", *([str(tmp_path)] if named else [])]

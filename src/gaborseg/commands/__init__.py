@@ -1,6 +1,8 @@
 """The commands, and the console program ``gaborseg`` that runs them by name.
 
-gaborseg train kernel=gabor loss=pcc
+    gaborseg train kernel=gabor loss=pcc
+
+does in any folder what ``python -m src.train kernel=gabor loss=pcc`` does in a checkout.
 """
 
 import os

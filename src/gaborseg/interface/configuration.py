@@ -1,6 +1,7 @@
 """Configurations: where they are, how they are composed, and objects made from them."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +20,8 @@ _CHECKOUT = _PACKAGE.parents[1]
 CONFIGURATIONS = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _CHECKOUT / "conf"
 """The folder of all options: inside an installed package, at the top of a checkout."""
 _PLUGINS = _PACKAGE / "plugins"
-_NAME_OWN_MODULES = ("--config-dir", "-cd", "trust=", "sweeps=", "_target_=")
-"""What is in arguments that may bring modules of the user's own."""
+_MAY_NAME_OWN_MODULES = re.compile(r"(--config-dir|-cd)\b|[^=]*\b(trust|sweeps|_target_)=")
+"""How an argument begins that may bring modules of the user's own."""
 
 
 def find_plugins() -> None:
@@ -43,7 +44,7 @@ def find_own_modules(arguments: Sequence[str]) -> None:
     ``python -m`` does so always, the console program never by itself. The directory comes last, so
     that nothing in it takes the place of an installed package.
     """
-    if any(start in argument for argument in arguments for start in _NAME_OWN_MODULES):
+    if any(map(_MAY_NAME_OWN_MODULES.match, arguments)):
         sys.path.append(str(Path.cwd()))
 
 
