@@ -33,6 +33,11 @@ def test_structures_have_their_colours_and_the_background_stays_grey() -> None:
     np.testing.assert_allclose(structures, 0.6 * 0.5 + 0.4 * structure_colors(2))
 
 
+def test_no_colour_is_brighter_than_white() -> None:
+    labels = np.arange(20)[None]
+    assert paint(np.ones((1, 20), np.float32), labels).max() <= 1
+
+
 def test_a_picture_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(b"old")

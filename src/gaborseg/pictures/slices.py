@@ -49,7 +49,7 @@ def paint(grey: NDArray, labels: NDArray, opacity: float = 0.72) -> NDArray[np.f
     labels = labels.astype(int)
     colors = np.concatenate([np.zeros((1, 3)), structure_colors(int(labels.max(initial=0)))])
     mixed = (1 - opacity) * plain + opacity * colors[labels]
-    return np.where((labels > 0)[..., None], mixed, plain)
+    return np.where((labels > 0)[..., None], mixed, plain).clip(0, 1)
 
 
 def save_png(path: Path, figure: "Figure", dpi: int = 100) -> None:

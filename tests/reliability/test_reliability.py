@@ -1,0 +1,32 @@
+"""The kill storm, the bit rot and the hostile files, small; the scripts do the same at any size."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run(script: str, *words: str | Path) -> None:
+    """Run a script; it must end well."""
+    ending = subprocess.run(
+        [sys.executable, HERE / script, *words], capture_output=True, text=True, check=False
+    )
+    assert ending.returncode == 0, ending.stdout[-4000:] + ending.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_sweep_survives_blows(tmp_path: Path) -> None:
+    run("kill_storm.py", tmp_path / "sweeps", "--tiny", "--blows", "3")
+
+
+@pytest.mark.slow
+def test_damaged_files_are_noticed(tmp_path: Path) -> None:
+    run("bit_rot.py", tmp_path / "files", "--tries", "30")
+
+
+@pytest.mark.slow
+def test_hostile_files_do_no_harm(tmp_path: Path) -> None:
+    run("hostile_files.py", tmp_path / "files", "--every", "4")
