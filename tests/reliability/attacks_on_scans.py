@@ -58,14 +58,14 @@ def _both(name: str, make: Callable[[Path], object], *, refused: bool) -> Iterat
 
 def _inside(make: Callable[[Path], object], *, labels: bool = False) -> Callable[..., None]:
     def write(folder: Path, sound: Sound) -> None:
-        home = folder / "in"
-        home.mkdir()
-        make(home)
-        if labels:
-            for path in list(home.iterdir()):
-                stem = os.fsencode(path.name).split(b".n")[0].split(b".mgz")[0]
-                write_nifti(home / "label.nii.gz", _labels())
-                rename(home, "label.nii.gz", stem[:200] + b"_dseg.nii.gz")
+        images = folder / "in" / "images"
+        images.mkdir(parents=True)
+        make(images)
+        found = [path for path in images.rglob("*") if not path.is_dir()] if labels else []
+        for path in found:
+            name = os.fsencode(path.relative_to(images)).split(b".n")[0].removesuffix(b".mgz")
+            write_nifti(folder / "in" / "labels" / "label.nii.gz", _labels())
+            rename(folder / "in" / "labels", "label.nii.gz", name + b".nii.gz")
 
     return write
 

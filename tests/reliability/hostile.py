@@ -66,5 +66,7 @@ def written(folder: Path) -> list[bytes]:
 
 
 def rename(folder: Path, before: str, after: bytes) -> None:
-    """Give a file of a folder a name of any bytes."""
-    os.rename(folder / before, os.fsencode(folder) + b"/" + after)
+    """Give a file of a folder a name of any bytes, with folders if it has slashes."""
+    target = os.fsencode(folder) + b"/" + after
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    os.rename(folder / before, target)
