@@ -98,7 +98,7 @@ def _header(*sides: int, axes: int | None = None, kind: type = np.float32, **mor
     return header.binaryblock + bytes(4)
 
 
-def _bomb(start: bytes, megabytes: int = 8192) -> bytes:
+def _bomb(start: bytes, megabytes: int = 1024) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     pieces = [packer.compress(start)]
     pieces += [packer.compress(_ZEROS) for _ in range(megabytes // 16)]
@@ -181,12 +181,12 @@ def gzip_bomb(folder: Path) -> None:
 
 
 def bytes_after_the_end(folder: Path) -> None:
-    (folder / "a.nii.gz").write_bytes(_bomb(_header(*_SHAPE) + _voxels().tobytes(), 2048))
+    (folder / "a.nii.gz").write_bytes(_bomb(_header(*_SHAPE) + _voxels().tobytes(), 512))
 
 
 def mgz_bomb(folder: Path) -> None:
     start = struct.pack(">iiiiiii", 1, 1024, 1024, 1024, 1, 3, 0) + bytes(256)
-    (folder / "a.mgz").write_bytes(_bomb(start, 4096))
+    (folder / "a.mgz").write_bytes(_bomb(start))
 
 
 def gzip_in_gzip(folder: Path) -> None:
