@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import torch
+
 from gaborseg.runs import Run, RunFile
 from gaborseg.training import checkpoints
 
@@ -10,3 +12,23 @@ def test_checkpoints_of_before_still_tell_their_best_epoch(tmp_path: Path) -> No
     assert last.state_key.startswith("Checkpoint{'monitor': None")
     assert (best.filename, last.filename) == ("best", "last")
     assert f"{best.filename}{best.FILE_EXTENSION}" == RunFile.BEST
+
+
+def test_no_path_in_a_checkpoint_is_ever_deleted(tmp_path: Path) -> None:
+    best, _ = checkpoints(Run(tmp_path, {}, "name", ("tag",), "group"))
+    foreign = f"{tmp_path}/../thesis"
+    best.load_state_dict(
+        {
+            "dirpath": "/elsewhere",
+            "best_model_path": "local:///home/me/thesis",
+            "best_model_score": torch.tensor(0.5),
+            "best_k_models": {foreign: torch.tensor(0.5)},
+            "kth_best_model_path": foreign,
+            "kth_value": torch.tensor(0.5),
+            "last_model_path": "",
+        }
+    )
+    own = str(tmp_path / RunFile.BEST)
+    assert (best.best_model_path, best.kth_best_model_path, best.last_model_path) == (own, own, "")
+    assert best.best_k_models == {own: torch.tensor(0.5)}
+    assert best.best_model_score == 0.5

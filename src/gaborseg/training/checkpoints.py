@@ -29,8 +29,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+"""What a ``ModelCheckpoint`` remembers that it may delete later."""
+
+
 class _Checkpoint(ModelCheckpoint):
-    """A ``ModelCheckpoint`` whose memory of the best epoch survives a move of the run folder."""
+    """A ``ModelCheckpoint`` whose memory of the best epoch survives a move of the run folder.
+
+    It has one file. Whatever paths a checkpoint tells, no other file is ever replaced or deleted.
+    """
 
     @property
     def state_key(self) -> str:
@@ -38,16 +45,12 @@ class _Checkpoint(ModelCheckpoint):
         return f"Checkpoint{super().state_key.removeprefix(type(self).__qualname__)}"
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the state, with every path in the folder as it is now."""
-        here = {key: self._moved(value) for key, value in state_dict.items()}
-        super().load_state_dict(here | {"dirpath": self.dirpath})
-
-    def _moved(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {self._moved(path): score for path, score in value.items()}
-        if isinstance(value, str) and value.endswith(self.FILE_EXTENSION):
-            return str(Path(str(self.dirpath)) / Path(value).name)
-        return value
+        """Take up the state, with the file as it is called here."""
+        own = str(Path(str(self.dirpath)) / f"{self.filename}{self.FILE_EXTENSION}")
+        scores = state_dict["best_k_models"].values()
+        paths = {key: own if state_dict[key] else "" for key in _PATHS}
+        here = {"dirpath": self.dirpath, "best_k_models": dict(zip([own], scores, strict=False))}
+        super().load_state_dict(state_dict | here | paths)
 
 
 def checkpoints(run: Run) -> list[ModelCheckpoint]:
