@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from config import PROJECT, compose_config, settings_of
 from gaborseg.evaluation import evaluate
 from gaborseg.evaluation.label_maps import find_pairs
-from gaborseg.evaluation.runs import own_cases
+from gaborseg.evaluation.runs import own_cases, own_data
 from gaborseg.experiment import run as training
 from gaborseg.interface import UserError
 from gaborseg.models import load_trained
@@ -29,6 +29,14 @@ CHOICES = {"kernel": "conventional", "loss": "pcc", "experiment": "quickstart"}
 
 def evaluated(*overrides: str) -> list[Score]:
     return evaluate(settings_of("evaluate", *overrides))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of the user who evaluates, if no setting of theirs names one."""
+    path = tmp_path / "own_cache"
+    monkeypatch.setattr("gaborseg.data.folder.cache_folder", lambda told: Path(told or path))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +186,36 @@ def test_a_run_may_not_bring_code_of_its_own(
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match=problem):
         evaluated(f"run={folder}", f"output={tmp_path / 'out'}")
+
+
+def test_a_run_does_not_say_where_prepared_arrays_are_written(
+    run: Path, tmp_path: Path, own_cache: Path
+) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["cache"] = str(tmp_path / "home")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("best.ckpt", "run.json"):
+        (folder / name).write_bytes((run / name).read_bytes())
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    evaluated(f"run={folder}", f"output={tmp_path / 'out'}")
+    assert not (tmp_path / "home").exists()
+    assert len([*own_cache.glob("prepared/*/image.npy")]) == 6
+
+
+def test_the_cache_of_a_cohort_is_the_users_own_too(run: Path) -> None:
+    source = {"_target_": "gaborseg.data.AtlasCohort", "num_subjects": 5}
+    node = {"source": source | {"cache": "/home/you", "processes": 10**6}}
+    assert own_data(run, node)["source"] == source
+
+
+def test_label_maps_are_not_written_through_a_link(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/predictions").symlink_to(tmp_path / "home")
+    with pytest.raises(UserError, match=r"predictions is a link, .* remove it"):
+        evaluated(f"run={run}", f"output={tmp_path / 'out'}")
+    assert list((tmp_path / "home").iterdir()) == []
 
 
 def write_maps(folder: Path, **labels: int) -> Path:

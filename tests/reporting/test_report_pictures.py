@@ -1,3 +1,5 @@
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +110,21 @@ def test_data_that_are_gone_are_a_note_and_no_picture(
     assert f"no picture of {shown.subject}" in caplog.text
 
 
+def test_a_pipe_in_the_place_of_a_scan_is_a_note_and_no_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_predicted(tmp_path, "pcc", [0.5] * NUM_TESTED, TESTED)
+    write_data(tmp_path)
+    results = results_of(tmp_path)
+    shown = choose_subject(results, None)
+    assert shown is not None
+    path = tmp_path / "data" / shown.subject / "anat" / f"{shown.subject}_T1w.nii.gz"
+    path.unlink()
+    os.mkfifo(path)
+    assert subject_drawing(shown, results) is None
+    assert f"no picture of {shown.subject}" in caplog.text
+
+
 def test_the_kernels_of_the_best_run_of_each_kernel_are_drawn_and_listed(tmp_path: Path) -> None:
     told = description()
     for seed in range(2):
@@ -125,6 +142,17 @@ def test_the_kernels_of_the_best_run_of_each_kernel_are_drawn_and_listed(tmp_pat
     assert "seed1, rate 10^-3" in table.title
     assert [row[1] for row in table.rows[:2]] == ["start", "trained"]
     assert len(STRUCTURES) == told["network"]["num_classes"] - 1
+
+
+def test_a_run_does_not_say_where_pictures_of_its_kernels_go(tmp_path: Path) -> None:
+    folder = write_small_run(tmp_path / "runs/one")
+    record = json.loads((folder / "run.json").read_text())
+    record["choices"]["kernel"] = "../../home/x"
+    (folder / "run.json").write_text(json.dumps(record))
+    write_checkpoint(folder / "best.ckpt", description())
+    ((drawings, table),) = kernel_drawings(results_of(tmp_path))
+    assert {drawing.name.startswith(".._.._home_x_kernel") for drawing in drawings} == {True}
+    assert table.name == "kernels_.._.._home_x"
 
 
 def test_a_damaged_checkpoint_is_a_note_and_no_picture(

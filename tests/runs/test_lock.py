@@ -78,3 +78,27 @@ def test_an_owners_forked_child_does_not_hold_on(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "none")
+
+
+def test_the_file_that_a_link_leads_to_is_neither_locked_nor_emptied(tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("mine\n")
+    (tmp_path / ".lock").symlink_to(thesis)
+    with pytest.raises(FileExistsError, match=r"\.lock is a link, .* remove it"):
+        locked(tmp_path).__enter__()
+    assert thesis.read_text() == "mine\n"
+    assert not is_locked(tmp_path)
+
+
+def test_somebodys_file_of_that_name_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("of another program\n")
+    with pytest.raises(FileExistsError, match=r"must be a lock, and is a file of yours"):
+        locked(tmp_path).__enter__()
+    assert (tmp_path / ".lock").read_text() == "of another program\n"
+
+
+def test_a_pipe_in_the_place_of_the_lock_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".lock")
+    assert not is_locked(tmp_path)
+    with pytest.raises(FileExistsError, match="must be a regular file"):
+        locked(tmp_path).__enter__()

@@ -123,3 +123,22 @@ def test_a_run_is_done_when_its_scores_and_its_last_file_are_there(run: Run) -> 
 
 def test_the_identity_ignores_settings_that_decide_nothing(run: Run) -> None:
     assert run.identity == replace(run, config={"seed": 0, "logger": {}}).identity
+
+
+@pytest.mark.parametrize("told", ["../../../thesis", 7, None, "0123456789AB", "0123456789ab\n"])
+def test_an_identity_that_no_run_would_get_names_nothing(run: Run, told: object) -> None:
+    own = run.identity
+    run.write_json("run.json", {"id": told})
+    assert run.identity == own
+
+
+@pytest.mark.parametrize("name", ["predictions", "wandb"])
+def test_nothing_is_written_or_removed_through_a_link(run: Run, tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ".partial-mine").write_text("mine")
+    run.folder.mkdir()
+    (run.folder / name).symlink_to(elsewhere)
+    with pytest.raises(FileExistsError, match=rf"{name} is a link, .* remove it"):
+        run.working().__enter__()
+    assert (elsewhere / ".partial-mine").read_text() == "mine"

@@ -260,3 +260,13 @@ def test_a_crash_of_one_process_fails_its_run_and_a_kill_repeats_it(
     assert "how=kill: was killed by SIGKILL: it is started once more" in ended.stdout
     assert "how=kill: goes on after epoch 1" in ended.stdout
     assert (repeated / "done.json").exists()
+
+
+def test_what_hydra_notes_of_a_sweep_is_not_written_through_a_link(
+    sweep_dir: str, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine\n")
+    (tmp_path / "multirun.yaml").symlink_to(tmp_path / "thesis.txt")
+    with pytest.raises(UserError, match=r"multirun\.yaml is a link, .* remove it"):
+        cells_of("loss=pcc,dice", sweep_dir)
+    assert (tmp_path / "thesis.txt").read_text() == "mine\n"

@@ -122,6 +122,19 @@ def test_a_cell_that_fails_does_not_stop_the_others(make: Callable[..., Cell]) -
     assert read_state(one.entries[0].cell.folder).message == "no such loss"
 
 
+def test_a_log_that_is_a_link_fails_its_cell_alone(
+    make: Callable[..., Cell], tmp_path: Path
+) -> None:
+    cells = [make("a"), make("b")]
+    (tmp_path / "thesis.txt").write_text("mine\n")
+    cells[0].folder.mkdir()
+    (cells[0].folder / "train.log").symlink_to(tmp_path / "thesis.txt")
+    one, _ = sweep(cells)
+    assert stages(one.run()) == ["failed", "done"]
+    assert "train.log is a link" in one.entries[0].state.message
+    assert (tmp_path / "thesis.txt").read_text() == "mine\n"
+
+
 def test_a_failed_cell_is_tried_again_by_the_next_sweep(make: Callable[..., Cell]) -> None:
     sweep([make("a", "sys.exit('no such loss')")])[0].run()
     assert stages(sweep([make("a")])[0].run()) == ["done"]

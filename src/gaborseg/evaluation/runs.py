@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gaborseg.data import PreparedCase, SegmentationData, Source, fill_cache, infer_volume
 from gaborseg.interface import build, mistakes_as_user_errors
-from gaborseg.machine import progress
+from gaborseg.machine import progress, refuse_link
 from gaborseg.metrics import case_scores, voxel_tolerance
 from gaborseg.models import ModelError, TrainedModel, choose_device, load_trained
 from gaborseg.runs import RunFile, Score, read_record, score_rows
@@ -27,6 +27,8 @@ _BUILDERS = {
     "source": ("gaborseg.data.AtlasCohort",),
 }
 """What a run's data, and their source, may be built with: a run folder may be a stranger's."""
+_LOCAL = ("cache", "processes")
+"""Settings of data that are of the machine that the run was trained on."""
 
 
 class Result(NamedTuple):
@@ -57,6 +59,7 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
         trained = load_trained(checkpoint, choose_device(settings.device), settings.trust)
         decision = build(settings.decision) if settings.decision else trained.decision
         cases = _other_cases(settings, trained) if settings.data else own_cases(settings, trained)
+        refuse_link(output / RunFile.PREDICTIONS)
         (output / RunFile.PREDICTIONS).mkdir(parents=True, exist_ok=True)
     tolerance = cases.tolerance if settings.tolerance is None else settings.tolerance
     rows: list[Score] = []
@@ -91,6 +94,8 @@ def _segment(
 def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
     """The cases of a part of the run's own data, found or built as the run has.
 
+    Prepared arrays go to the user's own cache, wherever the run had its cache.
+
     Raises:
         ModelError: The run folder does not tell its data, or would build them with foreign code.
         DataError: The data are no longer there.
@@ -99,8 +104,7 @@ def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
         raise ModelError(
             f"{trained.checkpoint} has no run folder around it; choose data with data="
         )
-    node = trained.config["data"] | {"augmentation": None}
-    _check_data(trained.run, node)
+    node = own_data(trained.run, trained.config["data"])
     split = _split(trained.run)
     part = settings.part or "test"
     wanted = [s for name in PARTS[:3] if part in (name, "all") for s in split.get(name, [])]
@@ -108,6 +112,25 @@ def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
     if missing := [subject for subject in wanted if subject not in cases.prepared]:
         raise DataError(f"{missing[0]} of the run is not in {cases.name} any more")
     return cases._replace(prepared={subject: cases.prepared[subject] for subject in wanted})
+
+
+def own_data(run: Path, node: object) -> dict[str, Any]:
+    """What a run's data are to be built from: nothing in it says where to write, or how hard.
+
+    Raises:
+        ModelError: They are not described, or not by plain values and our own classes.
+    """
+    if not isinstance(node, dict):
+        raise ModelError(f"{run} must describe its data, got {type(node).__name__}")
+    node = node | {"augmentation": None}
+    _check_data(run, node)
+    source = node.get("source")
+    kept = {"source": _without_local(source)} if isinstance(source, dict) else {}
+    return _without_local(node) | kept
+
+
+def _without_local(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key not in _LOCAL}
 
 
 def _check_data(run: Path, node: object, key: str = "") -> None:

@@ -23,13 +23,14 @@ from gaborseg.interface.errors import (
     run_command,
 )
 from gaborseg.interface.help import CONSOLE, command
-from gaborseg.interface.markdown import markdown_table
-from gaborseg.interface.screen import ConsoleHandler, show
+from gaborseg.interface.markdown import markdown_table, markdown_text
+from gaborseg.interface.screen import ConsoleHandler, LogFile, show
 
 __all__ = [
     "CONFIGURATIONS",
     "CONSOLE",
     "ConsoleHandler",
+    "LogFile",
     "Terminated",
     "UserError",
     "build",
@@ -40,6 +41,7 @@ __all__ = [
     "effective_settings",
     "errors_in_log",
     "markdown_table",
+    "markdown_text",
     "mistakes_as_user_errors",
     "output_may_be_cut",
     "plain",

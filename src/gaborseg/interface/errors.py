@@ -23,6 +23,7 @@ from gaborseg.interface.configuration import (
     register_resolvers,
 )
 from gaborseg.interface.help import help_text
+from gaborseg.machine import printable
 from gaborseg.runs import end_with_parent
 from gaborseg.sweeps import SHELLS_SIGNAL, SweepFailed
 
@@ -36,6 +37,8 @@ _KNOWN_WARNINGS = (
     r"Using `DistributedSampler` with the dataloaders",  # the data's samplers repeat no subject
 )
 _USAGE_ERROR = 2
+_NO_LOG = "Unable to configure handler"  # how logging wraps what a handler has raised
+_RUN_FOLDER = "hydra.run.dir must be a folder that can be written to"
 _ONE_LINE = (
     "GABORSEG_ONE_LINE"  # set for the processes that we start: HYDRA_FULL_ERROR is then ours
 )
@@ -138,11 +141,15 @@ def run_command(
         number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
         sys.exit(SHELLS_SIGNAL + number)
     except SweepFailed as error:
-        sys.exit(f"error: {error}")
+        sys.exit(printable(f"error: {error}"))
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _end(_one_line(error))
     except OSError as error:
-        _end(f"hydra.run.dir must be a folder that can be written to: {_one_line(error)}")
+        _end(f"{_RUN_FOLDER}: {_one_line(error)}")
+    except ValueError as error:
+        if not (isinstance(error.__cause__, OSError) and str(error).startswith(_NO_LOG)):
+            raise
+        _end(f"{_RUN_FOLDER}: {_one_line(error.__cause__)}")
 
 
 @contextlib.contextmanager
@@ -155,7 +162,7 @@ def output_may_be_cut() -> Iterator[None]:
 
 
 def _end(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(printable(f"error: {message}"), file=sys.stderr)
     sys.exit(_USAGE_ERROR)
 
 

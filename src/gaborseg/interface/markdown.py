@@ -1,6 +1,21 @@
-"""Tables in Markdown."""
+"""Tables in Markdown, and text that anybody may have chosen."""
 
+import re
 from collections.abc import Iterable, Sequence
+
+from gaborseg.machine import printable
+
+_MARKUP = re.compile(r"[\\`*<]|\](?=\()")
+"""What begins an element of HTML, code or emphasis, or makes a link."""
+
+
+def markdown_text(text: str) -> str:
+    r"""Return text on one line that Markdown shows as it is: no HTML, no links, no images.
+
+    >>> markdown_text("Dice [%] of <b>![x](y)")
+    'Dice [%] of \\<b>![x\\](y)'
+    """
+    return printable(_MARKUP.sub(r"\\\g<0>", " ".join(text.split())))
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

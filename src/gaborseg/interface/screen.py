@@ -1,10 +1,16 @@
-"""The screen: plain log lines and tables."""
+"""The screen: plain log lines and tables; and the log on disk."""
 
 import logging
+import os
 import sys
+from io import TextIOWrapper
+from pathlib import Path
 from typing import TextIO
 
-import rich
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+
+from gaborseg.machine import open_unlinked, printable
 
 
 class ConsoleHandler(logging.StreamHandler):
@@ -18,10 +24,43 @@ class ConsoleHandler(logging.StreamHandler):
         """Return the present standard error."""
         return sys.stderr
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a name in it does nothing to the terminal."""
+        return printable(super().format(record))
 
-def show(renderable: object) -> None:
-    """Print a table on the screen, in full width where the output is a file."""
-    console = rich.get_console()
+
+class LogFile(logging.FileHandler):
+    """Adds to a log in UTF-8, never through a link."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(filename, encoding="utf-8")
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = open_unlinked(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND)
+        return os.fdopen(descriptor, "a", encoding=self.encoding)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a name in it does nothing to the terminal that shows the log."""
+        return printable(super().format(record))
+
+
+class _Printable:
+    """What a table shows, in which a name does nothing to the terminal."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self.content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.content, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+def show(renderable: RenderableType) -> None:
+    """Print a table on the screen, in full width where the output is a file.
+
+    Names are shown letter by letter, whatever rich would read into their brackets and colons.
+    """
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, 120)
-    console.print(renderable)
+    console.print(_Printable(renderable))

@@ -4,10 +4,15 @@ What is half written is called ``.partial-...`` and lies beside its final place.
 the disk before it is renamed, so that not even a power failure leaves half a file. A process that
 is killed leaves its half-written files; whoever works on the folder next removes them with
 ``remove_partials``.
+
+A folder may be a stranger's, with links in it that lead to anybody's files. A link in the place of
+a whole file gives way to the file; nothing is ever written through one.
 """
 
+import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +37,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    partial.unlink(missing_ok=True)  # it may be a link
     try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield partial
         _flush(partial)
         partial.replace(path)
@@ -42,13 +49,19 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def write_atomically(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """An open file, of UTF-8 text or bytes, that takes the place of ``path`` likewise."""
-    encoding, newline = ("utf-8", "") if mode == "w" else (None, None)
-    with (
-        whole_file(path) as partial,
-        partial.open(mode, encoding=encoding, newline=newline) as file,
-    ):
+    """An open file, of UTF-8 text or bytes, that takes the place of ``path`` likewise.
+
+    Of text, bytes of a file's name that are no UTF-8 are spelt out: no name keeps a file from being
+    written.
+    """
+    with whole_file(path) as partial, _open(partial, mode) as file:
         yield file
+
+
+def _open(path: Path, mode: Literal["w", "wb"]) -> IO[Any]:
+    if mode == "wb":
+        return path.open(mode)
+    return path.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -82,10 +95,53 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def remove_partials(folder: Path) -> None:
     """Remove what killed writers have left in a folder; nobody may be writing to it now."""
     for leftover in folder.glob(f"{PARTIAL}*"):
-        if leftover.is_dir():
+        if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
+
+
+def open_unlinked(path: Path, flags: int) -> int:
+    """Return the descriptor of a regular file, made if need be, but never the one of a link's end.
+
+    Args:
+        path: The file.
+        flags: For ``os.open``: how it is read and written.
+
+    Raises:
+        OSError: It is a link, or no regular file, or cannot be opened.
+    """
+    more = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | more, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            refuse_link(path)
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise FileExistsError(f"{path} must be a regular file: remove it")
+
+
+def refuse_link(path: Path) -> None:
+    """Check that a file or folder that is written to, if it is there, is no link.
+
+    Raises:
+        FileExistsError: It is one.
+    """
+    if path.is_symlink():
+        raise FileExistsError(f"{path} is a link, and nothing is written through it: remove it")
+
+
+def refuse_links_to(folder: Path, name: str) -> None:
+    """Check that no folder on the way from a folder to a file in it is a link.
+
+    Raises:
+        FileExistsError: One is.
+    """
+    for parent in Path(name).parents[:-1]:
+        refuse_link(folder / parent)
 
 
 def _flush(path: Path) -> None:

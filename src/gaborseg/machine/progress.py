@@ -13,9 +13,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gaborseg.machine.names import printable
+
 _Item = TypeVar("_Item")
 _COLUMNS = (
-    TextColumn("{task.description}"),
+    TextColumn("{task.description}", markup=False),
     BarColumn(),
     MofNCompleteColumn(),
     TimeElapsedColumn(),
@@ -35,4 +37,4 @@ def progress(items: Iterable[_Item], title: str, total: int | None = None) -> It
     console = rich.get_console()
     quiet = not console.is_terminal
     with Progress(*_COLUMNS, console=console, transient=True, disable=quiet) as bar:
-        yield from bar.track(items, total, description=title)
+        yield from bar.track(items, total, description=printable(title))

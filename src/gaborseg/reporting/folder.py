@@ -1,9 +1,17 @@
 """The folder of a report: files are added whole, and those of an earlier report replaced."""
 
+import contextlib
 import json
 from pathlib import Path
 
-from gaborseg.machine import load_json, read_text, write_atomically, write_text
+from gaborseg.machine import (
+    load_json,
+    read_text,
+    refuse_link,
+    refuse_links_to,
+    write_atomically,
+    write_text,
+)
 from gaborseg.study import REPORT_MARK
 
 _MAKER = "python -m src.report"
@@ -17,7 +25,7 @@ class ReportFolder:
         path: New, empty, or the folder of an earlier report.
 
     Raises:
-        FileExistsError: If the folder holds anything else.
+        FileExistsError: If the folder holds anything else, or a link to a folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,21 +40,35 @@ class ReportFolder:
                 f"output must be new, empty or an earlier report, got {path} with other files"
             )
 
+        for child in path.iterdir() if path.exists() else ():
+            if child.is_dir():
+                refuse_link(child)
+
     def begin(self) -> None:
         """Mark the folder as that of a report, so that one that breaks off is no obstacle."""
         self._mark(self.earlier or [])
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file, whole or not at all.
+
+        Raises:
+            ValueError: If its name leads out of the folder.
+        """
         path = self.path / name
+        if ".." in Path(name).parts:
+            raise ValueError(f"a file of a report must be in its folder, got {name}")
         with write_atomically(path, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(
+                content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+            )
         self.files.append(name)
 
     def finish(self) -> None:
         """Remove files of an earlier report that this one does not have, and note those it has."""
         for name in set(self.earlier or []) - set(self.files):
-            (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError, ValueError):  # no file, or beyond a link
+                refuse_links_to(self.path, name)
+                (self.path / name).unlink()
         self._mark(sorted(self.files))
 
     def _mark(self, files: list[str]) -> None:
@@ -61,5 +83,7 @@ def files_of(mark: Path) -> list[str] | None:
         ours = record["made_by"] == _MAKER
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    inside = (name for name in record.get("files", []) if ".." not in Path(name).parts)
+    names = record.get("files")
+    texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    inside = (name for name in texts if ".." not in Path(name).parts)
     return [name for name in inside if not Path(name).is_absolute()] if ours else None

@@ -1,12 +1,11 @@
 """The pictures of a report that need more than scores: a segmented subject, and trained kernels."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from gaborseg.pictures import KernelLayer, draw_subject, gallery_charts, gallery
 from gaborseg.reporting.tables import Column, Table
 from gaborseg.reporting.trained_kernels import trained_kernels
 from gaborseg.runs import RunFile
+from gaborseg.scans import read_scan
 from gaborseg.study import KERNELS, Results, RunRecord, chosen_kernel, readable, readable_rate
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def subject_drawing(shown: Shown, results: Results) -> _Drawing | None:
             affine=affine,
             title=f"{shown.subject}, split {shown.split}",
         )
-    except (OSError, ValueError, nib.filebasedimages.ImageFileError) as error:
+    except (OSError, ValueError, TypeError) as error:
         log.warning(f"note: {first.folder}: no picture of {shown.subject}: {error}")
         return None
     text = (
@@ -139,15 +139,14 @@ def _read_case(
     """Return scan, true labels and affine of a subject from the data that a run was tested on."""
     folder = Path(run.data.get("root", "")) / subject / "anat"
     channel = (run.data.get("channels") or ["T1w"])[0]
-    scan: Any = nib.load(folder / f"{subject}_{channel}.nii.gz")
+    scan = read_scan(folder / f"{subject}_{channel}.nii.gz")
     labels = _read_labels(folder / f"{subject}_dseg.nii.gz")
-    return np.asarray(scan.dataobj, dtype=np.float32), labels, scan.affine
+    return scan.voxels.astype(np.float32), labels, scan.affine
 
 
 def _read_labels(path: Path) -> NDArray[np.integer]:
     """Return the voxels of a label map."""
-    volume: Any = nib.load(path)
-    return np.asarray(volume.dataobj).astype(np.int16)
+    return read_scan(path).voxels.astype(np.int16)
 
 
 def kernel_drawings(
@@ -167,7 +166,8 @@ def kernel_drawings(
         families = dict.fromkeys(layer.family for layer in layers)
         for family in families:
             own = [layer for layer in layers if layer.family == family]
-            stem = kernel if len(families) == 1 else f"{kernel}_{family.lower()}"
+            told = kernel if len(families) == 1 else f"{kernel}_{family.lower()}"
+            stem = re.sub(r"[^\w.-]", "_", told)  # a run folder may call it ../../anything
             drawings = [
                 _Drawing(f"{stem}_{name}", "Kernels", f"{what(name)} of the {where}.", figure)
                 for name, figure in gallery_charts(own)

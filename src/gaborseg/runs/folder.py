@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,13 @@ from typing import Any
 
 import yaml
 
-from gaborseg.machine import PACKAGES, remove_partials, software_versions, write_atomically
+from gaborseg.machine import (
+    PACKAGES,
+    refuse_link,
+    remove_partials,
+    software_versions,
+    write_atomically,
+)
 from gaborseg.runs.files import RunFile, RunFileError, read_record, read_settings
 from gaborseg.runs.lock import locked
 from gaborseg.runs.renames import as_saved_now
@@ -20,6 +27,8 @@ from gaborseg.runs.state import outcome
 _WORKING = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
 # ... and groups that others refer to: what of them has an effect is told there again.
 TECHNICAL = (*_WORKING, "rates", "activation")
+_FOLDERS = (RunFile.PREDICTIONS, "wandb")  # what is written to in a run folder
+_IDENTITY = re.compile("[0-9a-f]{12}")  # trackers name folders by it
 
 
 @dataclass(frozen=True)
@@ -46,8 +55,9 @@ class Run:
 
         A run that has begun keeps them, wherever its folder is moved to.
         """
-        if told := self.record().get("id"):
-            return str(told)
+        told = self.record().get("id")
+        if isinstance(told, str) and _IDENTITY.fullmatch(told):
+            return told
         settings = _without_technical(self.config)
         place = str(self.folder.absolute())
         text = json.dumps([place, self.name, settings], sort_keys=True, default=str)
@@ -91,7 +101,10 @@ class Run:
 
         Raises:
             BlockingIOError: If another process works on the run.
+            FileExistsError: If a link is in the place of a folder or of the lock.
         """
+        for name in _FOLDERS:
+            refuse_link(self.path(name))
         with locked(self.folder):
             self.path(RunFile.FAILURE).unlink(missing_ok=True)
             for folder in (self.folder, self.path(RunFile.PREDICTIONS)):

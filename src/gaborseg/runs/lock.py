@@ -15,10 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from gaborseg.machine import open_unlinked
+
 log = logging.getLogger(__name__)
 
 NAME = ".lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN)
+_OWNER = "process "  # how the owner's words in the file begin
+_MOST_READ = 200
 _ATTEMPTS, _PAUSE = 5, 0.1  # ``is_locked`` of another process holds the lock for an instant
 
 
@@ -28,6 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: If another process holds it; the message says which.
+        FileExistsError: If ``.lock`` is a link or somebody's file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = _take(folder / NAME)
@@ -41,7 +46,7 @@ def locked(folder: Path) -> Iterator[None]:
 def is_locked(folder: Path) -> bool:
     """Return whether another process holds a folder; the owner itself must not ask."""
     try:
-        with (folder / NAME).open() as file:
+        with os.fdopen(os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno in _TAKEN
@@ -49,19 +54,28 @@ def is_locked(folder: Path) -> bool:
 
 
 def _take(path: Path) -> TextIO:
+    """Return the file, locked, with this process's words in it.
+
+    It is opened without being emptied: what it holds may be somebody's work.
+    """
+    words = ""
     for _ in range(_ATTEMPTS):
-        file = path.open("a+")
+        file = os.fdopen(open_unlinked(path, os.O_RDWR), "r+", errors="replace")
+        words = file.read(_MOST_READ)
+        if words and not words.startswith(_OWNER):
+            file.close()
+            raise FileExistsError(f"{path} must be a lock, and is a file of yours: move it away")
         if _try_lock(file):
             if _is_at(file, path):
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {platform.node()}")
+                file.seek(0)
+                file.truncate()
+                file.write(f"{_OWNER}{os.getpid()} on {platform.node()}")
                 file.flush()
                 return file
         else:
             time.sleep(_PAUSE)
         file.close()
-    owner = path.read_text() if path.exists() else ""
-    raise BlockingIOError(f"{path.parent} is in use by {owner or 'another process'}")
+    raise BlockingIOError(f"{path.parent} is in use by {words or 'another process'}")
 
 
 def _try_lock(file: TextIO) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gaborseg.machine import open_unlinked
 from gaborseg.runs import RunFile
 
 _LAST_LINES = 12
@@ -47,14 +48,14 @@ class CellProcess:
     It leads a session of its own, so that a Ctrl-C in the terminal reaches it through us alone.
 
     Raises:
-        OSError: If the folder cannot be written to.
+        OSError: If the folder cannot be written to, or its log is a link.
     """
 
     def __init__(self, cell: Cell, environment: Mapping[str, str]) -> None:
         cell.folder.mkdir(parents=True, exist_ok=True)
         (cell.folder / RunFile.FAILURE).unlink(missing_ok=True)  # what was wrong may be mended
         self.log = cell.folder / RunFile.LOG
-        with self.log.open("ab") as file:
+        with os.fdopen(open_unlinked(self.log, os.O_WRONLY | os.O_APPEND), "ab") as file:
             self.begin = file.tell()
             self.process = subprocess.Popen(
                 cell.command,

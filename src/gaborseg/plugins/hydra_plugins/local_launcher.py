@@ -202,6 +202,16 @@ class LocalSweeper(BasicSweeper):
     def __init__(self, params: dict[str, str] | None = None) -> None:
         super().__init__(max_batch_size=None, params=params)
 
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep; Hydra's ``multirun.yaml`` is not written through a link."""
+        from gaborseg.interface import mistakes_as_user_errors
+        from gaborseg.machine import refuse_link
+
+        assert self.config is not None
+        with mistakes_as_user_errors():
+            refuse_link(Path(self.config.hydra.sweep.dir, "multirun.yaml"))
+        return super().sweep(arguments)
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave it to ``LocalLauncher``; for other launchers do what Hydra does."""
         if not isinstance(self.launcher, LocalLauncher):
