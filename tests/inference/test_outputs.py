@@ -7,7 +7,7 @@ import torch
 
 from gaborseg.inference.outputs import write_labels, write_probabilities
 from gaborseg.machine import whole_file
-from gaborseg.pictures import draw_overlay
+from gaborseg.pictures import draw_example, draw_overlay, example_slices
 from gaborseg.pictures.overlay import canonical
 from gaborseg.scans import PreparedGrid
 
@@ -95,3 +95,13 @@ def test_pictures_are_turned_to_right_anterior_superior() -> None:
     assert turned.shape == (6, 4, 5)
     for axis in range(3):
         assert (np.diff(turned, axis=axis) > 0).all()
+
+
+def test_a_name_in_a_picture_is_no_formula(tmp_path: Path) -> None:
+    grid = PreparedGrid((4, 5, 6), AFFINE, 8)
+    labels = torch.ones(4, 5, 6).byte()
+    name = "$\\foo{$ a\udcff"
+    draw_overlay(tmp_path / "a.png", torch.rand(4, 5, 6), labels, grid, {name: 1.0}, name)
+    draw_example(tmp_path / "b.png", example_slices(torch.rand(1, 4, 5, 6), labels, labels), name)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")

@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,6 +166,24 @@ def test_every_fault_is_a_row_and_the_good_scan_is_segmented(
     }.items():
         assert problem in told.pop(name)
     assert told == {"whole": ""}
+
+
+def test_names_that_a_terminal_or_utf_8_refuses_end_nothing(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = tmp_path / "scans"
+    write_distorted_cohort(tmp_path / "cohort", [phantom])
+    (good,) = tmp_path.glob("cohort/**/*_T1w.nii.gz")
+    (scans / "b[").mkdir(parents=True)
+    shutil.copy(good, os.fsencode(scans) + b"/a\xff_T1w.nii.gz")
+    (scans / "b[/red]\x1b[2J_T1w.nii.gz").write_bytes(b"nothing")
+    settings = [f"checkpoint={checkpoint}", f"input={scans}", f"output={tmp_path / 'out'}"]
+    for _ in range(2):
+        problems = predict(settings_of("predict", *settings, "device=cpu"))
+        assert [problem.scan for problem in problems] == ["b[/red]\x1b[2J"]
+        assert r"b[/red]\x1b[2J" in capsys.readouterr().out
+    assert [row["scan"] for row in table(tmp_path / "out")] == [r"a\udcff", "b[/red]\x1b[2J"]
+    assert (tmp_path / "out" / r"a\udcff_dseg.nii.gz").exists()
 
 
 def test_what_is_done_is_not_done_again(run: Run, tmp_path: Path) -> None:

@@ -67,6 +67,13 @@ def test_a_foreign_file_is_in_the_way(tmp_path: Path, scan: ScanFiles) -> None:
     assert results(tmp_path / "out", overwrite=True).work_on(scan).remove == (foreign,)
 
 
+def test_results_are_not_written_through_a_link(tmp_path: Path, scan: ScanFiles) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "deep").symlink_to(tmp_path / "in")
+    with pytest.raises(FileExistsError, match=r"deep is a link, .* remove it"):
+        results(tmp_path / "out", overwrite=True).work_on(scan)
+
+
 def test_another_scan_of_the_name_is_told(tmp_path: Path, scan: ScanFiles) -> None:
     here = results(tmp_path / "out")
     finish(here, scan)
@@ -133,3 +140,16 @@ def test_a_digest_tells_contents_and_their_number_apart(tmp_path: Path) -> None:
     a, b, c = (tmp_path / name for name in "abc")
     assert digest(a) != digest(b, c) != digest(c, b)
     assert digest(a) == digest(a)
+
+
+def test_structures_called_like_columns_have_columns_of_their_own(tmp_path: Path) -> None:
+    here = Results(tmp_path / "out", ["scan", "scan_mm3", "=x", "problem"], RECORD)
+    here.add(
+        "@a", {"problem": "", "warnings": ""}, {"scan": 1, "scan_mm3": 2, "=x": 3, "problem": 4}
+    )
+    with (tmp_path / "out" / "volumes.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["scan"], row["problem"]) == ("'@a", "")
+    found = [row[name] for name in ("scan_mm3_mm3", "scan_mm3", "'=x", "problem_mm3")]
+    assert found == ["1.00", "2.00", "3.00", "4.00"]
+    assert list(here.rows()) == ["@a"]

@@ -50,6 +50,12 @@ def test_truth_and_models_stand_side_by_side_with_their_dice() -> None:
     assert [p.get_xlabel() for p in figure.axes[3:]] == ["", "Dice 50.0 %", "Dice 60.0 %"]
 
 
+def test_names_are_no_formulas() -> None:
+    figure = draw((r"$\foo{$", "left_ball", "right_box"), title=r"sub-$\foo{$")
+    assert pixels(figure).size
+    assert figure.legends[0].get_texts()[0].get_text() == r"\$\foo{\$"
+
+
 def test_slices_and_surfaces_have_the_colours_of_the_legend() -> None:
     figure = draw()
     entries = {

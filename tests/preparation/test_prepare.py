@@ -281,6 +281,32 @@ def test_the_others_go_on_if_that_is_wanted(prepare: Prepare, source: Path, tmp_
     assert [row["subject"] for row in table(tmp_path / "out" / "scans.csv")] == ["sub-a", "sub-d"]
 
 
+def test_names_that_a_terminal_or_utf_8_refuses_end_nothing(
+    prepare: Prepare, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "=b[").mkdir()
+    for role in ("T1w", "seg"):
+        broken = os.fsencode(source) + b"/z\xff_" + role.encode() + b".nii.gz"
+        os.rename(os.fsencode(source / f"a_{role}.nii.gz"), broken)
+        (source / f"b_{role}.nii.gz").rename(source / f"=b[/red]_{role}.nii.gz")
+    cut(source / "=b[" / "red]_T1w.nii.gz")
+    prepare(skip_faulty=True)
+    assert "=b[/red]_T1w.nii.gz" in capsys.readouterr().out
+    assert table(tmp_path / "out" / "excluded.csv")[0]["file"] == "'=b[/red]_T1w.nii.gz"
+    paths = [Path(row["T1w"]).name for row in table(tmp_path / "out" / "scans.csv")]
+    assert paths == ["c_T1w.nii.gz", "d_T1w.nii.gz", r"z\udcff_T1w.nii.gz"]
+
+
+def test_a_channel_may_be_called_like_a_column_of_the_table(
+    prepare: Prepare, source: Path, tmp_path: Path
+) -> None:
+    for name in "abcd":
+        (source / f"{name}_T1w.nii.gz").rename(source / f"{name}_subject.nii.gz")
+    prepare()
+    row = table(tmp_path / "out" / "scans.csv")[0]
+    assert (row["subject"], Path(row["subject_image"]).name) == ("sub-a", "a_subject.nii.gz")
+
+
 def test_nothing_is_left_if_all_are_faulty(prepare: Prepare, source: Path, tmp_path: Path) -> None:
     for path in source.iterdir():
         cut(path)

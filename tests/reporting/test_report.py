@@ -78,6 +78,33 @@ def test_a_mark_names_no_files_outside_its_folder(tmp_path: Path) -> None:
     assert ReportFolder(tmp_path / "report").earlier == ["index.html"]
 
 
+def test_a_mark_removes_no_files_beyond_links(tmp_path: Path) -> None:
+    (tmp_path / "home/deep").mkdir(parents=True)
+    (tmp_path / "home/deep/mine.txt").touch()
+    (tmp_path / "report/figures").mkdir(parents=True)
+    (tmp_path / "report/figures/deep").symlink_to(tmp_path / "home/deep")
+    names = ["figures/deep/mine.txt", 7, "figures", "nul\0"]
+    mark = {"made_by": "python -m src.report", "files": names}
+    (tmp_path / "report/report.json").write_text(json.dumps(mark))
+    ReportFolder(tmp_path / "report").finish()
+    assert (tmp_path / "home/deep/mine.txt").exists()
+
+
+def test_no_file_of_a_report_is_written_elsewhere(tmp_path: Path) -> None:
+    folder = ReportFolder(tmp_path / "report")
+    folder.begin()
+    with pytest.raises(ValueError, match=r"must be in its folder, got figures/\.\./\.\./x"):
+        folder.write("figures/../../x", b"")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_link_to_a_folder_is_not_written_through(tmp_path: Path) -> None:
+    ReportFolder(tmp_path / "report").begin()
+    (tmp_path / "report/figures").symlink_to(tmp_path)
+    with pytest.raises(FileExistsError, match=r"figures is a link, .* remove it"):
+        ReportFolder(tmp_path / "report")
+
+
 def test_a_first_report_that_broke_off_can_be_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +328,20 @@ def test_mistakes_are_one_line(tmp_path: Path, settings: dict[str, str], message
     with pytest.raises(UserError, match=message):
         make_report(settings_of("report", **usual | settings))
     assert not (tmp_path / "report").exists()
+
+
+def test_names_of_structures_and_kernels_are_nothing_but_text(tmp_path: Path) -> None:
+    structures = (r"$\foo{$", "=1+1")
+    for loss in ("pcc", "dice"):
+        folder = write_small_run(tmp_path / "runs" / loss, structures=structures, loss=loss)
+        record = json.loads((folder / "run.json").read_text())
+        record["choices"] = {"kernel": r"$\baz{$", "loss": rf"$\{loss}{{$"}
+        (folder / "run.json").write_text(json.dumps(record))
+    settings = {"runs": tmp_path / "runs", "output": tmp_path / "report"}
+    make_report(settings_of("report", **settings))
+    rows = table(tmp_path / "report", "structures_dice")
+    assert [row["structure"] for row in rows][:2] == [r"$\foo{$", "'=1+1"]
+    assert (tmp_path / "report/figures/structures.png").exists()
 
 
 def test_folders_without_a_finished_run_are_said(tmp_path: Path) -> None:

@@ -79,3 +79,16 @@ def test_every_special_character_of_latex_is_escaped() -> None:
     assert latex(r"\&%$#_{}~^") == (
         r"\textbackslash{}\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}"
     )
+
+
+def test_names_are_no_formulas_in_csv_and_nothing_but_text_in_markdown() -> None:
+    name = "=<b>![x](http://y)\x1b[2J\n# z"
+    table = Table("t", name, (Column(name), Column("d")), ((name, -0.5),), note=name)
+    heading, row = csv.reader(io.StringIO(table.csv()))
+    assert heading == [f"'{name}", "d"]
+    assert row == [f"'{name}", "-0.5"]
+    title, _, head, _, body, _, note = table.markdown().splitlines()
+    text = r"=\<b>![x\](http://y)\x1b[2J # z"
+    assert (title, note) == (f"**{text}**", text)
+    assert head.split(" | ")[0] == f"| {text}"
+    assert body == f"| {text} | -0.5 |"

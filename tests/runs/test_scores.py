@@ -100,3 +100,21 @@ def test_the_table_of_an_old_run_has_dashes() -> None:
     text = shown([Score("a", "inner", 0.5), Score("b", "inner", 0.5)])
     line = next(line for line in text.splitlines() if "inner" in line)
     assert cells(line) == ["50.0", "0.0", "-", "-", "-", "2"]
+
+
+def test_names_are_no_formulas_in_the_file_and_what_they_were_when_it_is_read(
+    tmp_path: Path,
+) -> None:
+    rows = [Score("=cmd()", "-x", 0.5), Score("'=", "@a", 0.25)]
+    write_scores(tmp_path / "subjects.csv", rows)
+    lines = (tmp_path / "subjects.csv").read_text().splitlines()
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["'=cmd()", "'-x", "0.5"],
+        ["''=", "'@a", "0.25"],
+    ]
+    assert [row[:3] for row in read_scores(tmp_path / "subjects.csv")] == [row[:3] for row in rows]
+
+
+def test_a_subject_whose_name_is_no_utf_8_keeps_no_file_from_being_written(tmp_path: Path) -> None:
+    write_scores(tmp_path / "subjects.csv", [Score("a\udcff", "egg", 0.5)])
+    assert read_scores(tmp_path / "subjects.csv")[0].subject == r"a\udcff"

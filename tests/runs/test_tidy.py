@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,20 @@ def test_scores_that_make_no_sense_are_said(tmp_path: Path, rows: str, message: 
     (tmp_path / "kept.csv").write_text(f"kernel,subject,structure,dice\n{rows}")
     with pytest.raises(RunFileError, match=message):
         read_tidy(tmp_path / "kept.csv")
+
+
+def test_names_are_no_formulas_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    run = TidyRun({"=name": "@x", "bias": "-1.5"}, [Score("a", "+in", 0.5)], {0: {"loss": -2.0}})
+    path = write(tmp_path, [run])
+    assert path.read_text().splitlines()[:2] == [
+        "'=name,bias,subject,structure,dice",
+        "'@x,-1.5,a,'+in,0.5",
+    ]
+    (found,) = read_tidy(path)
+    assert (found.settings, found.scores[0].structure) == (run.settings, "+in")
+    assert float(found.curves[0]["loss"]) == -2
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert not is_tidy(tmp_path / "pipe.csv")

@@ -93,3 +93,13 @@ def test_the_summary_says_which_runs_are_of_other_code() -> None:
     cell = Cell("a", Path("a"), (), remark="torch: 1 -> 2")
     print_summary(console, [Entry(cell, RunState(Stage.DONE))], Path("x"))
     assert "1 done with other code (torch: 1 -> 2), among them a" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_names_of_runs_are_shown_letter_by_letter() -> None:
+    row = entry("a[/red]\x1b[2J:smile:", Stage.FAILED, message="\x1b]0;x\x07")
+    console = Console(file=io.StringIO(), width=100)
+    print_summary(console, [row], Path("sweep"))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.count(r"a[/red]\x1b[2J:smile:") == 2
+    assert r"\x1b]0;x\x07" in shown
+    assert "\x1b" not in shown

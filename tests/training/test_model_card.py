@@ -84,3 +84,10 @@ def test_the_mean_is_that_of_the_subjects() -> None:
 def test_a_checkpoint_without_a_description_has_a_card_too() -> None:
     text = model_card(CONFIG, copy.deepcopy(RECORD), {"epoch": 0, "description": None}, ROWS)
     assert "epoch 1 of 20" in text
+
+
+def test_what_the_data_set_calls_itself_is_nothing_but_text() -> None:
+    text = "a\n# b <img src=x> [c](http://d) `e` \x1b[2J"
+    found = card(name=text, credit=text, licence=text, channels=[text])
+    assert found.count(r"a # b \<img src=x> [c\](http://d) \`e\` \x1b[2J") == 5
+    assert "\n# b" not in found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gaborseg.data import check_intensities
+from gaborseg.machine import encodable
 from gaborseg.scans import (
     LABEL_ROLES,
     SAME_PLACE,
@@ -38,7 +39,8 @@ class ScanFiles:
     """The files of one scan.
 
     Attributes:
-        name: What it is called in tables: its path in the input folder, without its ending.
+        name: What it is called in tables: its path in the input folder, without its ending, in
+            UTF-8.
         files: One a channel, in the model's order.
         problem: Why it cannot be segmented, if the names of its files tell; it has none then.
     """
@@ -74,7 +76,7 @@ def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFile
             f"input must be a file for each of {', '.join(channels)}: "
             f"input=[{','.join(f'{channel}.nii.gz' for channel in channels)}], got {len(inputs)}"
         )
-    name = scan_stem(inputs[0]).removesuffix(f"_{channels[0]}")
+    name = encodable(scan_stem(inputs[0]).removesuffix(f"_{channels[0]}"))
     return [ScanFiles(name, tuple(inputs))]
 
 
@@ -87,13 +89,13 @@ def _scans_in(folder: Path, channels: Sequence[str]) -> list[ScanFiles]:
     shut: list[Problem] = []
     scans: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for image in _images_in(folder, channels, shut):
-        name = (image.path.parent.relative_to(folder) / image.scan).as_posix()
+        name = encodable((image.path.parent.relative_to(folder) / image.scan).as_posix())
         scans[name][image.role].append(image.path)
     if not scans:
         wanted = " ".join(f"*_{channel}.nii.gz" for channel in channels)
         raise DataError(f"input {folder} holds no scan: expected files named {wanted}")
     found = [_scan_of(name, images, channels) for name, images in scans.items()]
-    found += [ScanFiles(one.within(folder).file, problem=one.problem) for one in shut]
+    found += [ScanFiles(encodable(one.within(folder).file), problem=one.problem) for one in shut]
     return sorted(found, key=lambda scan: scan.name)
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from gaborseg.inference.inputs import ScanFiles
-from gaborseg.machine import load_json, read_text, write_atomically, write_text
+from gaborseg.machine import (
+    as_cell,
+    load_json,
+    of_cell,
+    read_text,
+    refuse_links_to,
+    write_atomically,
+    write_text,
+)
 
 _TABLE, _RECORD = "volumes.csv", "predict.json"
 SOURCE, _DECIDED = "source", "decided_by"
@@ -23,6 +31,7 @@ _ENDINGS = {
     "overlay": "_overlay.png",
 }
 """How the results of a scan end, by kind."""
+_LONGEST_HEADER = 2**16
 _Row = dict[str, str]
 
 
@@ -71,6 +80,7 @@ class Results:
     ) -> None:
         self.folder = folder
         self.structures = tuple(structures)
+        self.columns = _volume_columns(structures)
         asked = {"labels": True, "probabilities": probabilities, "overlay": overlay}
         self.kinds = [kind for kind in _ENDINGS if asked[kind]]
         self.overwrite = overwrite
@@ -84,11 +94,17 @@ class Results:
         if not self.table.is_file():
             return
         with self.table.open(newline="", encoding="utf-8", errors="replace") as file:
-            columns = next(csv.reader(file), [])
+            columns = next(csv.reader([file.readline(_LONGEST_HEADER)]), [])
         if not (self.folder / _RECORD).is_file() or not {*COLUMNS} <= {*columns}:
             raise FileExistsError(
                 f"{self.table} is no table of gaborseg predict: choose another folder as output"
             )
+        try:
+            self.rows()
+        except (ValueError, csv.Error) as error:
+            raise FileExistsError(
+                f"{self.table} is damaged, {error}: choose another folder as output"
+            ) from error
 
     def _claim(self, record: Mapping[str, Any], text: str) -> None:
         """Write down what decides the results in this folder, or see that it is the same."""
@@ -123,8 +139,9 @@ class Results:
         """What is to be done for a scan; nothing is to be written if it is done.
 
         Raises:
-            FileExistsError: A file is in the way and may not be replaced.
+            FileExistsError: A file is in the way and may not be replaced, or a link is.
         """
+        refuse_links_to(self.folder, scan.name)
         files = self.files_of(scan)
         wanted = {kind: files[kind] for kind in self.kinds}
         row = self.rows().get(scan.name)
@@ -150,7 +167,7 @@ class Results:
         if not self.table.is_file():
             return {}
         with self.table.open(newline="", encoding="utf-8") as file:
-            return {row["scan"]: row for row in csv.DictReader(file)}
+            return {of_cell(row["scan"]): row for row in csv.DictReader(file)}
 
     def add(self, name: str, values: Mapping[str, Any], volumes: Mapping[str, float]) -> None:
         """Put a scan's row into the table, which is on disk when this returns.
@@ -161,10 +178,11 @@ class Results:
             volumes: mm^3 by structure, none if there was a problem.
         """
         texts = {key: _text_of(value, _DECIMALS.get(key)) for key, value in values.items()}
-        row = {"scan": name, **texts, **{key: _text_of(v, 2) for key, v in volumes.items()}}
+        row = {"scan": as_cell(name), **texts}
+        row |= {self.columns[key]: _text_of(volume, 2) for key, volume in volumes.items()}
         rows = self.rows() | {name: row | {_DECIDED: self.decided_by}}
         with write_atomically(self.table) as file:
-            columns = [*COLUMNS, *self.structures]
+            columns = [*COLUMNS, *self.columns.values()]
             writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows[key] for key in sorted(rows))
@@ -175,10 +193,25 @@ class Results:
             self.add(scan.name, {"problem": reason, "warnings": ""}, {})
 
 
+def _volume_columns(structures: Sequence[str]) -> dict[str, str]:
+    """The column of each structure: its name, made longer where it is that of another column.
+
+    >>> _volume_columns(["left", "scan"])
+    {'left': 'left', 'scan': 'scan_mm3'}
+    """
+    columns = {}
+    for name in structures:
+        column = as_cell(name)
+        while column in COLUMNS or (column != name and column in structures):
+            column += "_mm3"
+        columns[name] = column
+    return columns
+
+
 def _text_of(value: Any, decimals: int | None) -> str:
     """A value as it stands in the table; nothing for NaN."""
     if decimals is None:
-        return str(value)
+        return as_cell(str(value))
     return "" if math.isnan(value) else f"{value:.{decimals}f}"
 
 

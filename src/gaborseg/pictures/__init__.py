@@ -13,6 +13,7 @@ from gaborseg.pictures.first_figure import (
 from gaborseg.pictures.kernel_charts import gallery_charts
 from gaborseg.pictures.kernels import KernelLayer, gallery_rows, kernel_layers
 from gaborseg.pictures.overlay import draw_overlay
+from gaborseg.pictures.slices import literal
 from gaborseg.pictures.subject import draw_subject
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "gallery_charts",
     "gallery_rows",
     "kernel_layers",
+    "literal",
     "simulated_losses",
     "sinusoidal_factor",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaborseg.data import Case, map_in_processes
-from gaborseg.pictures.slices import Window, paint, save_png
+from gaborseg.pictures.slices import Window, literal, paint, save_png
 from gaborseg.scans import read_scan
 
 COLUMNS, ROWS = 4, 25
@@ -65,5 +65,5 @@ def _draw_sheet(path: Path, names: Sequence[str], tiles: Sequence[_Tile]) -> Non
         axis.axis("off")
     for axis, name, (grey, labels) in zip(axes, names, tiles, strict=False):
         axis.imshow(paint(grey, labels, _OPACITY), interpolation="nearest")
-        axis.set_title(name[:40], color="white", fontsize=7, pad=2)
+        axis.set_title(literal(name[:40]), color="white", fontsize=7, pad=2)
     save_png(path, figure)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaborseg.pictures.slices import Window, paint, save_png
+from gaborseg.pictures.slices import Window, literal, paint, save_png
 
 _PLANES = ("sagittal", "coronal", "axial")
 
@@ -35,7 +35,7 @@ def draw_example(path: Path, example: Example, title: str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 9), layout="constrained", facecolor="black")
-    figure.suptitle(title, color="white")
+    figure.suptitle(literal(title), color="white")
     window = Window.of(np.concatenate([plane.ravel() for plane in example.image]))
     axes = figure.subplots(3, 3)
     for row, plane in enumerate(_PLANES):

@@ -9,6 +9,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from gaborseg.pictures.kernels import NYQUIST, Array, GaborKernels, KernelLayer
+from gaborseg.pictures.slices import literal
 
 SHOWN = 12
 """Kernels in the picture of a layer."""
@@ -56,7 +57,7 @@ def draw_kernels(layer: KernelLayer) -> Figure:
     order = np.argsort(-layer.trained.energy, kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)]
     figure = Figure(figsize=(0.8 + 0.8 * len(chosen), 4.1), layout="constrained")
-    figure.suptitle(f"Kernels and their spectra: {layer.name}")
+    figure.suptitle(literal(f"Kernels and their spectra: {layer.name}"))
     rows = figure.subplots(4, 1)
     for panel in rows:
         panel.set(xlim=(0, len(chosen)), ylim=(0, 1), aspect=1, xticks=[], yticks=[])
@@ -242,7 +243,8 @@ def _draw_shares(panel: Axes, layers: Sequence[KernelLayer]) -> None:
         panel.plot(place, found, marker=mark, color=color, linestyle="none", label=label)
     most = 100 * max(max(own.values()) for own in shares)
     panel.set(ylabel="trained kernels\n[%]", ylim=(-0.05 * most - 0.1, None))
-    panel.set_xticks(place, [layer.name for layer in layers], rotation=30, ha="right", fontsize=7)
+    names = [literal(layer.name) for layer in layers]
+    panel.set_xticks(place, names, rotation=30, ha="right", fontsize=7)
 
 
 def _draw_quartiles(panel: Axes, place: NDArray, values: Sequence[Array], time: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaborseg.pictures.slices import Window, paint, save_png
+from gaborseg.pictures.slices import Window, literal, paint, save_png
 from gaborseg.pictures.structure_colors import structure_colors
 from gaborseg.scans import PreparedGrid
 
@@ -46,7 +46,7 @@ def draw_overlay(
     spacing = grid.scan_spacing[list(grid.axes)]
     middle = _centre_of(found)
     figure = Figure(figsize=(12, 7.5), layout="constrained", facecolor="black")
-    figure.suptitle(title, color="white", fontsize=10)
+    figure.suptitle(literal(title), color="white", fontsize=10)
     grid_of_axes = figure.add_gridspec(2, 4, width_ratios=[1, 1, 1, 0.55])
     window = Window.of(scan)
     for normal, (name, right, top) in enumerate(_PLANES):
@@ -91,4 +91,4 @@ def _draw_legend(axis: "Axes", volumes: Mapping[str, float]) -> None:
         height = 1 - (place + 0.5) * step
         text = f"{name.replace('_', ' ')}  {volume / 1000:.1f} ml"
         axis.text(0, height, "■", color=color, fontsize=9, va="center")
-        axis.text(0.08, height, text, color="white", fontsize=7, va="center")
+        axis.text(0.08, height, literal(text), color="white", fontsize=7, va="center")

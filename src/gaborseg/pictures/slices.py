@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.machine import whole_file
+from gaborseg.machine import printable, whole_file
 from gaborseg.pictures.structure_colors import structure_colors
 
 if TYPE_CHECKING:
@@ -50,6 +50,15 @@ def paint(grey: NDArray, labels: NDArray, opacity: float = 0.72) -> NDArray[np.f
     colors = np.concatenate([np.zeros((1, 3)), structure_colors(int(labels.max(initial=0)))])
     mixed = (1 - opacity) * plain + opacity * colors[labels]
     return np.where((labels > 0)[..., None], mixed, plain).clip(0, 1)
+
+
+def literal(text: str) -> str:
+    r"""Text that matplotlib draws letter by letter: it holds no formula.
+
+    >>> literal(r"$\foo{$")
+    '\\$\\foo{\\$'
+    """
+    return printable(text).replace("$", r"\$")
 
 
 def save_png(path: Path, figure: "Figure", dpi: int = 100) -> None:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from gaborseg.pictures.scene import PIXELS, Mesh, View, frame_of, render, structure_mesh
-from gaborseg.pictures.slices import Window, paint
+from gaborseg.pictures.slices import Window, literal, paint
 from gaborseg.pictures.structure_colors import structure_colors
 from gaborseg.scans import voxel_sides
 from gaborseg.study import readable
@@ -72,7 +72,7 @@ def draw_subject(
     entries = int(columns * _COLUMN / _LEGEND_WIDTH)
     height = bands * (2 * _COLUMN + 0.5) + 0.7 + math.ceil(len(structures) / entries) * _LEGEND_ROW
     figure = Figure(figsize=(columns * _COLUMN, height), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(literal(title))
     panels = figure.subplots(2 * bands, columns, squeeze=False)
     for panel in panels.flat:
         panel.set(xticks=[], yticks=[])
@@ -155,7 +155,7 @@ def _draw_slices(panels: Iterable[Axes], scan: _Scan) -> None:
     for panel, (name, labels) in zip(panels, scan.maps.items(), strict=True):
         picture = paint(grey, labels[part]).transpose(1, 0, 2)
         panel.imshow(picture, origin="lower", aspect=aspect, interpolation="nearest")
-        panel.set_title(name)
+        panel.set_title(literal(name))
         for x, side in ((0.03, "L"), (0.97, "R")):
             panel.text(x, 0.5, side, transform=panel.transAxes, color="0.6", ha="center", size=7)
 
@@ -201,7 +201,7 @@ def _draw_legend(
     colors: NDArray[np.float64],
     entries: int,
 ) -> None:
-    names = [readable(name) for name in structures]
+    names = [literal(readable(name)) for name in structures]
     hidden = [name for label, name in enumerate(names, start=1) if label not in shown]
     figure.legend(
         handles=[Patch(color=color, label=name) for color, name in zip(colors, names, strict=True)],

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,14 @@ from gaborseg.data import (
     whole_numbers,
     write_volume,
 )
-from gaborseg.machine import load_json, read_text, remove_partials, whole_folder, write_text
+from gaborseg.machine import (
+    as_cell,
+    load_json,
+    read_text,
+    remove_partials,
+    whole_folder,
+    write_text,
+)
 from gaborseg.preparation.inspection import Inspection
 from gaborseg.preparation.recipe import Recipe
 from gaborseg.scans import Problem, ScanError, labels_to_prepared, read_placed, to_prepared
@@ -33,6 +40,8 @@ SOURCE = "source.json"
 _LOST = "lost"
 """In that file: names of structures that the label map had and the prepared one has not."""
 _SCANS = "scans.csv"
+_COLUMNS = ("subject", "participant", "label", "orientation")
+"""Columns of that table that a channel may be called like."""
 PACKAGES = ("nibabel", "numpy", "simpleitk", "torch")
 
 
@@ -167,7 +176,7 @@ def write_description(
         about: Name, credit and licence.
     """
     people = [("participant_id", "participant"), *((c.subject, c.participant) for c in cases)]
-    write_text(output / PARTICIPANTS, "".join(f"{one}\t{person}\n" for one, person in people))
+    write_text(output / PARTICIPANTS, _as_table(people, delimiter="\t"))
     rows = [_scan_row(recipe, *pair) for pair in zip(cases, inspections, strict=True)]
     write_text(output / _SCANS, _as_csv(rows))
     description = {
@@ -191,7 +200,7 @@ def _scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, A
     sides = [a * b for a, b in zip(inspection.shape, inspection.spacing, strict=True)]
     row: dict[str, Any] = {"subject": case.subject, "participant": case.participant}
     for channel, path in zip(recipe.channels, case.images, strict=True):
-        row[channel] = path
+        row[f"{channel}_image" if channel in _COLUMNS else channel] = path
     row |= {"label": case.label, "orientation": inspection.orientation}
     row |= {f"size_{n}": one for n, one in zip(names, inspection.shape, strict=True)}
     row |= {f"spacing_{n}_mm": one for n, one in zip(names, inspection.spacing, strict=True)}
@@ -214,9 +223,16 @@ def write_problems(path: Path, problems: Sequence[Problem]) -> None:
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows of the same columns as the text of a csv file."""
+    return _as_table([[*rows[0]], *(row.values() for row in rows)]) if rows else ""
+
+
+def _as_table(rows: Iterable[Iterable[Any]], delimiter: str = ",") -> str:
+    """Rows, headings first, as the text of a table."""
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    writer.writerows(map(_cell, row) for row in rows)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return as_cell(str(value)) if isinstance(value, str | Path) else value

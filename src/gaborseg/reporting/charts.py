@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterSciNotation, NullLocator
 
 from gaborseg.networks import kinds_in
+from gaborseg.pictures import literal
 from gaborseg.reporting.chart_style import LIGHT, kernels_of, styles
 from gaborseg.study import AVERAGE, KERNELS, METRICS, SHOWN, Results, readable, readable_rate, std
 
@@ -61,7 +62,7 @@ def _learning_rate_chart(results: Results) -> Figure | None:
             markersize=5,
             capsize=2.5,
             linewidth=1.4,
-            label=f"{style.line} ({_range(curve.runs)})",
+            label=f"{literal(style.line)} ({_range(curve.runs)})",
         )
     for axes in panels.values():
         _rate_axis(axes, results.study.rates)
@@ -89,7 +90,7 @@ def _structures_chart(results: Results, metrics: Sequence[str]) -> Figure | None
     for axes, metric in zip(panels, drawn, strict=True):
         _mark_structures(axes, results, metric)
         axes.axhline(len(names) - 1.5, color="#999999", linewidth=0.8)
-    panels[0].set_yticks(range(len(names)), [readable(name) for name in names])
+    panels[0].set_yticks(range(len(names)), [literal(readable(name)) for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     handles, labels = panels[0].get_legend_handles_labels()
     columns = min(3, len(labels))
@@ -111,7 +112,7 @@ def _mark_structures(axes: Axes, results: Results, metric: str) -> None:
             markersize=3.6,
             linestyle="none",
             elinewidth=0.9,
-            label=configuration.label,
+            label=literal(configuration.label),
         )
     axes.set_xlabel(f"test {kind.title} [{kind.unit}]")
 
@@ -136,7 +137,7 @@ def _differences_chart(results: Results) -> Figure | None:
             text = f"{100 * sign * row.difference:+.1f}" + ("*" if row.verdict == SHOWN else "")
             color = "w" if abs(row.difference * 100) > 0.6 * limit else "k"
             axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=color)
-    labels = [c.label for c in results.shown]
+    labels = [literal(c.label) for c in results.shown]
     axes.set_xticks(range(len(ids)), labels, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(ids)), labels)
     axes.grid(visible=False)
@@ -155,7 +156,7 @@ def _training_chart(results: Results) -> Figure | None:
     look = styles(results.study.configurations)
     for configuration in drawn:
         style = look[configuration.id]
-        label: str | None = style.line
+        label: str | None = literal(style.line)
         for run in runs[configuration.id]:
             best = run.best_row
             if best is None:
@@ -183,13 +184,13 @@ def _parameters_chart(results: Results) -> Figure | None:
     start = np.zeros(len(bars))
     for kind, color, hatch in zip(kinds, cycle(LIGHT), cycle(_HATCHES), strict=False):
         width = np.array([counts.get(kind, 0) / 1e6 for _, counts in bars])
-        rows = axes.barh(range(len(bars)), width, left=start, color=color, label=kind)
+        rows = axes.barh(range(len(bars)), width, left=start, color=color, label=literal(kind))
         for row in rows:
             row.set(hatch=hatch, edgecolor="w")
         start += width
     for position, total in enumerate(start):
         axes.text(total, position, f" {total:.2f} M", va="center", fontsize=8)
-    axes.set_yticks(range(len(bars)), [label for label, _ in bars])
+    axes.set_yticks(range(len(bars)), [literal(label) for label, _ in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, 1.12 * start.max())
     axes.set_xlabel("trained parameters [millions]")
@@ -238,11 +239,11 @@ def _cost_chart(results: Results) -> Figure | None:
                 marker=style.kernel_mark,
                 capsize=2,
                 linestyle="none",
-                label=configuration.label,
+                label=literal(configuration.label),
             )
         axes.set_xscale("log")
         _space_labels(axes, [value for _, value in found])
-        axes.set_xlabel(title)
+        axes.set_xlabel(literal(title))
         axes.set_ylabel("test Dice [%]")
     marks = [axes.get_legend_handles_labels() for axes in grid]
     handles, labels = max(marks, key=lambda found: len(found[1]))
@@ -264,7 +265,7 @@ def _panels(kernels: Sequence[str], height: float = 3.1) -> tuple[Figure, dict[s
     figure = Figure(figsize=(max(4.2, 3.1 * len(kernels)), height), layout="constrained")
     axes = figure.subplots(1, len(kernels), sharey=True, squeeze=False)[0]
     for axis, kernel in zip(axes, kernels, strict=True):
-        axis.set_title(readable(kernel, KERNELS))
+        axis.set_title(literal(readable(kernel, KERNELS)))
     return figure, dict(zip(kernels, axes, strict=True))
 
 

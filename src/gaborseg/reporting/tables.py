@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gaborseg.interface import markdown_table
+from gaborseg.interface import markdown_table, markdown_text
+from gaborseg.machine import as_cell
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -83,9 +84,10 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table in Markdown, readable as it is."""
-        headings = [column.heading for column in self.columns]
-        body = markdown_table(headings, self._cells("**{}**"))
-        return "\n\n".join(part for part in (f"**{self.title}**", body, self.note) if part) + "\n"
+        headings = [markdown_text(column.heading) for column in self.columns]
+        body = markdown_table(headings, self._cells("**{}**", markdown_text))
+        title, note = markdown_text(self.title), markdown_text(self.note)
+        return "\n\n".join(part for part in (f"**{title}**", body, note) if part) + "\n"
 
     def latex(self) -> str:
         """Return the table for LaTeX with the package booktabs."""
@@ -113,7 +115,7 @@ class Table:
     def _width(self) -> int:
         return len(self.columns)
 
-    def _cells(self, bold: str, escape: Callable[[str], str] = str) -> list[list[str]]:
+    def _cells(self, bold: str, escape: Callable[[str], str]) -> list[list[str]]:
         return [
             [
                 bold.format(text) if (row, column) in self.best else text
@@ -184,7 +186,8 @@ def best_cells(
 
 
 def _csv_headings(column: Column, spread: bool) -> list[str]:
-    return [f"{column.heading} mean", f"{column.heading} std"] if spread else [column.heading]
+    heading = as_cell(column.heading)
+    return [f"{heading} mean", f"{heading} std"] if spread else [heading]
 
 
 def _csv_values(value: Value, column: Column, spread: bool) -> list[str]:
@@ -195,4 +198,4 @@ def _csv_values(value: Value, column: Column, spread: bool) -> list[str]:
 def _exact(value: Value, column: Column) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return f"{value * column.factor:.10g}" if isinstance(value, float) else str(value)
+    return f"{value * column.factor:.10g}" if isinstance(value, float) else as_cell(str(value))

@@ -11,6 +11,7 @@ from typing import Any
 
 import PIL.Image
 
+from gaborseg.machine import of_cell
 from gaborseg.reporting.tables import Table
 from gaborseg.study import Results
 from gaborseg.training import MODES, has_key
@@ -93,8 +94,8 @@ def _wandb_table(table: Table) -> Any:
     import wandb
 
     heading, *rows = csv.reader(io.StringIO(table.csv()))
-    data = [[number(cell) for cell in row] for row in rows]
-    return wandb.Table(columns=[*heading], data=data, allow_mixed_types=True)
+    data = [[number(of_cell(cell)) for cell in row] for row in rows]
+    return wandb.Table(columns=[*map(of_cell, heading)], data=data, allow_mixed_types=True)
 
 
 def number(cell: str) -> str | float | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from gaborseg.machine import write_atomically
+from gaborseg.machine import as_cell, of_cell, write_atomically
 from gaborseg.runs.files import RunFileError, number, reading
 
 
@@ -64,7 +64,7 @@ def write_scores(path: Path, rows: Iterable[Score]) -> None:
     with write_atomically(path) as file:
         writer = csv.writer(file)
         writer.writerow(Score._fields)
-        writer.writerows((*row[:2], *map(_cell, row[2:])) for row in rows)
+        writer.writerows((*map(as_cell, row[:2]), *map(_cell, row[2:])) for row in rows)
 
 
 def read_scores(path: Path) -> list[Score]:
@@ -103,7 +103,7 @@ def score_of(row: Mapping[str, str | None], name: str) -> Score:
     Raises:
         RunFileError: If a score is no number, or out of its range.
     """
-    subject, structure = (row[key] or "" for key in NEEDED[:2])
+    subject, structure = (of_cell(row[key] or "") for key in NEEDED[:2])
     numbers = []
     for column in _NUMBERS:
         cell = row.get(column)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gaborseg.machine import as_cell, of_cell
 from gaborseg.runs.curves import EPOCH, epoch_of
 from gaborseg.runs.files import reading
 from gaborseg.runs.scores import NEEDED, Score, check_scores, score_of
@@ -16,6 +17,7 @@ from gaborseg.runs.scores import NEEDED, Score, check_scores, score_of
 _Settings = tuple[tuple[str, str], ...]
 _CURVES = "_curves.csv"
 """How the name of the table of training curves ends, which lies beside that of the scores."""
+_LONGEST_HEADER = 2**16
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def read_tidy(path: Path) -> list[TidyRun]:
         scores.setdefault(run, []).append(score_of(row, path.name))
     curves: dict[_Settings, dict[int, dict[str, Any]]] = {}
     beside = path.with_name(f"{path.stem}{_CURVES}")
-    for run, row in _rows(beside, settings) if beside.exists() else ():
+    for run, row in _rows(beside, settings) if beside.is_file() else ():
         curves.setdefault(run, {})[epoch_of(row, beside.name)] = row
     for rows in scores.values() or [[]]:
         check_scores(rows, path.name)
@@ -63,15 +65,21 @@ def read_tidy(path: Path) -> list[TidyRun]:
 
 
 def _header(path: Path) -> list[str]:
+    if not path.is_file():
+        raise ValueError("it is not a regular file")
     with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])
+        return next(csv.reader([file.readline(_LONGEST_HEADER)]), [])
 
 
 def _rows(path: Path, settings: Container[str]) -> Iterator[tuple[_Settings, dict[str, str]]]:
     """Yield of each row the settings that are told, and the cells of all other columns."""
     with reading(path), path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            told = tuple((name, cell) for name, cell in row.items() if name in settings and cell)
+            told = tuple(
+                (of_cell(name), of_cell(cell))
+                for name, cell in row.items()
+                if name in settings and cell
+            )
             yield told, {name: cell for name, cell in row.items() if name not in settings}
 
 
@@ -114,7 +122,12 @@ def _cells(score: Score, names: Sequence[str]) -> dict[str, Any]:
 
 def _text(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: "" if v != v else v for k, v in row.items()} for row in rows)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(as_cell, columns))
+    writer.writerows([_cell(row.get(column, "")) for column in columns] for row in rows)
     return file.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a cell: nothing for NaN."""
+    return as_cell(value) if isinstance(value, str) else "" if value != value else value

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from gaborseg.machine import printable
 from gaborseg.runs import RunState, Stage
 from gaborseg.sweeps.sweep import Display, Entry
 
@@ -94,7 +94,7 @@ def cells_table(entries: Sequence[Entry], rows: int) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for entry in entries:
         if id(entry) in shown:
-            name = escape(entry.cell.name)
+            name = Text(printable(entry.cell.name))
             cells = (entry.stage.value, *progress(entry.state))
             table.add_row(name, *cells, style=_COLOURS[entry.stage])
     if len(entries) > rows:
@@ -191,4 +191,4 @@ def _print_event(console: Console, entry: Entry, what: str, lines: Sequence[str]
 
 def _print_line(console: Console, line: str) -> None:
     """Print a line as it is, however long."""
-    console.print(Text(line), soft_wrap=True)
+    console.print(Text(printable(line)), soft_wrap=True)

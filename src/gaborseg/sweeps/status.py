@@ -8,6 +8,7 @@ import rich
 from rich.console import Console
 from rich.text import Text
 
+from gaborseg.machine import printable
 from gaborseg.runs import RunFile, Stage, read_state
 from gaborseg.sweeps.cells import Cell
 from gaborseg.sweeps.display import cells_table, counts
@@ -62,9 +63,11 @@ def entry(run: Path, name: str) -> Entry:
 
 def show(console: Console, home: Path, entries: Sequence[Entry], rows: int) -> None:
     """Print the table of one sweep, its counts, and why runs failed."""
-    console.print(Text(f"{home}: {counts(entries)}", style="bold"), soft_wrap=True)
+    heading = printable(f"{home}: {counts(entries)}")
+    console.print(Text(heading, style="bold"), soft_wrap=True)
     console.print(cells_table(entries, rows))
     for one in entries:
         if one.stage == Stage.FAILED:
-            console.print(Text(f"failed: {one.cell.folder}: {one.state.message}"), soft_wrap=True)
+            line = printable(f"failed: {one.cell.folder}: {one.state.message}")
+            console.print(Text(line), soft_wrap=True)
     console.print()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gaborseg.interface import markdown_table
+from gaborseg.interface import markdown_table, markdown_text
 from gaborseg.machine import write_atomically
 from gaborseg.runs import Run, RunFile, Score, overall_means, read_record, read_scores
 
@@ -41,7 +41,7 @@ def model_card(
     """
     data = (checkpoint.get("description") or record)["data"]
     sections = {
-        f"Model card: {record['name']}": _summary(config, record, checkpoint, data),
+        f"Model card: {markdown_text(record['name'])}": _summary(config, record, checkpoint, data),
         "Use": _use(data),
         "Data and licence": _data(data, record["data"]["split"]),
         "Test scores": _scores(rows),
@@ -59,9 +59,10 @@ def _summary(
     chosen = ", ".join(
         f"{key} `{choices[key]}`" for key in ("network", "kernel", "loss") if choices.get(key)
     )
+    channels = markdown_text(" + ".join(data["channels"]))
     return "\n".join(
         [
-            f"Segments {len(data['structures'])} structures in {' + '.join(data['channels'])} "
+            f"Segments {len(data['structures'])} structures in {channels} "
             f"volumes: {chosen}; {record['parameters']['total']:,} trained parameters.",
             "",
             f"- Weights: `{RunFile.BEST}`, epoch {checkpoint['epoch'] + 1} of "
@@ -103,12 +104,13 @@ def _field_of_view(data: dict[str, Any]) -> str:
 
 def _data(data: dict[str, Any], split: dict[str, Any]) -> str:
     sizes = ", ".join(f"{len(subjects)} {part}" for part, subjects in split.items())
+    told = {key: markdown_text(str(data.get(key) or "")) for key in ("name", "credit", "licence")}
     unknown = "not stated in `dataset.json`: ask whoever gave you the data"
     return "\n".join(
         [
-            f"- Data set: {data['name']}; {sizes} subjects",
-            f"- Credit: {data.get('credit') or unknown}",
-            f"- Licence of the data: {data.get('licence') or unknown}",
+            f"- Data set: {told['name']}; {sizes} subjects",
+            f"- Credit: {told['credit'] or unknown}",
+            f"- Licence of the data: {told['licence'] or unknown}",
             "- The weights are derived from these data: see what that licence asks of derived "
             "works. The code is under the MIT licence.",
         ]
@@ -136,13 +138,13 @@ def _cells(rows: Sequence[Score]) -> Iterator[list[str]]:
         spread = stdev(dice) if len(dice) > 1 else math.nan
         distance = fmean(hd95) if hd95 else math.nan
         numbers = (_shown(mean, 3), _shown(spread, 3), _shown(distance, 2))
-        yield [structure, *numbers, str(len(dice))]
+        yield [markdown_text(structure), *numbers, str(len(dice))]
 
 
 def _citation(data: dict[str, Any]) -> str:
     lines = [PAPER, "", "The software: see `CITATION.cff` of gaborseg."]
     if data.get("credit"):
-        lines += ["", f"The data: {data['credit']}."]
+        lines += ["", f"The data: {markdown_text(str(data['credit']))}."]
     return "\n".join(lines)
 
 
