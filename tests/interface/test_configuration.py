@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -269,3 +270,14 @@ def test_the_working_directory_is_searched_last_and_only_for_own_modules(
     monkeypatch.setattr(sys, "path", ["first"])
     find_own_modules([argument])
     assert sys.path == ["first", *([str(tmp_path)] if named else [])]
+
+
+def test_a_sweep_that_came_with_data_is_read_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["a0: &a0 [x, x]", *[f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40)]]
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "bomb.yaml").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HydraException, match=r"bomb\.yaml cannot be read: its aliases name"):
+        compose_config(["+sweeps=bomb"])

@@ -1,10 +1,11 @@
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
-from gaborseg.machine import load_json, load_yaml, read_text
+from gaborseg.machine import check_size, check_torch_index, load_json, load_yaml, read_text
 
 ALIASES_OF_ALIASES = "\n".join(
     ["a0: &a0 [x, x]", *[f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40)]]
@@ -53,6 +54,20 @@ def test_plain_yaml_holds_what_pyyaml_reads(text: str) -> None:
         ("[" * 10**5, "nested too deeply"),
         ("- " * 10**4, "nested too deeply"),
         ("a: !!python/object/apply:os.system [true]", "could not determine a constructor"),
+        ("a: &x [" + "1, " * 5000 + "]\nb: [" + "*x, " * 1000 + "]", "aliases name too much"),
+        (
+            "a: &x {"
+            + ", ".join(f"k{i}: 1" for i in range(5000))
+            + "}\n<<: ["
+            + "*x, " * 1000
+            + "]",
+            "aliases name too much",
+        ),
+        ("1" + ":1" * 10**5, "a value without quotes is too long"),
+        ("1" + ":1" * 2000 + ":1.5", "not of the kind that it says"),
+        ("!!int ''", "not of the kind that it says"),
+        ("!!bool x", "not of the kind that it says"),
+        ("!!timestamp x", "not of the kind that it says"),
         ("a: b: c", "mapping values are not allowed"),
     ],
 )
@@ -61,7 +76,27 @@ def test_yaml_that_costs_too_much_is_refused(text: str, problem: str) -> None:
         load_yaml(text)
 
 
-@pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**5, "{", "nothing"])
+@pytest.mark.parametrize(
+    "text", ["[" * 10**5, "[" * 200 + "]" * 200, '{"a":' * 10**5, "{", "nothing"]
+)
 def test_json_that_cannot_be_read_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  (the parser's own words)
         load_json(text)
+
+
+def test_parts_that_are_named_many_times_count_each_time() -> None:
+    bomb: list[object] = [1] * 10
+    for _ in range(12):
+        bomb = [bomb] * 10
+    with pytest.raises(ValueError, match="too many values"):
+        check_size({"a": bomb})
+    check_size({"a": [bomb[:0]] * 10})
+
+
+def test_an_index_of_tuples_in_tuples_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    for count in (10_000, 100_000):
+        with zipfile.ZipFile(tmp_path / str(count), "w") as archive:
+            archive.writestr("archive/data.pkl", b"\x80\x02})" + b"\x85" * count + b"K\x01s.")
+    check_torch_index(tmp_path / "10000")
+    with pytest.raises(ValueError, match="nested too deeply"):
+        check_torch_index(tmp_path / "100000")

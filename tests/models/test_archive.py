@@ -96,3 +96,23 @@ def test_a_description_of_before_comes_back_in_todays_names(tmp_path: Path) -> N
         "decision": {"_target_": "gaborseg.decisions.Argmax"},
         "data": {"algorithm": "mine"},
     }
+
+
+def test_tuples_in_tuples_do_not_end_the_process(tmp_path: Path) -> None:
+    path = save(tmp_path / "good.ckpt")
+    with zipfile.ZipFile(path) as good, zipfile.ZipFile(tmp_path / "deep.ckpt", "w") as deep:
+        for entry in good.infolist():
+            is_index = entry.filename.endswith("data.pkl")
+            index = b"\x80\x02}" + b")" + b"\x85" * 300_000 + b"K\x01s."
+            deep.writestr(entry.filename, index if is_index else good.read(entry))
+    with pytest.raises(ModelError, match="is a damaged checkpoint: it is nested too deeply"):
+        read_checkpoint(tmp_path / "deep.ckpt")
+
+
+def test_lists_in_lists_are_refused(tmp_path: Path) -> None:
+    deep: list[object] = []
+    for _ in range(150):
+        deep = [deep]
+    path = save(tmp_path / "deep.ckpt", description={"data": {"structures": deep}})
+    with pytest.raises(ModelError, match="nested too deeply"):
+        read_checkpoint(path)

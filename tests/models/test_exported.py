@@ -154,6 +154,11 @@ def no_metadata(model: onnx.ModelProto) -> None:
     del model.metadata_props[:]
 
 
+def deep_metadata(model: onnx.ModelProto) -> None:
+    deep = "[" * 500 + "]" * 500
+    model.metadata_props[0].value = f'{{"format": 1, "data": {{"structures": {deep}}}}}'
+
+
 def huge_metadata(model: onnx.ModelProto) -> None:
     told = json.loads(model.metadata_props[0].value)
     told["data"]["size"] = [10**9] * 3
@@ -181,6 +186,7 @@ def constant_elsewhere(model: onnx.ModelProto) -> None:
         (foreign_operation, "not 'Loop'"),
         (foreign_domain, "not 'evil.library"),
         (no_metadata, "lacks the metadata"),
+        (deep_metadata, "lacks the metadata"),
         (huge_metadata, "size must be 3 numbers in 1..1024"),
         (short_calibration, "calibration.scale must be 4 numbers"),
     ],

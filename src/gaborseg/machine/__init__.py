@@ -14,7 +14,13 @@ from gaborseg.machine.files import (
     write_text,
 )
 from gaborseg.machine.names import as_cell, encodable, of_cell, printable
-from gaborseg.machine.plain import load_json, load_yaml, read_text
+from gaborseg.machine.plain import (
+    check_size,
+    check_torch_index,
+    load_json,
+    load_yaml,
+    read_text,
+)
 from gaborseg.machine.processors import (
     available_processors,
     device_name,
@@ -31,6 +37,8 @@ __all__ = [
     "as_cell",
     "available_processors",
     "cache_folder",
+    "check_size",
+    "check_torch_index",
     "device_name",
     "encodable",
     "keep_freed_memory",

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gaborseg.machine import check_size, check_torch_index
 from gaborseg.models.description import ModelError
 from gaborseg.runs import as_saved_now
 
@@ -20,7 +21,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     _check_archive(path)
     try:
+        check_torch_index(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        check_size(content)
     except UnpicklingError as error:
         raise ModelError(
             f"{path} must hold tensors and plain values, no pickled objects"

@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from gaborseg.machine import cache_folder, write_atomically
+from gaborseg.machine import cache_folder, load_json, read_text, write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def _is_whole(library: Path) -> bool:
         if path.exists():
             _check_ours(path)
     try:
-        noted = json.loads(_note_of(library).read_text())["sha256"]
+        noted = load_json(read_text(_note_of(library)))["sha256"]
         return bool(noted == hashlib.sha256(library.read_bytes()).hexdigest())
     except (OSError, ValueError, KeyError, TypeError):
         return False

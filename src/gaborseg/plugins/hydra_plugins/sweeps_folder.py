@@ -9,7 +9,11 @@ from pathlib import Path
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from gaborseg.machine import load_yaml, read_text
 
 _CHECKOUT = Path(__file__).parents[4]
 _GROUP = "sweeps"
@@ -22,6 +26,19 @@ class _SweepsSource(FileConfigSource):
     def scheme() -> str:
         """Return what the source's paths begin with."""
         return "gaborseg-sweeps"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return what a file holds, which may have come with somebody's data.
+
+        Raises:
+            HydraException: It would take too much to read.
+        """
+        path = Path(self.path, self._normalize_file_name(config_path))
+        try:
+            load_yaml(read_text(path))
+        except ValueError as error:
+            raise HydraException(f"{path} cannot be read: {error}") from error
+        return super().load_config(config_path)
 
     def is_group(self, config_path: str) -> bool:
         """Return whether a path is the root or the group."""
