@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from gaborseg.interface import Terminated, mistakes_as_user_errors
+from gaborseg.interface import Terminated, mistakes_as_user_errors, obstacle
 from gaborseg.runs import Run, RunFile, lead_these, note_failure
 from gaborseg.training import finish
 
@@ -34,7 +34,7 @@ def at_work(run: Run) -> Iterator[None]:
             yield
         except BaseException as error:
             if isinstance(error, Exception):
-                note_failure(run.folder, error)
+                note_failure(run.folder, obstacle(error) or error)
             finish(exit_code=1)
             raise
         finish(exit_code=0)

@@ -24,6 +24,7 @@ from gaborseg.interface.errors import (
 )
 from gaborseg.interface.help import CONSOLE, command
 from gaborseg.interface.markdown import markdown_table, markdown_text
+from gaborseg.interface.obstacles import Obstacle, obstacle
 from gaborseg.interface.screen import ConsoleHandler, LogFile, show
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "CONSOLE",
     "ConsoleHandler",
     "LogFile",
+    "Obstacle",
     "Terminated",
     "UserError",
     "build",
@@ -43,6 +45,7 @@ __all__ = [
     "markdown_table",
     "markdown_text",
     "mistakes_as_user_errors",
+    "obstacle",
     "output_may_be_cut",
     "plain",
     "quote_values",

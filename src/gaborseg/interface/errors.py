@@ -23,6 +23,8 @@ from gaborseg.interface.configuration import (
     register_resolvers,
 )
 from gaborseg.interface.help import help_text
+from gaborseg.interface.obstacles import obstacle
+from gaborseg.interface.screen import never_fail_to_print
 from gaborseg.machine import printable
 from gaborseg.runs import end_with_parent
 from gaborseg.sweeps import SHELLS_SIGNAL, SweepFailed
@@ -54,11 +56,16 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def mistakes_as_user_errors() -> Iterator[None]:
-    """Turn the errors of checking and building, before any training, into a ``UserError``."""
+    """Turn the errors of checking and building, before any training, into a ``UserError``.
+
+    Raises:
+        UserError: The user's request or files are wrong.
+        Obstacle: This machine lacks something.
+    """
     try:
         yield
     except HydraException as error:
-        raise UserError(_one_line(error.__cause__ or error)) from error
+        raise obstacle(error) or UserError(_one_line(error.__cause__ or error)) from error
     except (
         ValueError,
         TypeError,
@@ -66,7 +73,7 @@ def mistakes_as_user_errors() -> Iterator[None]:
         ImportError,
         OmegaConfBaseException,
     ) as error:
-        raise UserError(_one_line(error)) from error
+        raise obstacle(error) or UserError(_one_line(error)) from error
 
 
 def check_paths(key: str, value: object) -> None:
@@ -89,13 +96,14 @@ def check_paths(key: str, value: object) -> None:
 def errors_in_log() -> Iterator[None]:
     """End a job on an error: one line for a user's mistake, else a traceback, both in its log.
 
+    What the machine lacks is one line too.
     In a sweep the error goes on to Hydra, which notes it and starts the next job.
     """
     try:
         yield
     except Exception as error:
-        mistake = isinstance(error, UserError) and not _shows_tracebacks()
-        log.error(f"error: {error}", exc_info=not mistake)
+        told = error if isinstance(error, UserError) else obstacle(error)
+        log.error(f"error: {told or error}", exc_info=told is None or _shows_tracebacks())
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         sys.exit(_USAGE_ERROR if isinstance(error, UserError) else 1)
@@ -122,6 +130,7 @@ def run_command(
         with output_may_be_cut():
             print(help_text(sys.modules[main.__module__].__doc__ or "", settings), flush=True)
         return
+    never_fail_to_print()
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own is not there for a process that it starts
     end_with_parent()
     for message in _KNOWN_WARNINGS:
@@ -144,12 +153,14 @@ def run_command(
         sys.exit(printable(f"error: {error}"))
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _end(_one_line(error))
-    except OSError as error:
-        _end(f"{_RUN_FOLDER}: {_one_line(error)}")
-    except ValueError as error:
-        if not (isinstance(error.__cause__, OSError) and str(error).startswith(_NO_LOG)):
+    except Exception as error:
+        if told := obstacle(error):
+            sys.exit(printable(f"error: {told}"))
+        if isinstance(error, ValueError) and str(error).startswith(_NO_LOG) and error.__cause__:
+            _end(f"{_RUN_FOLDER}: {_one_line(error.__cause__)}")
+        if not isinstance(error, OSError):
             raise
-        _end(f"{_RUN_FOLDER}: {_one_line(error.__cause__)}")
+        _end(f"{_RUN_FOLDER}: {_one_line(error)}")
 
 
 @contextlib.contextmanager

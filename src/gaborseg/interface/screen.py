@@ -55,6 +55,14 @@ class _Printable:
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
+def never_fail_to_print() -> None:
+    """Let no character, and no full disk, that output goes to end the work that it tells of."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    logging.raiseExceptions = False
+
+
 def show(renderable: RenderableType) -> None:
     """Print a table on the screen, in full width where the output is a file.
 

@@ -21,6 +21,7 @@ from typing import IO, Any, Literal
 
 PARTIAL = ".partial-"
 """How the names of half-written files and folders begin."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_folder(folder: str | Path | None = None) -> Path:
@@ -35,14 +36,15 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Its name ends as that of ``path`` does; the folder is made if need be.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
-    partial.unlink(missing_ok=True)  # it may be a link
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        yield partial
-        _flush(partial)
-        partial.replace(path)
+        with _naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)  # it may be a link
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield partial
+            _flush(partial)
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -79,9 +81,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=path.parent))
     try:
-        yield partial
-        for file in partial.rglob("*"):
-            _flush(file)
+        with _naming(path):
+            yield partial
+            for file in partial.rglob("*"):
+                _flush(file)
         partial.chmod(0o755)
         try:
             partial.replace(path)
@@ -142,6 +145,21 @@ def refuse_links_to(folder: Path, name: str) -> None:
     """
     for parent in Path(name).parents[:-1]:
         refuse_link(folder / parent)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in the error of a full disk: the system, torch and numpy name none."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch's, of a write
+        if isinstance(cause, OSError) and cause.filename is None:
+            if cause.errno in _NO_ROOM:
+                cause.filename = str(path)
+            elif "requested and" in str(cause):  # numpy's, of fewer values written than asked
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def _flush(path: Path) -> None:

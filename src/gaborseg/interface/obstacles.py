@@ -1,0 +1,85 @@
+"""What this machine lacks: an error of the system as one line, with the remedy."""
+
+import errno
+import os
+from collections.abc import Iterator
+
+_ROOM = "make room, then start the same command again"
+_REMEDIES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), then start the same command again",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EIO: "see that the disk is whole, then start the same command again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n 4096), or set data.num_workers=0",
+    errno.ENFILE: "close other programs, then start the same command again",
+    errno.ENOMEM: "free memory, or use less of it",
+    errno.EADDRINUSE: "set MASTER_PORT to a port that is free",
+}
+"""What to do about an error of the system, by its number."""
+_SHARED = (
+    "shared memory (/dev/shm) is too small for the loading processes: set data.num_workers=0, or "
+    "make it larger (docker run --shm-size=1g)"
+)
+_MEMORY = "there is too little memory: free some, or use less (data.patch_size, data.batch_size)"
+_SIGNS = {
+    "shared memory": _SHARED,
+    "file </torch_": _SHARED,
+    "Too many open files": f"too many open files: {_REMEDIES[errno.EMFILE]}",
+    "EADDRINUSE": f"the port of the distributed training is in use: {_REMEDIES[errno.EADDRINUSE]}",
+    "out of memory": _MEMORY,
+    "not enough memory": _MEMORY,
+    "t allocate memory": _MEMORY,
+    "failed to map segment": _MEMORY,
+    "start new thread": "no more threads may be started: raise the limit (ulimit -u)",
+    "No usable temporary directory": "there is no folder for temporary files: set TMPDIR=DIR",
+    "determine home directory": (
+        "there is no home folder for paths with ~: set GABORSEG_CACHE=DIR, and name folders in full"
+    ),
+}
+"""What libraries write in an error whose cause is the machine, and what to say instead."""
+
+
+class Obstacle(Exception):  # noqa: N818 - nothing in the program is wrong
+    """This machine lacks what the work needs; its message, with the remedy, is all that is shown.
+
+    The command is not to be changed: once there is a remedy, the same one goes on.
+    """
+
+
+def obstacle(error: BaseException) -> Obstacle | None:
+    """Return what the machine lacks, if that is what an error comes from.
+
+    A ``ValueError`` keeps its own words, which name a file, unless the system tells a reason by
+    number.
+    """
+    for cause in _causes(error):
+        if isinstance(cause, Obstacle):
+            return cause
+        if told := _told_by_number(cause):
+            return Obstacle(told)
+        if not isinstance(error, ValueError) and (told := _told_by_words(cause)):
+            return Obstacle(told)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, what it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _told_by_number(error: BaseException) -> str | None:
+    if not isinstance(error, OSError) or error.errno not in _REMEDIES:
+        return None
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{os.strerror(error.errno)}: {_REMEDIES[error.errno]}"
+
+
+def _told_by_words(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return _MEMORY
+    if not isinstance(error, RuntimeError | OSError | ImportError):
+        return None
+    return next((told for sign, told in _SIGNS.items() if sign in str(error)), None)
