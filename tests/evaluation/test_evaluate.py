@@ -248,6 +248,81 @@ def test_maps_that_number_structures_differently_are_refused(tmp_path: Path) -> 
         evaluated(f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
 
 
+def mapping_file(folder: Path, text: str) -> str:
+    (folder / "labels.yaml").write_text(text)
+    return f"labels={folder / 'labels.yaml'}"
+
+
+def test_a_truth_with_other_ids_is_mapped(tmp_path: Path) -> None:
+    predictions = write_maps(tmp_path / "p", a=1, b=2)
+    truth = write_maps(tmp_path / "t", a=17, b=54)
+    places = (f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+    rows = evaluated(*places, mapping_file(tmp_path, "17 53: hippocampus\n18 54: amygdala\n"))
+    dice = {(row.subject, row.structure): row.dice for row in rows if not math.isnan(row.dice)}
+    assert dice == {("a", "hippocampus"): 1, ("b", "amygdala"): 1}
+
+
+@pytest.mark.parametrize("told", ["structures", "predict.json"])
+def test_structures_are_mapped_by_name_not_by_order(tmp_path: Path, told: str) -> None:
+    predictions = write_maps(tmp_path / "p", a=1)
+    truth = write_maps(tmp_path / "t", a=54)
+    more = [mapping_file(tmp_path, "17: hippocampus\n54: amygdala\n")]
+    if told == "structures":
+        more.append("structures=[amygdala,hippocampus]")
+    else:
+        record = json.dumps({"structures": ["amygdala", "hippocampus"]})
+        (predictions / "predict.json").write_text(record)
+    places = (f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+    first = evaluated(*places, *more)[0]
+    assert (first.structure, first.dice) == ("amygdala", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("18: a\n", "structures=[a]", r"t/a\.nii\.gz holds ids that labels does not know, 17"),
+        (
+            "17: b\n",
+            "structures=[a]",
+            "labels must have the structures of the predictions, a",
+        ),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_refused(
+    tmp_path: Path, text: str, more: str, message: str
+) -> None:
+    predictions = write_maps(tmp_path / "p", a=1)
+    truth = write_maps(tmp_path / "t", a=17)
+    places = (f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+    with pytest.raises(UserError, match=message):
+        evaluated(*places, mapping_file(tmp_path, text), more)
+
+
+def test_a_map_is_not_its_own_truth(tmp_path: Path) -> None:
+    predictions = write_maps(tmp_path / "p", a=1)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/a.nii.gz").symlink_to(predictions / "a.nii.gz")
+    with pytest.raises(UserError, match=r"p/a\.nii\.gz is the same file as its truth"):
+        evaluated(f"predictions={predictions}", f"truth={tmp_path}/t", f"output={tmp_path}/out")
+
+
+def test_links_to_one_truth_are_one_truth(tmp_path: Path) -> None:
+    predictions = write_maps(tmp_path / "p", a=1, b=1)
+    truth = write_maps(tmp_path / "t", a=1)
+    (truth / "b.nii.gz").symlink_to(truth / "a.nii.gz")
+    with pytest.raises(UserError, match="have the same truth, b"):
+        evaluated(f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+
+
+def test_maps_are_found_whatever_their_folders_are_called(tmp_path: Path) -> None:
+    for kind in ("p", "t"):
+        write_maps(tmp_path / kind)
+        for folder in ("sub-01", "patient 2"):
+            write_maps(tmp_path / kind / folder, **{f"{folder}_dseg": 1})
+    pairs, _ = find_pairs(tmp_path / "p", tmp_path / "t")
+    assert [pair.subject for pair in pairs] == ["patient 2", "sub-01"]
+
+
 def test_label_maps_are_scored_in_millimetres(folders: Callable[..., list[str]]) -> None:
     row, *_ = evaluated(*folders("structures=null", "tolerance=1.9"))
     assert row.structure == "label_3"
@@ -386,6 +461,7 @@ def test_maps_that_do_not_belong_together_are_named(
         (["run=a", "part=half"], "part must be train, validation, test, all, got half"),
         (["run=a", "tolerance=-1"], "tolerance must be a number of 0 mm or more, got -1"),
         (["run=a", "decision=calibrated"], "decision must be argmax, which needs no fit"),
+        (["run=a", "labels=aal"], "labels must only be given with predictions= and truth="),
         (["predictions=a", "truth=b", "decision=argmax"], "decision .* only be given with run="),
         (["run=a", "device=moon"], "device must be auto, cpu or cuda, got moon"),
     ],

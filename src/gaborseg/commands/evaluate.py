@@ -4,6 +4,7 @@
     python -m src.evaluate run=outputs/runs/default decision=argmax output=argmax
     python -m src.evaluate run=outputs/runs/default data=folder data.root=DIR output=elsewhere
     python -m src.evaluate predictions=DIR truth=DIR output=scores
+    python -m src.evaluate predictions=DIR truth=DIR labels=freesurfer output=scores
 
 The command writes Dice, HD95, NSD and volumes of every subject and structure to ``subjects.csv``,
 in the same format as a run, and shows their means.
@@ -36,7 +37,9 @@ def main(config: DictConfig) -> None:
 def run() -> None:
     """Run the command with this process's arguments."""
     run_command(
-        main, settings="evaluate", paths=("run", "predictions", "truth", "output", "structures")
+        main,
+        settings="evaluate",
+        paths=("run", "predictions", "truth", "output", "structures", "labels"),
     )
 
 

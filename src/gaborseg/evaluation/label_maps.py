@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +14,22 @@ from numpy.typing import NDArray
 from gaborseg.data import map_in_processes, whole_numbers
 from gaborseg.machine import load_json, read_text
 from gaborseg.metrics import case_scores, voxel_tolerance
+from gaborseg.preparation import LabelMapping
 from gaborseg.runs import Score
-from gaborseg.scans import DataError, is_scan, open_scan, read_scan, scan_stem, voxel_sides
+from gaborseg.scans import (
+    DataError,
+    Problem,
+    open_scan,
+    read_scan,
+    scan_files,
+    scan_stem,
+    voxel_sides,
+)
 
 _LABELS = "_dseg"
 """End of a label map's name before the extension, if it has one."""
+PREDICTED = "predict.json"
+"""What ``gaborseg predict`` leaves beside its label maps: it names their structures."""
 _AFFINE_TOLERANCE = 1e-3
 """Millimetres: affines are often stored in single precision."""
 _MOST_LABELS = 4096
@@ -52,13 +63,16 @@ def find_pairs(predictions: Path, truth: Path) -> tuple[list[_LabelMaps], int]:
     """
     predicted, true = _find_label_maps(predictions), _find_label_maps(truth)
     pairs: list[_LabelMaps] = []
+    used: dict[tuple[int, int], Path] = {}
     problems = []
     for name, path in predicted.items():
         owner = name if name in true else _without_image(name)
         if owner not in true:
             problems.append(f"{path} has no truth: expected {name} in {truth}")
-        elif earlier := [pair for pair in pairs if pair.truth == true[owner]]:
-            problems.append(f"{path} and {earlier[0].prediction} have the same truth, {owner}")
+        elif (earlier := used.setdefault(_identity(true[owner]), path)) != path:
+            problems.append(f"{path} and {earlier} have the same truth, {owner}")
+        elif _identity(path) == _identity(true[owner]):
+            problems.append(f"{path} is the same file as its truth, {true[owner]}")
         else:
             pairs.append(_LabelMaps(name, path, true[owner]))
     if problems:
@@ -66,20 +80,28 @@ def find_pairs(predictions: Path, truth: Path) -> tuple[list[_LabelMaps], int]:
     return pairs, len(true) - len({pair.truth for pair in pairs})
 
 
-def _find_label_maps(folder: Path) -> dict[str, Path]:
-    """The label maps of a folder by name: image files in it, or ``sub-*/**/*_dseg.*``.
+def _identity(path: Path) -> tuple[int, int]:
+    """What two paths share that lead to one file."""
+    state = path.stat()
+    return state.st_dev, state.st_ino
 
-    Where some files end in ``_dseg``, only those count.
+
+def _find_label_maps(folder: Path) -> dict[str, Path]:
+    """The label maps of a folder by name: ``*_dseg.*`` in it and its subfolders, if there are any.
+
+    Else all image files in the folder itself.
 
     Raises:
         DataError: The folder is missing, holds no label map, or two of the same name.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder")
-    nested = [path for path in folder.glob(f"sub-*/**/*{_LABELS}.*") if is_scan(path)]
-    files = nested or [path for path in folder.iterdir() if is_scan(path)]
-    files = sorted(path for path in files if not path.name.startswith("."))
-    files = [path for path in files if scan_stem(path).endswith(_LABELS)] or files
+    unreadable: list[Problem] = []
+    every = list(scan_files(folder, None, unreadable))
+    if unreadable:
+        raise DataError(f"{unreadable[0].file} cannot be searched: {unreadable[0].problem}")
+    files = [path for path in every if scan_stem(path).endswith(_LABELS)]
+    files = sorted(files or (path for path in every if path.parent == folder))
     if not files:
         raise DataError(f"{folder} holds no label map: expected files such as sub-01.nii.gz")
     found: dict[str, Path] = {}
@@ -100,16 +122,18 @@ def _without_image(name: str) -> str:
     return re.sub(r"_([A-Za-z][A-Za-z0-9]*|\d{4})$", "", name)
 
 
-def structures_of(*folders: Path) -> tuple[str, ...] | None:
-    """Names of the labels 1 ... n, from the first folder with a ``dataset.json``; None without.
+def structures_of(*paths: Path) -> tuple[str, ...] | None:
+    """Names of the labels 1 ... n, from the first file that is there; None without.
 
     Raises:
         DataError: The file cannot be read or names no structures.
     """
-    for path in (folder / "dataset.json" for folder in folders):
+    for path in paths:
         if path.is_file():
             try:
                 names = load_json(read_text(path))["structures"]
+                if not isinstance(names, list):
+                    raise TypeError("structures must be a list")
                 return tuple(str(name) for name in names)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path} must name the structures: {error!r}") from error
@@ -126,8 +150,25 @@ def tolerance_of(truth: Path) -> float:
     return voxel_tolerance(open_scan(path).placement.affine for path in paths)
 
 
+def numbered_as(mapping: LabelMapping, structures: Sequence[str]) -> LabelMapping:
+    """The ids of each structure, in the order of the labels 1 ... n of the predictions.
+
+    Raises:
+        DataError: It has other structures.
+    """
+    if {*mapping.names} != {*structures}:
+        raise DataError(
+            f"labels must have the structures of the predictions, {', '.join(structures)}, "
+            f"got {', '.join(mapping.names)}"
+        )
+    return replace(mapping, structures={name: mapping.structures[name] for name in structures})
+
+
 def score_pairs(
-    pairs: Sequence[_LabelMaps], structures: Sequence[str] | None, tolerance: float
+    pairs: Sequence[_LabelMaps],
+    structures: Sequence[str] | None,
+    tolerance: float,
+    mapping: LabelMapping | None = None,
 ) -> list[Score]:
     """Scores of all pairs.
 
@@ -135,12 +176,13 @@ def score_pairs(
         pairs: What is scored.
         structures: Names of the labels 1 ... n; without, those that occur are named by number.
         tolerance: Millimetres that a surface may be off (NSD).
+        mapping: Ids of the structures in the truth; None: it holds the same labels.
 
     Raises:
         DataError: A file cannot be read, is no label map, or does not lie on its truth's grid.
     """
     last = None if structures is None else len(structures)
-    score = partial(_score_pair, last=last, tolerance=tolerance)
+    score = partial(_score_pair, last=last, tolerance=tolerance, mapping=mapping)
     results = map_in_processes(score, pairs, title="Scoring label maps")
     if problems := [result for result in results if isinstance(result, str)]:
         raise DataError.first_of(problems)
@@ -170,21 +212,24 @@ def _check_common_labels(found: Sequence[_Numbers]) -> None:
         some = " and ".join(", ".join(map(str, sorted(ids)[:5])) for ids in (predicted, true))
         raise DataError(
             f"predictions and truth must have labels in common, got {some}: "
-            "number the truth as the predictions are, by gaborseg prepare with labels=..."
+            "say by labels=... which ids of the truth are which structure"
         )
 
 
-def _score_pair(pair: _LabelMaps, *, last: int | None, tolerance: float) -> _Numbers | str:
+def _score_pair(
+    pair: _LabelMaps, *, last: int | None, tolerance: float, mapping: LabelMapping | None
+) -> _Numbers | str:
     """Dice, HD95, NSD, volume and true volume of each label that occurs, or what is wrong.
 
     Args:
         pair: The files.
         last: The greatest label that has a name; any if None.
         tolerance: Millimetres that a surface may be off (NSD).
+        mapping: Ids of the structures in the truth.
     """
     try:
         predicted, affine = _read_labels(pair.prediction, last)
-        true, true_affine = _read_labels(pair.truth, last)
+        true, true_affine = _read_labels(pair.truth, last, mapping)
         _check_grids(pair, (predicted.shape, affine), (true.shape, true_affine))
     except DataError as error:
         return str(error)
@@ -201,15 +246,25 @@ def _score_pair(pair: _LabelMaps, *, last: int | None, tolerance: float) -> _Num
     return dict(zip(values[1:].tolist(), zip(*columns, strict=True), strict=True))
 
 
-def _read_labels(path: Path, last: int | None) -> tuple[NDArray[np.integer], NDArray]:
-    """The labels (X, Y, Z) in a file, and its affine (4, 4).
+def _read_labels(
+    path: Path, last: int | None, mapping: LabelMapping | None = None
+) -> tuple[NDArray[np.integer], NDArray]:
+    """The labels (X, Y, Z) in a file, or those that its ids are mapped to, and its affine (4, 4).
 
     Raises:
-        DataError: It cannot be read, or holds something else than the integers 0 ... ``last``.
+        DataError: It cannot be read, or holds something else than the integers 0 ... ``last``, or
+            an id that is not mapped.
     """
     scan = read_scan(path)
     labels = whole_numbers(path, scan.voxels)
     values = np.unique(labels)
+    if mapping is not None:
+        if unknown := mapping.unknown(values.tolist()):
+            raise DataError(
+                f"{path} holds ids that labels does not know, {unknown[0]} first: add them to the "
+                "mapping; as background to ignore them"
+            )
+        return mapping.apply(labels), scan.affine
     if values[0] < 0 or (last is not None and values[-1] > last):
         wrong = values[0] if values[0] < 0 else values[-1]
         raise DataError(f"{path} must hold labels from 0 to {last or 'any number'}, got {wrong}")

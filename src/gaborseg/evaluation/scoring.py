@@ -7,10 +7,19 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from gaborseg.evaluation.label_maps import find_pairs, score_pairs, structures_of, tolerance_of
+from gaborseg.data import DESCRIPTION
+from gaborseg.evaluation.label_maps import (
+    PREDICTED,
+    find_pairs,
+    numbered_as,
+    score_pairs,
+    structures_of,
+    tolerance_of,
+)
 from gaborseg.evaluation.runs import PARTS, Result, score_run
 from gaborseg.interface import mistakes_as_user_errors, show
 from gaborseg.machine import software_versions, write_atomically
+from gaborseg.preparation import LabelMapping, read_mapping
 from gaborseg.runs import RunFile, Score, overall_means, scores_table, write_scores
 
 log = logging.getLogger(__name__)
@@ -60,6 +69,8 @@ def _check(settings: SimpleNamespace) -> None:
         raise ValueError(f"tolerance must be a number of 0 mm or more, got {tolerance}")
     if settings.part and (settings.data or not settings.run):
         raise ValueError("part must only be given with run= and the run's own data")
+    if settings.labels is not None and settings.run:
+        raise ValueError("labels must only be given with predictions= and truth=")
     if settings.decision and (not settings.run or "num_classes" in settings.decision):
         raise ValueError("decision must be argmax, which needs no fit, and only be given with run=")
 
@@ -91,11 +102,28 @@ def _score_folders(settings: SimpleNamespace, output: Path) -> Result:
             Path(settings.predictions).expanduser(),
             Path(settings.truth).expanduser(),
         )
-        structures = tuple(settings.structures or ()) or structures_of(truth, predictions)
+        structures, mapping = _numbering(settings, predictions, truth)
         pairs, left_over = find_pairs(predictions, truth)
         if left_over:
             log.warning(f"{left_over} label maps of {truth} have no prediction and do not count")
         tolerance = tolerance_of(truth) if settings.tolerance is None else settings.tolerance
         output.mkdir(parents=True, exist_ok=True)
-        rows = score_pairs(pairs, structures, tolerance)
+        rows = score_pairs(pairs, structures, tolerance, mapping)
     return Result(rows, tolerance, {"predictions": str(predictions), "truth": str(truth)})
+
+
+def _numbering(
+    settings: SimpleNamespace, predictions: Path, truth: Path
+) -> tuple[tuple[str, ...] | None, LabelMapping | None]:
+    """Names of the labels 1 ... n, if they are known, and how the ids of the truth become labels.
+
+    Raises:
+        DataError: A file that tells them cannot be used, or they contradict each other.
+    """
+    given = tuple(settings.structures or ())
+    if settings.labels is None:
+        return given or structures_of(truth / DESCRIPTION, predictions / DESCRIPTION), None
+    mapping = read_mapping(str(settings.labels))
+    told = structures_of(predictions / DESCRIPTION, predictions / PREDICTED)
+    structures = given or told or mapping.names
+    return structures, numbered_as(mapping, structures)
