@@ -23,11 +23,56 @@ def test_participants_choose_subjects_and_order(cohort: Path) -> None:
     assert Folder(cohort).dataset().subjects == ("sub-05", "sub-01")
 
 
-@pytest.mark.parametrize("rows", ["sub-01\nsub-01\n", "../elsewhere\n", "\t3\n"])
-def test_unfit_participants_are_refused(cohort: Path, rows: str) -> None:
+@pytest.mark.parametrize(
+    ("rows", "line"), [("sub-01\nsub-01\n", 3), ("../elsewhere\n", 2), ("sub-01\n\t3\n", 3)]
+)
+def test_unfit_participants_are_refused(cohort: Path, rows: str, line: int) -> None:
     (cohort / "participants.tsv").write_text("participant_id\tage\n" + rows)
-    with pytest.raises(DataError, match="participant_id must be a folder's name, once"):
+    message = rf"participants\.tsv .*line {line}: participant_id must be a folder's name, once"
+    with pytest.raises(DataError, match=message):
         Folder(cohort).dataset()
+
+
+@pytest.mark.parametrize(
+    ("heading", "message"),
+    [
+        ("participant_id\tparticipant\tparticipant", "got participant twice"),
+        ("participant_id,participant", "must have a column participant_id, and tabs"),
+    ],
+)
+def test_unfit_columns_of_participants_are_refused(
+    cohort: Path, heading: str, message: str
+) -> None:
+    (cohort / "participants.tsv").write_text(f"{heading}\nsub-01\ta\tb\n")
+    with pytest.raises(DataError, match=message):
+        Folder(cohort).dataset()
+
+
+def test_people_without_a_name_are_not_one_person(
+    cohort: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = "sub-01\tanna\nsub-02\tn/a\nsub-03\tn/a\nsub-04\t\nsub-05\tanna \n"
+    (cohort / "participants.tsv").write_text("participant_id\tparticipant\n" + rows)
+    people = Folder(cohort).dataset().participants
+    assert people == ("anna", "sub-02", "sub-03", "sub-04", "anna")
+    assert "3 of 5 subjects, sub-02 first, name no participant" in caplog.text
+
+
+def test_label_maps_that_are_links_to_one_template_are_refused(cohort: Path) -> None:
+    template = cohort / "template.nii.gz"
+    (cohort / "sub-02/anat/sub-02_dseg.nii.gz").rename(template)
+    (cohort / "sub-02/anat/sub-02_dseg.nii.gz").symlink_to(template)
+    path = cohort / "sub-04/anat/sub-04_dseg.nii.gz"
+    path.unlink()
+    path.symlink_to(template)
+    with pytest.raises(DataError, match=r"sub-02_dseg.nii.gz is the same file as .*sub-04_dseg"):
+        Folder(cohort).dataset()
+
+
+def test_structures_may_be_called_as_they_usually_are(cohort: Path) -> None:
+    path = cohort / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"structures": ["NCR/NET", "NO"]}))
+    assert Folder(cohort).dataset().structures == ("NCR/NET", "NO")
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

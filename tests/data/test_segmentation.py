@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gaborseg.data import RandomAffine, SegmentationData
-from tiny_cohort import SHAPE, write_cohort
+from gaborseg.scans import DataError
+from tiny_cohort import SHAPE, write_cohort, write_nifti
 
 Build = Callable[..., SegmentationData]
 PARTS = ("train", "validation", "test")
@@ -29,7 +30,7 @@ def assert_same_batches(first: list[dict], second: list[dict]) -> None:
 def test_a_batch_has_the_documented_shapes_and_types(tiny_data: Build) -> None:
     batch = next(iter(tiny_data(batch_size=2, num_workers=0).loader("train")))
     assert (batch["image"].shape, batch["image"].dtype) == ((2, 1, *SHAPE), torch.float32)
-    assert (batch["label"].shape, batch["label"].dtype) == ((2, *SHAPE), torch.int64)
+    assert (batch["label"].shape, batch["label"].dtype) == ((2, *SHAPE), torch.uint8)
     assert (batch["index"].shape, batch["index"].dtype) == ((2,), torch.int64)
 
 
@@ -116,7 +117,7 @@ def test_only_training_samples_are_augmented(tiny_data: Build) -> None:
 def test_augmented_labels_stay_among_the_classes(tiny_data: Build) -> None:
     data = tiny_data(augmentation=RandomAffine(1.0), num_workers=0)
     for batch in batches(data, "train", 0):
-        assert batch["label"].dtype == torch.int64
+        assert batch["label"].dtype == torch.uint8
         assert set(batch["label"].unique().tolist()) <= {0, 1, 2}
 
 
@@ -173,8 +174,59 @@ def test_patches_of_several_cases_are_one_batch(tiny_data: Build) -> None:
     data = tiny_data(batch_size=2, patch_size=4, patches_per_volume=3, num_workers=0)
     first, *_ = batches(data, "train", 0)
     assert first["image"].shape == (6, 1, 4, 4, 4)
-    assert (first["label"].shape, first["label"].dtype) == ((6, 4, 4, 4), torch.int64)
+    assert (first["label"].shape, first["label"].dtype) == ((6, 4, 4, 4), torch.uint8)
     assert first["index"].unique_consecutive(return_counts=True)[1].tolist() == [3, 3]
+
+
+def test_patches_of_a_worker_are_in_shared_memory(tiny_data: Build) -> None:
+    first, *_ = batches(tiny_data(patch_size=4, num_workers=1), "train", 0)
+    assert first["image"].is_shared()
+
+
+def empty_labels(cohort: Path, *numbers: int) -> None:
+    for number in numbers:
+        path = cohort / f"sub-0{number}" / "anat" / f"sub-0{number}_dseg.nii.gz"
+        write_nifti(path, np.zeros(SHAPE, np.uint8))
+
+
+def test_a_part_without_any_structure_is_refused(tiny_data: Build, cohort: Path) -> None:
+    (validation,) = tiny_data().split.validation
+    empty_labels(cohort, int(validation[4:]))
+    with pytest.raises(DataError, match="validation must hold a scan with a structure; choose"):
+        tiny_data()
+
+
+def test_controls_are_spread_over_the_parts_by_themselves(tiny_data: Build, cohort: Path) -> None:
+    path = cohort / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"empty": ["sub-01", "sub-06"]}))
+    empty_labels(cohort, 1, 6)
+    for split in range(5):
+        data = tiny_data(split=split)
+        with_structures = [{*data.split.part(part)} - {"sub-01", "sub-06"} for part in PARTS]
+        assert [len(part) for part in with_structures] == [2, 1, 1]
+
+
+def test_voxels_that_are_no_cubes_are_noted_before_training(
+    tiny_data: Build, cohort: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in cohort.glob("sub-03/anat/*.nii.gz"):
+        write_nifti(path, np.asarray(nib.load(path).dataobj), np.diag([2.0, 2.0, 3.0, 1.0]))
+    tiny_data()
+    assert "voxels of sub-03 are no cubes, 2 x 2 x 3 mm" in caplog.text
+    assert "gaborseg predict will refuse it" in caplog.text
+
+
+def test_sessions_of_one_person_stay_together_without_a_table(
+    tiny_data: Build, cohort: Path
+) -> None:
+    for number in range(1, 7):
+        name, old = f"sub-0{number % 3}_ses-{number}", f"sub-0{number}"
+        for path in (cohort / old / "anat").iterdir():
+            path.rename(path.with_name(path.name.replace(old, name)))
+        (cohort / old).rename(cohort / name)
+    split = tiny_data().split
+    people = [{name[:6] for name in split.part(part)} for part in PARTS]
+    assert [len(part) for part in people] == [1, 1, 1]
 
 
 def test_patches_follow_seed_and_epoch_alone(tiny_data: Build) -> None:

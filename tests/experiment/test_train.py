@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -28,7 +29,7 @@ from gaborseg.models import load_trained
 from gaborseg.networks import NNUNet
 from gaborseg.runs import Score, read_scores
 from gaborseg.training import SegmentationModule
-from tiny_cohort import write_cohort
+from tiny_cohort import SHAPE, write_cohort, write_nifti
 from tiny_run import tiny_overrides
 
 CHOICES = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
@@ -397,6 +398,23 @@ def test_mistakes_are_one_line_before_training(
     with pytest.raises(UserError, match=message) as error:
         run(override)
     assert "\n" not in str(error.value)
+
+
+def test_healthy_controls_are_trained_on_and_tested(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = write_cohort(tmp_path / "controls", num_subjects=8)
+    controls = ["sub-02", "sub-04"]
+    for name in controls:
+        write_nifti(root / name / "anat" / f"{name}_dseg.nii.gz", np.zeros(SHAPE, np.uint8))
+    parts = {"train": ["sub-01", "sub-02"], "validation": ["sub-03"]}
+    parts["test"] = ["sub-04", "sub-05", "sub-06", "sub-07", "sub-08"]
+    (tmp_path / "split.json").write_text(json.dumps(parts))
+    folder = run(f"data.root={root}", f"data.split_file={tmp_path / 'split.json'}")
+    rows = [row for row in read_scores(folder / "subjects.csv") if row.subject == "sub-04"]
+    assert [row.true_volume for row in rows] == [0, 0]
+    assert all(math.isnan(row.dice) or row.dice == 0 for row in rows)
+    assert 0 <= json.loads((folder / "done.json").read_text())["test_dice"] <= 1
 
 
 def command(overrides: list[str], folder: Path) -> list[str]:

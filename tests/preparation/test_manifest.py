@@ -79,6 +79,42 @@ def test_an_unfit_row_is_told(tmp_path: Path, row: str, problem: str) -> None:
     assert problem.format(root=tmp_path) in told(found)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("subject,T1w,T1w,label\na,1.nii,2.nii,l.nii\n", "each column once, got T1w twice"),
+        ("subject,T1w,label\na,x,1.nii,l.nii\n", "line 2 must have a cell for each column, got"),
+    ],
+)
+def test_cells_that_cannot_be_told_apart_are_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=rf"scans\.csv .*{message}"):
+        discover(manifest(tmp_path, text))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_csv_may_come_from_any_system(tmp_path: Path, encoding: str) -> None:
+    found = discover(manifest(tmp_path, "subject,T1w,label\nä,1.nii,l.nii\n", encoding))
+    assert [case.subject for case in found.cases] == ["sub-ä"]
+
+
+def test_people_without_a_name_are_not_one_person(tmp_path: Path) -> None:
+    rows = "a,n/a,1.nii,1l.nii\nb,n/a,2.nii,2l.nii\n"
+    found = discover(manifest(tmp_path, f"subject,participant,T1w,label\n{rows}"))
+    assert [case.participant for case in found.cases] == ["sub-a", "sub-b"]
+
+
+@pytest.mark.parametrize("kind", ["link", "twice"])
+def test_people_share_no_files(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "l.nii").touch()
+    (tmp_path / "k.nii").symlink_to(tmp_path / "l.nii")
+    other = "k.nii" if kind == "link" else "l.nii"
+    found = discover(manifest(tmp_path, f"subject,T1w,label\na,1.nii,l.nii\nb,2.nii,{other}\n"))
+    assert found.cases == ()
+    assert f"{tmp_path}/l.nii is the same file as {tmp_path}/{other}" in told(found)
+
+
 def test_a_path_may_be_absolute_inside_the_folder(tmp_path: Path) -> None:
     path = manifest(tmp_path, f"subject,T1w,label\na,{tmp_path}/x/a.nii,l.nii\n")
     assert discover(path).problems == ()

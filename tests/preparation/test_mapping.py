@@ -93,9 +93,11 @@ def test_without_a_mapping_every_id_is_a_structure() -> None:
         ("17: a\n17: b\n", "17 comes twice"),
         ("17: a\n10-20: b\n", "every id must be mapped once, got 17 twice"),
         ("17: 5\n", "17 must be mapped to a name, got 5"),
-        ("17: a/b\n", "17 must be mapped to a name"),
+        ('17: "a\\tb"\n', "17 must be mapped to a name"),
+        ("17:\n", "17 must be mapped to a name"),
+        ("17: {a: b}\n", "17 must be mapped to a name"),
         ("x: a\n", "keys must be ids like 17 or 1000-1035, got 'x'"),
-        ("true: a\n", "keys must be ids like 17 or 1000-1035, got True"),
+        ("true: a\n", "keys must be ids like 17 or 1000-1035, got 'true'"),
         ("- 17\n", "must map ids to structures"),
         ("", "must map ids to structures"),
         ("17: background\n", "must have 1 to 255 structures, got 0"),
@@ -106,6 +108,22 @@ def test_without_a_mapping_every_id_is_a_structure() -> None:
 def test_an_unfit_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_mapping(write(tmp_path / "labels.yaml", text))
+
+
+@pytest.mark.parametrize("name", ["NO", "on", "NCR/NET", "2024-01-15x", "1e5", "null"])
+def test_names_are_as_typed(tmp_path: Path, name: str) -> None:
+    assert read_mapping(write(tmp_path / "labels.yaml", f"1: {name}\n")).names == (name,)
+
+
+def test_ids_are_as_typed(tmp_path: Path) -> None:
+    mapping = read_mapping(write(tmp_path / "labels.yaml", "017: a\n008: b\n"))
+    assert mapping.structures == {"a": (17,), "b": (8,)}
+
+
+@pytest.mark.parametrize("key", ["1_1", "0-99999999", "1.0", "0x1f"])
+def test_what_is_no_id_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(DataError, match="keys must be ids like 17 or 1000-1035, got"):
+        read_mapping(write(tmp_path / "labels.yaml", f"{key}: a\n"))
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:

@@ -463,6 +463,42 @@ def test_a_scan_that_has_changed_since_is_a_problem(
     assert snapshot(tmp_path / "out") == before
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"files": 1, "inspection": {}, "lost": []}'])
+def test_a_damaged_record_of_a_scan_is_named_with_the_remedy(
+    prepare: Prepare, tmp_path: Path, content: str
+) -> None:
+    prepare()
+    (tmp_path / "out/sub-b/source.json").write_text(content)
+    before = snapshot(tmp_path / "out")
+    with pytest.raises(UserError, match=r"1 problems.* The first: .*sub-b/source\.json is damaged"):
+        prepare()
+    (row,) = table(tmp_path / "problems.csv")
+    assert row["what to do"] == f"delete {tmp_path / 'out/sub-b'} to prepare it again"
+    assert snapshot(tmp_path / "out") == before
+
+
+def test_a_record_of_fewer_images_is_damaged(prepare: Prepare, tmp_path: Path) -> None:
+    prepare()
+    path = tmp_path / "out/sub-b/source.json"
+    record = json.loads(path.read_text())
+    record["inspection"]["intensities"] = []
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"sub-b/source\.json is damaged"):
+        prepare()
+
+
+def test_scans_without_any_structure_are_let_in_if_that_is_wanted(
+    prepare: Prepare, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(np.zeros(SHAPE, np.uint8))(source / "b_seg.nii.gz")
+    prepare(empty="allow", sheets=True)
+    assert "1 scans hold no structure" in caplog.text
+    assert json.loads((tmp_path / "out/dataset.json").read_text())["empty"] == ["sub-b"]
+    data = SegmentationData.from_folder(tmp_path / "out", tmp_path / "cache")
+    data.prepare()
+    assert "sub-b" in data.split.train
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -496,6 +532,7 @@ def test_a_folder_with_other_files_is_left_alone(prepare: Prepare, tmp_path: Pat
         ({"size": 100000}, "size must be an integer from 8 to 512, got 100000"),
         ({"size": "big"}, "size must be an integer from 8 to 512, got big"),
         ({"forms": "both"}, "forms must be one of agree, sform, qform, got both"),
+        ({"empty": "maybe"}, "empty must be one of refuse, allow, got maybe"),
         ({"labels": "none"}, "labels must be aal, freesurfer, neuromorphometrics or a YAML file"),
         ({"input": "nowhere"}, "input must be a folder or a csv file"),
     ],

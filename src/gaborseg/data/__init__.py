@@ -5,17 +5,27 @@ from gaborseg.data.appearance import LEVELS, Appearance, appearance_of
 from gaborseg.data.atlas import AtlasCohort
 from gaborseg.data.augmentation import RandomAffine
 from gaborseg.data.cache import PreparedCase, locked, zscore
-from gaborseg.data.cases import Case, Source
-from gaborseg.data.checks import check_intensities, whole_numbers
-from gaborseg.data.folder import DESCRIPTION, MAX_STRUCTURES, PARTICIPANTS, case_of, write_volume
+from gaborseg.data.cases import Case, Source, person_of, shared_files, told_person
+from gaborseg.data.checks import MOST_UNEVEN, check_intensities, whole_numbers
+from gaborseg.data.folder import (
+    DESCRIPTION,
+    EMPTY,
+    MAX_STRUCTURES,
+    PARTICIPANTS,
+    case_of,
+    is_name,
+    write_volume,
+)
 from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import infer_volume
 from gaborseg.data.segmentation import EpochLoader, SegmentationData, fill_cache
 
 __all__ = [
     "DESCRIPTION",
+    "EMPTY",
     "LEVELS",
     "MAX_STRUCTURES",
+    "MOST_UNEVEN",
     "PARTICIPANTS",
     "Appearance",
     "AtlasCohort",
@@ -30,9 +40,13 @@ __all__ = [
     "check_intensities",
     "fill_cache",
     "infer_volume",
+    "is_name",
     "locked",
     "map_in_processes",
     "parse_ids",
+    "person_of",
+    "shared_files",
+    "told_person",
     "whole_numbers",
     "write_volume",
     "zscore",

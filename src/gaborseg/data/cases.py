@@ -1,5 +1,8 @@
 """What a data set consists of: cases, their files, and what is known about all of them."""
 
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +49,39 @@ class Dataset:
     def participants(self) -> tuple[str, ...]:
         """The person of each case."""
         return tuple(case.participant for case in self.cases)
+
+
+def told_person(cell: str | None) -> str | None:
+    """The person that a cell of a table names; None for an empty one, and for BIDS' ``n/a``."""
+    name = (cell or "").strip()
+    return None if name in ("", "n/a") else name
+
+
+def person_of(subject: str) -> str:
+    """The person whose scan it is, by the scan's id: without session and run.
+
+    >>> person_of("sub-01_ses-2")
+    'sub-01'
+    """
+    return re.sub(r"_(ses|run)-[^_]+", "", subject)
+
+
+def shared_files(cases: Iterable[Case]) -> Iterator[tuple[Case, Path, Path]]:
+    """Cases with a file that is also another person's, or twice their own, and the other's path.
+
+    Links may lead to one file, such as a template. Scans of one person may share a label map.
+    """
+    users: dict[tuple[int, int], list[tuple[Case, Path]]] = defaultdict(list)
+    for case in cases:
+        for path in case.files:
+            if path.is_file():
+                state = path.stat()
+                users[state.st_dev, state.st_ino].append((case, path))
+    for own in users.values():
+        people = {case.participant for case, _ in own}
+        if len(people) > 1 or len({case.subject for case, _ in own}) < len(own):
+            for place, (case, path) in enumerate(own):
+                yield case, path, own[place - 1][1]
 
 
 class Source(Protocol):

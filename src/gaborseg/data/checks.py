@@ -1,14 +1,21 @@
 """What every case must fulfil before anything is trained on it."""
 
+import logging
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.data.cache import zscore
-from gaborseg.data.cases import Case
-from gaborseg.scans import DataError, ScanError, read_scan
+from gaborseg.data.cache import PreparedCase, zscore
+from gaborseg.data.cases import Case, Dataset
+from gaborseg.data.splits import PARTS, Split
+from gaborseg.scans import DataError, ScanError, read_scan, voxel_sides
+
+log = logging.getLogger(__name__)
+
+MOST_UNEVEN = 1.01
+"""The longest side of a voxel over the shortest that still counts as a cube."""
 
 _ROUNDING = 1e-3
 """Labels that are stored scaled may differ by this from whole numbers."""
@@ -112,3 +119,48 @@ def checked_case(case: Case, num_structures: int) -> dict[str, NDArray]:
             )
         channels.append(image)
     return {"image": np.stack(channels), "label": label, "affine": affine}
+
+
+def check_common_shape(dataset: Dataset, cases: tuple[PreparedCase, ...]) -> None:
+    """Whole volumes are stacked into batches: all must have the shape of the first.
+
+    Raises:
+        DataError: One has another shape.
+    """
+    shapes = [case.read("label").shape for case in cases]
+    problems = [
+        f"{case.images[0]} must have the shape of {dataset.subjects[0]}, {shapes[0]}, got {shape}"
+        for case, shape in zip(dataset.cases, shapes, strict=True)
+        if shape != shapes[0]
+    ]
+    if problems:
+        raise DataError.first_of(problems)
+
+
+def check_parts(dataset: Dataset, split: Split, cases: tuple[PreparedCase, ...]) -> None:
+    """Every part of a split needs a structure to learn, to choose the best epoch by, and to score.
+
+    Raises:
+        DataError: All label maps of a part are empty.
+    """
+    labels = dict(zip(dataset.subjects, cases, strict=True))
+    for part in PARTS:
+        if not any(labels[subject].read("label").any() for subject in split.part(part)):
+            raise DataError(
+                f"{dataset.root}: {part} must hold a scan with a structure; choose another split=, "
+                "or the subjects with data.split_file="
+            )
+
+
+def note_uneven_voxels(dataset: Dataset, cases: tuple[PreparedCase, ...]) -> None:
+    """Log that new scans cannot be segmented by what is trained here, if voxels are no cubes."""
+    for subject, case in zip(dataset.subjects, cases, strict=True):
+        sides = voxel_sides(case.read("affine"))
+        if sides.max() > MOST_UNEVEN * sides.min():
+            log.warning(
+                "note: voxels of %s are no cubes, %s mm: a network can be trained and scored on "
+                "them, but gaborseg predict will refuse it; gaborseg prepare makes them cubes",
+                subject,
+                " x ".join(f"{side:.3g}" for side in sides),
+            )
+            return

@@ -11,6 +11,8 @@
 
 import csv
 import io
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,16 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.data.cases import Case, Dataset
-from gaborseg.machine import cache_folder, load_json, read_text
+from gaborseg.data.cases import Case, Dataset, person_of, shared_files, told_person
+from gaborseg.machine import cache_folder, load_json, read_table, read_text
 from gaborseg.scans import DataError
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = "dataset.json"
 PARTICIPANTS = "participants.tsv"
+EMPTY = "empty"
+"""In the description: subjects without any structure, such as healthy controls, if there are."""
 MAX_STRUCTURES = 255
 """Label maps are kept as uint8."""
 
@@ -31,11 +37,14 @@ MAX_STRUCTURES = 255
 def case_of(
     root: Path, subject: str, channels: tuple[str, ...], participant: str | None = None
 ) -> Case:
-    """The files of one subject, whether or not they exist; a person of its own if none is given."""
+    """The files of one subject, whether or not they exist.
+
+    Its person is who is given, or else who its name tells.
+    """
     stem = root / subject / "anat" / subject
     images = tuple(stem.with_name(f"{subject}_{channel}.nii.gz") for channel in channels)
     label = stem.with_name(f"{subject}_dseg.nii.gz")
-    return Case(subject, images, label, participant or subject)
+    return Case(subject, images, label, participant or person_of(subject))
 
 
 def write_volume(path: Path, voxels: NDArray, affine: NDArray) -> None:
@@ -81,6 +90,10 @@ class Folder:
         missing = [path for case in cases for path in case.files if not path.is_file()]
         if missing:
             raise DataError.first_of([f"{path} is missing" for path in missing])
+        if shared := [
+            f"{path} is the same file as {other}" for _, path, other in shared_files(cases)
+        ]:
+            raise DataError.first_of(shared)
         return Dataset(self.root, info["name"], structures, channels, cases, info)
 
     def _description(self) -> dict[str, Any]:
@@ -95,7 +108,9 @@ class Folder:
         try:
             info = load_json(read_text(path))
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as JSON: {error}") from error
+            raise DataError(
+                f"{path} cannot be read as JSON: {error}; mend it, or prepare the data again"
+            ) from error
         if problem := _description_problem(info):
             raise DataError(f"{path}: {problem}")
         return info
@@ -107,17 +122,36 @@ class Folder:
             folders = sorted(folder for folder in self.root.glob("sub-*") if folder.is_dir())
             return dict.fromkeys(folder.name for folder in folders)
         try:
-            lines = io.StringIO(read_text(path), newline="")
-            rows = list(csv.DictReader(lines, delimiter="\t"))
+            people = dict(_listed_people(io.StringIO(read_text(path), newline="")))
         except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"{path} cannot be read as a table: {error}") from error
-        names = [row.get("participant_id") or "" for row in rows]
-        for name in names:
-            if not name or Path(name).name != name or names.count(name) > 1:
-                raise DataError(
-                    f"{path}: every participant_id must be a folder's name, once, got {name!r}"
-                )
-        return {name: row.get("participant") for name, row in zip(names, rows, strict=True)}
+        nameless = [subject for subject, person in people.items() if person is None]
+        if 0 < len(nameless) < len(people):
+            log.warning(
+                "%s: %d of %d subjects, %s first, name no participant: each counts as a person of "
+                "its own", path, len(nameless), len(people), nameless[0],
+            )  # fmt: skip
+        return people
+
+
+def _listed_people(lines: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """The subjects of a ``participants.tsv``, and whose scan each is; None if it does not say.
+
+    Raises:
+        ValueError: A subject is no folder's name or listed twice, or there is no column of them.
+    """
+    table = read_table(lines, delimiter="\t")
+    if "participant_id" not in (table.fieldnames or ()):
+        raise ValueError("it must have a column participant_id, and tabs between columns")
+    seen = set()
+    for row in table:
+        name = (row["participant_id"] or "").strip()
+        if not name or Path(name).name != name or name in seen:
+            raise ValueError(
+                f"line {table.line_num}: participant_id must be a folder's name, once, got {name!r}"
+            )
+        seen.add(name)
+        yield name, told_person(row.get("participant"))
 
 
 def _description_problem(info: object) -> str | None:
@@ -128,14 +162,19 @@ def _description_problem(info: object) -> str | None:
         return f"name must be text, got {info.get('name')!r}"
     for key in ("structures", "channels"):
         names = info.get(key)
-        if (
-            not isinstance(names, list)
-            or not names
-            or not all(isinstance(name, str) and name and Path(name).name == name for name in names)
-        ):
+        if not isinstance(names, list) or not names or not all(map(is_name, names)):
             return f"{key} must be a list of names, got {names!r}"
         if len(set(names)) < len(names):
             return f"{key} must differ from one another, got {names!r}"
     if len(info["structures"]) > MAX_STRUCTURES:
         return f"structures must be at most {MAX_STRUCTURES}, got {len(info['structures'])}"
+    if not isinstance(info.get(EMPTY, []), list):
+        return f"{EMPTY} must be a list of subjects, got {info[EMPTY]!r}"
+    if strange := [name for name in info["channels"] if Path(name).name != name]:
+        return f"channels must be a list of names of files, got {strange[0]!r}"
     return None
+
+
+def is_name(value: object) -> bool:
+    """Return whether a value can be the name of a structure, as ``NCR/NET``: text in a line."""
+    return isinstance(value, str) and value.isprintable() and value.strip() == value != ""

@@ -10,14 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from gaborseg.data.augmentation import use_one_thread
 from gaborseg.data.cache import PreparedCase, locked, prepared_case
 from gaborseg.data.cases import Case, Dataset, Source
-from gaborseg.data.checks import checked_case
-from gaborseg.data.folder import Folder
+from gaborseg.data.checks import (
+    check_common_shape,
+    check_parts,
+    checked_case,
+    note_uneven_voxels,
+)
+from gaborseg.data.folder import EMPTY, Folder
 from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import RandomPatches
 from gaborseg.data.sampling import EpochSampler, sample_seed
@@ -53,7 +58,7 @@ class _VolumeDataset(TorchDataset[dict[str, Any]]):
         return len(self.cases)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The sample: image (C, *S) float32, label (*S) int64, index (position in the data set).
+        """The sample: image (C, *S) float32, label (*S) uint8, index (position in the data set).
 
         If patches are drawn, there are K of everything: (K, C, *P), (K, *P), (K,).
         """
@@ -70,12 +75,14 @@ class _VolumeDataset(TorchDataset[dict[str, Any]]):
             if self.patches is not None:
                 image, label = self.patches(image, label)
                 index = index.repeat(len(image))
-        return {"image": image, "label": label.long(), "index": index}
+        return {"image": image, "label": label, "index": index}
 
 
 def _one_batch(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """A batch of all patches of some samples."""
-    return {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}
+    """A batch of all patches of some samples; in a worker it is put where others can read it."""
+    batch = {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}
+    in_worker = get_worker_info() is not None
+    return {key: part.share_memory_() if in_worker else part for key, part in batch.items()}
 
 
 class EpochLoader(DataLoader[dict[str, Any]]):
@@ -131,22 +138,6 @@ def fill_cache(cache: Path, dataset: Dataset) -> tuple[PreparedCase, ...]:
     if found := [problem for problem in problems if problem]:
         raise DataError.first_of(found)
     return entries
-
-
-def _check_common_shape(dataset: Dataset, cases: tuple[PreparedCase, ...]) -> None:
-    """Whole volumes are stacked into batches: all must have the shape of the first.
-
-    Raises:
-        DataError: One has another shape.
-    """
-    shapes = [case.read("label").shape for case in cases]
-    problems = [
-        f"{case.images[0]} must have the shape of {dataset.subjects[0]}, {shapes[0]}, got {shape}"
-        for case, shape in zip(dataset.cases, shapes, strict=True)
-        if shape != shapes[0]
-    ]
-    if problems:
-        raise DataError.first_of(problems)
 
 
 class SegmentationData:
@@ -219,7 +210,9 @@ class SegmentationData:
         dataset = self.source.dataset()
         split = self._choose_split(dataset)
         cases = fill_cache(self.source.cache, dataset)
-        _check_common_shape(dataset, cases)
+        check_common_shape(dataset, cases)
+        check_parts(dataset, split, cases)
+        note_uneven_voxels(dataset, cases)
         self._prepared = _Prepared(dataset, split, cases)
 
     def _choose_split(self, dataset: Dataset) -> Split:
@@ -227,7 +220,12 @@ class SegmentationData:
             return read_split(self.split_file, dataset.subjects, dataset.participants)
         people = dataset.participants
         try:
-            return shuffled_split(dataset.subjects, self.split_index, participants=people)
+            return shuffled_split(
+                dataset.subjects,
+                self.split_index,
+                participants=people,
+                empty=dataset.info.get(EMPTY, ()),
+            )
         except DataError as error:
             raise DataError(f"{dataset.root}: {error}") from error
 
@@ -295,7 +293,7 @@ class SegmentationData:
     def loader(self, part: str) -> EpochLoader:
         """Batches of ``train``, ``validation`` or ``test``.
 
-        Each is a dict: image (B, C, *S) float32, label (B, *S) int64, index (B,) int64. Of patches,
+        Each is a dict: image (B, C, *S) float32, label (B, *S) uint8, index (B,) int64. Of patches,
         B is the batch size times the patches of a volume, and *S their size.
 
         Raises:

@@ -1,7 +1,7 @@
 """Which subjects are trained on, which choose the epoch, and which are tested."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -44,8 +44,12 @@ def shuffled_split(
     seed: int = _SPLIT_SEED,
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3),
     participants: Sequence[str] | None = None,
+    empty: Collection[str] = (),
 ) -> Split:
     """Shuffle the people and cut them: 43 give 26 for training, 4 for validation, 13 for test.
+
+    People none of whose scans has a structure, such as healthy controls, are cut likewise by
+    themselves, so that each part has others too.
 
     Args:
         subjects: Ids of the scans, all different.
@@ -54,6 +58,7 @@ def shuffled_split(
         fractions: Share of people in each part; what rounding leaves over goes to the test.
         participants: Whose scan each subject is; a person of its own if not given. Scans of one
             person stay together.
+        empty: Scans without any structure.
 
     Raises:
         DataError: There is no such index, or too few people for one in each part.
@@ -64,16 +69,31 @@ def shuffled_split(
     if index not in range(_NUM_SPLITS):
         raise DataError(f"split must be 0..{_NUM_SPLITS - 1}, got {index}")
     owners = subjects if participants is None else participants
-    people = list(dict.fromkeys(owners))
-    total = len(people)
-    num_train, num_validation = (max(1, int(share * total + 0.5)) for share in fractions[:2])
-    if total - num_train - num_validation < 1:
-        raise DataError(f"a split needs a subject in each of its three parts, got {total} in all")
-    order = np.random.default_rng((seed, index)).permutation(total).tolist()
-    cuts = (0, num_train, num_train + num_validation, total)
-    groups = ({people[place] for place in order[start:stop]} for start, stop in pairwise(cuts))
     scans = list(zip(subjects, owners, strict=True))
+    whole = dict.fromkeys(owner for scan, owner in scans if scan not in empty)
+    controls = [owner for owner in dict.fromkeys(owners) if owner not in whole]
+    draws = np.random.default_rng((seed, index))
+    parts = _cut(list(whole), draws, fractions, least=1)
+    if not all(parts):
+        raise DataError(
+            f"a split needs a subject in each of its three parts, got {len(whole)} in all"
+        )
+    groups = [a | b for a, b in zip(parts, _cut(controls, draws, fractions), strict=True)]
     return Split(*(tuple(scan for scan, owner in scans if owner in group) for group in groups))
+
+
+def _cut(
+    people: Sequence[str],
+    draws: np.random.Generator,
+    fractions: tuple[float, float, float],
+    least: int = 0,
+) -> list[set[str]]:
+    """Shuffle people, and cut them into three parts; the first two have the least at any rate."""
+    total = len(people)
+    num_train, num_validation = (max(least, int(share * total + 0.5)) for share in fractions[:2])
+    order = draws.permutation(total).tolist()
+    cuts = (0, num_train, num_train + num_validation, max(total, num_train + num_validation))
+    return [{people[place] for place in order[start:stop]} for start, stop in pairwise(cuts)]
 
 
 def read_split(
@@ -89,6 +109,8 @@ def read_split(
     """
     try:
         content = load_json(read_text(Path(path)))
+        if not all(isinstance(content[part], list) for part in PARTS):
+            raise ValueError("a part is no list")
         names = {part: [str(name) for name in content[part]] for part in PARTS}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(

@@ -28,6 +28,7 @@ from gaborseg.machine.processors import (
     processor_name,
 )
 from gaborseg.machine.progress import progress
+from gaborseg.machine.tables import read_table
 from gaborseg.machine.versions import PACKAGES, software_versions
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "printable",
     "processor_name",
     "progress",
+    "read_table",
     "read_text",
     "refuse_link",
     "refuse_links_to",

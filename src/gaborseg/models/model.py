@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gaborseg.data import Appearance
+from gaborseg.data import MOST_UNEVEN, Appearance
 from gaborseg.models.description import ModelError, check_data
 
 
@@ -87,7 +87,7 @@ def facts_of(data: Mapping[str, Any]) -> Facts:
     """
     check_data(data)
     low, *_, high = sorted(data["spacing"])
-    if high > 1.01 * low:
+    if high > MOST_UNEVEN * low:
         raise ModelError(
             f"it was trained on voxels of {data['spacing']} mm, and only cubes can be segmented: "
             "prepare the data with gaborseg prepare"

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaborseg.data import Case
+from gaborseg.data import Case, person_of, shared_files
 from gaborseg.scans import (
     LABEL_ROLES,
     DataError,
@@ -160,7 +160,7 @@ def _paired(
                 found.append(_role_problem(subject, role, roles, wanted))
         if all(len(roles[role]) == 1 for role in wanted):
             *image_paths, label_path = (roles[role][0] for role in wanted)
-            cases.append(Case(subject, tuple(image_paths), label_path, person(subject)))
+            cases.append(Case(subject, tuple(image_paths), label_path, person_of(subject)))
     return unique(Found(tuple(cases), channels, tuple(found)))
 
 
@@ -190,6 +190,18 @@ def unique(found: Found) -> Found:
     return Found(cases, found.channels, (*found.problems, *problems))
 
 
+def with_files_of_their_own(found: Found) -> Found:
+    """The cases none of whose files is also another person's; the others become problems."""
+    problems = [
+        Problem(str(path), f"is the same file as {other}", "give every scan its own files; links "
+                "may lead to a template", case.subject)
+        for case, path, other in shared_files(found.cases)
+    ]  # fmt: skip
+    out = {problem.subject for problem in problems}
+    cases = tuple(case for case in found.cases if case.subject not in out)
+    return Found(cases, found.channels, (*found.problems, *problems))
+
+
 def subject_id(scan: str) -> str:
     """The id of a scan: a folder's name that begins with ``sub-``.
 
@@ -197,12 +209,3 @@ def subject_id(scan: str) -> str:
     'sub-patient-7-b'
     """
     return "sub-" + re.sub(r"[^\w-]+", "-", scan.removeprefix("sub-")).strip("-")
-
-
-def person(subject: str) -> str:
-    """The person whose scan it is: its id without session and run.
-
-    >>> person("sub-01_ses-2")
-    'sub-01'
-    """
-    return re.sub(r"_(ses|run)-[^_]+", "", subject)

@@ -13,9 +13,11 @@ import csv
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from gaborseg.data import Case
-from gaborseg.preparation.discovery import Found, person, subject_id, unique
+from gaborseg.data import Case, person_of, told_person
+from gaborseg.machine import read_table, read_text
+from gaborseg.preparation.discovery import Found, subject_id, unique
 from gaborseg.scans import DataError, Problem, is_scan
 
 _SUBJECT, _LABEL, _PARTICIPANT = "subject", "label", "participant"
@@ -63,15 +65,26 @@ def _read_rows(path: Path) -> tuple[list[str], list[_Row]]:
         DataError: It cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+        delimiter = max(_DELIMITERS, key="".join(lines[:1]).count)
+        table = read_table(lines, delimiter)
+        rows = [_stripped(row, table.line_num) for row in table]
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a csv file: {error}") from error
-    heading = lines[0] if lines else ""
-    delimiter = max(_DELIMITERS, key=heading.count)
-    columns = [column.strip() for column in next(csv.reader([heading], delimiter=delimiter), [])]
-    table = csv.reader(lines[1:], delimiter=delimiter)
-    rows = [[*map(str.strip, cells), *[""] * len(columns)] for cells in table if any(cells)]
-    return columns, [dict(zip(columns, cells, strict=False)) for cells in rows]
+    return list(table.fieldnames or ()), [row for row in rows if any(row.values())]
+
+
+def _stripped(row: dict[str, Any], line: int) -> _Row:
+    """The cells of a row without blanks around them; an empty one for each that is left out.
+
+    Raises:
+        ValueError: There are more cells than columns, so that they may be shifted.
+    """
+    if any(row.pop(None, ())):  # type: ignore[call-overload]
+        raise ValueError(
+            f"line {line} must have a cell for each column, got more: put quotes around commas"
+        )
+    return {column: (cell or "").strip() for column, cell in row.items()}
 
 
 def _row_problems(path: Path, row: _Row, images: Sequence[str]) -> Iterator[Problem]:
@@ -102,5 +115,5 @@ def _case_of_row(root: Path, row: _Row, images: Sequence[str]) -> Case:
     """The case that a row describes."""
     subject = subject_id(row[_SUBJECT])
     paths = tuple(resolve(root, row[column]) for column in images)
-    owner = row.get(_PARTICIPANT) or person(subject)
+    owner = told_person(row.get(_PARTICIPANT)) or person_of(subject)
     return Case(subject, paths, resolve(root, row[_LABEL]), owner)

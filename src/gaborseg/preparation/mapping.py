@@ -8,22 +8,26 @@ order of the labels 1..n, and ``background`` is what is to be ignored::
     24: background
 """
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from gaborseg.data import MAX_STRUCTURES, parse_ids
+from gaborseg.data import MAX_STRUCTURES, is_name, parse_ids
 from gaborseg.machine import load_yaml, read_text
 from gaborseg.scans import DataError
 
 _SHIPPED = Path(__file__).parent / "labels"
 BACKGROUND = "background"
+_ONE_ID = re.compile(r"-?\d{1,9}", re.ASCII)
+_IDS = re.compile(r"\d{1,9}(-\d{1,9})?( +\d{1,9}(-\d{1,9})?)*", re.ASCII)
+_LONGEST_RANGE = 100_000
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,10 @@ class LabelMapping:
             name: sum(voxels.get(one, 0) for one in ids) for name, ids in self.structures.items()
         }
 
+    def found_in(self, voxels: dict[int, int]) -> set[str]:
+        """Names of the structures that occur, from the voxels of each id."""
+        return {name for name, count in self.volumes(voxels).items() if count}
+
 
 def plain_mapping(ids: Iterable[int]) -> LabelMapping:
     """Every id but 0 as a structure of its own: ``label_1``, ``label_2`` ...
@@ -84,7 +92,7 @@ def read_mapping(labels: str) -> LabelMapping:
     if not path.is_file():
         raise DataError(f"labels must be {', '.join(shipped)} or a YAML file, got {labels}")
     try:
-        content = load_yaml(read_text(path), _UniqueKeys)
+        content = load_yaml(read_text(path), _AsTyped)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as YAML: {reason}") from error
@@ -101,8 +109,8 @@ def _checked_mapping(path: Path, content: object) -> LabelMapping:
         raise DataError(f"{path} must map ids to structures, as in 17: hippocampus")
     ids_of: dict[str, list[int]] = {}
     for key, name in content.items():
-        if not isinstance(name, str) or not name or Path(name).name != name:
-            raise DataError(f"{path}: {key} must be mapped to a name, got {name!r}")
+        if not isinstance(name, str) or not is_name(name) or not any(map(str.isalpha, name)):
+            raise DataError(f"{path}: {key} must be mapped to a name, got {name}")
         ids_of.setdefault(name, []).extend(_ids_in(path, key))
     counts = Counter(one for ids in ids_of.values() for one in ids)
     if twice := sorted(one for one, count in counts.items() if count > 1):
@@ -119,12 +127,18 @@ def _ids_in(path: Path, key: object) -> list[int]:
     Raises:
         DataError: It is neither an id nor ids and ranges.
     """
-    if isinstance(key, int) and not isinstance(key, bool):
-        return [key]
-    try:
-        return parse_ids(str(key))
-    except ValueError as error:
-        raise DataError(f"{path}: keys must be ids like 17 or 1000-1035, got {key!r}") from error
+    text = str(key)
+    if _ONE_ID.fullmatch(text):
+        return [int(text)]
+    if not _IDS.fullmatch(text) or any(map(_is_long, text.split())):
+        raise DataError(f"{path}: keys must be ids like 17 or 1000-1035, got {text!r}")
+    return parse_ids(text)
+
+
+def _is_long(part: str) -> bool:
+    """Whether a range of ids has more of them than any label map."""
+    first, _, last = part.partition("-")
+    return int(last or first) - int(first) > _LONGEST_RANGE
 
 
 def _check_count(count: int, where: str) -> None:
@@ -137,8 +151,13 @@ def _check_count(count: int, where: str) -> None:
         raise DataError(f"{where} must have 1 to {MAX_STRUCTURES} structures, got {count}")
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Plain YAML in which no key may come twice; otherwise the last would silently win."""
+class _AsTyped(yaml.SafeLoader):
+    """Plain YAML whose words are text as typed: ``NO`` is not False, and 017 is seventeen.
+
+    No key may come twice; otherwise the last would silently win.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value]

@@ -36,7 +36,7 @@ def prepare_scans(settings: SimpleNamespace) -> None:
         UserError: There are problems that are not to be skipped; nothing was written.
         DataError: A setting, the input or the output cannot be used.
     """
-    check_choices(settings.size, settings.forms)
+    check_choices(settings.size, settings.forms, settings.empty)
     source, output = (
         Path(path).expanduser().absolute() for path in (settings.input, settings.output)
     )
@@ -45,14 +45,15 @@ def prepare_scans(settings: SimpleNamespace) -> None:
     found = discover(source, list(settings.channels), settings.label, output)
     log.info(f"Found {len(found.cases)} scans with {' and '.join(found.channels)} and labels.")
     inspections = inspect_all(found.cases, output, settings.forms, settings.processes)
-    survey = take_stock(found, inspections, mapping)
+    survey = take_stock(found, inspections, mapping, allow_empty=settings.empty == "allow")
     problems = [problem.within(source) for problem in survey.problems]
     if problems:
         tell(problems, settings)
     if problems and not settings.skip_faulty:
         raise UserError(
-            f"{len(problems)} problems, see the table; nothing was written. Mend them, or go on "
-            "without those scans: skip_faulty=true"
+            f"{len(problems)} problems, see the table; nothing was written. The first: "
+            f"{problems[0].file} {problems[0].problem}. Mend them, or go on without those scans: "
+            "skip_faulty=true"
         )
     if survey.mapping is None or not survey.cases:
         raise UserError("no scan is left that can be used; nothing was written")

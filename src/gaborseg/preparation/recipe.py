@@ -12,6 +12,7 @@ from gaborseg.scans import FORMS, SETTINGS, DataError
 _VERSION = 2
 """Raise it when the same scan comes out differently, or what is noted about it."""
 _SIZES = (8, 512)
+_EMPTY = ("refuse", "allow")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _is_foreign(path: Path) -> bool:
     return not path.name.startswith((".preparation", PARTIAL))
 
 
-def check_choices(size: int, forms: str) -> None:
+def check_choices(size: int, forms: str, empty: str) -> None:
     """Check what a user can choose, before any scan is read.
 
     Raises:
@@ -89,3 +90,5 @@ def check_choices(size: int, forms: str) -> None:
         raise DataError(f"size must be an integer from {low} to {high}, got {size}")
     if forms not in FORMS:
         raise DataError(f"forms must be one of {', '.join(FORMS)}, got {forms}")
+    if empty not in _EMPTY:
+        raise DataError(f"empty must be one of {', '.join(_EMPTY)}, got {empty}")

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from gaborseg.data import Case, map_in_processes
-from gaborseg.preparation.discovery import Found, discover_folder
+from gaborseg.preparation.discovery import Found, discover_folder, with_files_of_their_own
 from gaborseg.preparation.inspection import Inspection, inspect_case
 from gaborseg.preparation.manifest import discover_manifest
 from gaborseg.preparation.mapping import LabelMapping, plain_mapping
@@ -34,10 +34,10 @@ class Survey:
         """What is no mistake, but better known."""
         if self.mapping is None:
             return
-        voxels = [dict(inspection.voxels) for inspection in self.inspections]
-        there = {
-            name for one in voxels for name, count in self.mapping.volumes(one).items() if count
-        }
+        found = [self.mapping.found_in(dict(each.voxels)) for each in self.inspections]
+        there = set().union(*found)
+        if empty := found.count(set()):
+            yield f"{empty} scans hold no structure: controls, which empty=allow lets in"
         if absent := [name for name in self.mapping.names if name not in there]:
             yield f"no label map holds {', '.join(absent)}: a network cannot learn that"
         for first, second in self.twins():
@@ -69,9 +69,9 @@ def discover(
         DataError: There is nothing to be found, or the choice of images or labels is open.
     """
     if source.is_dir():
-        return discover_folder(source, channels, label, output)
+        return with_files_of_their_own(discover_folder(source, channels, label, output))
     if source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
-        return discover_manifest(source, channels)
+        return with_files_of_their_own(discover_manifest(source, channels))
     raise DataError(f"input must be a folder or a csv file, got {source}")
 
 
@@ -88,7 +88,11 @@ def inspect_all(
 
 
 def take_stock(
-    found: Found, inspections: Sequence[Inspection], mapping: LabelMapping | None = None
+    found: Found,
+    inspections: Sequence[Inspection],
+    mapping: LabelMapping | None = None,
+    *,
+    allow_empty: bool = False,
 ) -> Survey:
     """Tell what can be used from what cannot.
 
@@ -96,6 +100,7 @@ def take_stock(
         found: The cases.
         inspections: What they hold.
         mapping: Which ids are which structures; None: each id is one.
+        allow_empty: Whether scans without any structure can be used.
 
     Raises:
         DataError: There are more ids than labels.
@@ -105,7 +110,7 @@ def take_stock(
     if pairs and mapping is None:
         mapping = plain_mapping(one for _, each in pairs for one, _ in each.voxels)
     if mapping is not None:
-        unmapped = list(_mapping_problems(pairs, mapping))
+        unmapped = list(_mapping_problems(pairs, mapping, allow_empty))
         problems += unmapped
         out = {problem.subject for problem in unmapped}
         pairs = [pair for pair in pairs if pair[0].subject not in out]
@@ -118,7 +123,7 @@ def take_stock(
 
 
 def _mapping_problems(
-    pairs: Sequence[tuple[Case, Inspection]], mapping: LabelMapping
+    pairs: Sequence[tuple[Case, Inspection]], mapping: LabelMapping, allow_empty: bool
 ) -> Iterator[Problem]:
     """Label maps with ids that the mapping does not know, or without any structure."""
     for case, inspection in pairs:
@@ -128,6 +133,7 @@ def _mapping_problems(
             problem = f"holds ids that labels does not know: {listed}"
             remedy = "add them to the mapping; as background to ignore them"
             yield Problem(str(case.label), problem, remedy, case.subject)
-        elif not any(mapping.volumes(voxels).values()):
+        elif not (allow_empty or mapping.found_in(voxels)):
             problem = "holds no structure, background alone"
-            yield Problem(str(case.label), problem, "leave the scan out", case.subject)
+            remedy = "leave the scan out; or train on it as a control: empty=allow"
+            yield Problem(str(case.label), problem, remedy, case.subject)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gaborseg.data import (
     DESCRIPTION,
+    EMPTY,
     PARTICIPANTS,
     Case,
     case_of,
@@ -55,8 +56,11 @@ def remembered(output: Path, case: Case) -> Inspection | None:
         return None
     try:
         record = load_json(read_text(path))
+        inspection = Inspection.from_json(record["inspection"])
+        if len(inspection.intensities) != len(case.images) or not isinstance(record[_LOST], list):
+            raise ValueError("it is of another scan")
         if record["files"] == _file_states(case):
-            return Inspection.from_json(record["inspection"])
+            return inspection
     except (OSError, ValueError, TypeError, KeyError):
         remedy = f"delete {output / case.subject} to prepare it again"
         return Inspection(case.subject, (Problem(str(path), "is damaged", remedy, case.subject),))
@@ -179,12 +183,15 @@ def write_description(
     write_text(output / PARTICIPANTS, _as_table(people, delimiter="\t"))
     rows = [_scan_row(recipe, *pair) for pair in zip(cases, inspections, strict=True)]
     write_text(output / _SCANS, _as_csv(rows))
+    pairs = zip(cases, inspections, strict=True)
+    empty = [c.subject for c, one in pairs if not recipe.mapping.found_in(dict(one.voxels))]
     description = {
         "name": about["name"],
         "structures": list(recipe.mapping.names),
         "channels": list(recipe.channels),
         "size": [recipe.size] * 3,
         "num_subjects": len(cases),
+        **({EMPTY: empty} if empty else {}),
         "num_participants": len({case.participant for case in cases}),
         "credit": about["credit"],
         "licence": about["licence"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gaborseg.machine import write_atomically
+from gaborseg.machine import read_table, write_atomically
 from gaborseg.runs.files import RunFileError, number, reading
 
 EPOCH = "epoch"
@@ -31,7 +31,7 @@ def read_curves(path: Path) -> dict[int, dict[str, str]]:
     if not path.exists():
         return {}
     with reading(path), path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        rows = list(read_table(file))
     return {epoch_of(row, path.name): row for row in rows}
 
 

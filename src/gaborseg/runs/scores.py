@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from gaborseg.machine import as_cell, of_cell, write_atomically
+from gaborseg.machine import as_cell, of_cell, read_table, write_atomically
 from gaborseg.runs.files import RunFileError, number, reading
 
 
@@ -75,7 +75,7 @@ def read_scores(path: Path) -> list[Score]:
             scores.
     """
     with reading(path), path.open(newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
+        table = read_table(file)
         if missing := [name for name in NEEDED if name not in (table.fieldnames or ())]:
             raise RunFileError(f"{path.name} has no column {', '.join(missing)}")
         rows = [score_of(row, path.name) for row in table]

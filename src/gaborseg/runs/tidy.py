@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gaborseg.machine import as_cell, of_cell
+from gaborseg.machine import as_cell, of_cell, read_table
 from gaborseg.runs.curves import EPOCH, epoch_of
 from gaborseg.runs.files import reading
 from gaborseg.runs.scores import NEEDED, Score, check_scores, score_of
@@ -74,7 +74,7 @@ def _header(path: Path) -> list[str]:
 def _rows(path: Path, settings: Container[str]) -> Iterator[tuple[_Settings, dict[str, str]]]:
     """Yield of each row the settings that are told, and the cells of all other columns."""
     with reading(path), path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+        for row in read_table(file):
             told = tuple(
                 (of_cell(name), of_cell(cell))
                 for name, cell in row.items()

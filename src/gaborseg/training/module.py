@@ -66,6 +66,10 @@ class SegmentationModule(pl.LightningModule):
         """Return the logits (B, C, *S) of whole images (B, I, *S)."""
         return infer_volume(self.network, image, self.patch_size)
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Return the batch with int64 labels, made on the device: they come as bytes."""
+        return {**batch, "label": batch["label"].long()}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
         loss = self.loss(self.network(batch["image"]), batch["label"])

@@ -1,6 +1,7 @@
 """What a test leaves in the run folder: scores, label maps, and a picture of one subject."""
 
 import gzip
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -92,7 +93,8 @@ class TestReport(Callback):
         rows = [row for own in self.rows.values() for row in own]
         write_scores(self.run.path(RunFile.SCORES), rows)
         dice = {subject: means.dice for subject, means in subject_means(rows).items()}
-        here = sorted(self.examples, key=dice.__getitem__)
+        scored = [subject for subject in self.examples if not math.isnan(dice[subject])]
+        here = sorted(scored, key=dice.__getitem__) or list(self.examples)
         median = here[len(here) // 2]
         title = f"{median}: Dice {100 * dice[median]:.0f} %"
         draw_example(self.run.path(RunFile.EXAMPLE), self.examples[median], title)
