@@ -72,6 +72,7 @@ def test_an_error_that_names_a_file_keeps_it(tmp_path: Path) -> None:
     [
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n 4096"),
         (RuntimeError("Too many open files. Communication with the workers"), "ulimit -n 4096"),
+        (RuntimeError("unable to open </torch_1>: Too many open files (24)"), "ulimit -n 4096"),
         (RuntimeError("unable to write to file </torch_1_2_0>: No space"), "data.num_workers=0"),
         (RuntimeError("worker is killed by signal: Bus error. out of shared memory"), "shm-size"),
         (RuntimeError("listen on port 29500 failed, code: -98, name: EADDRINUSE"), "MASTER_PORT"),

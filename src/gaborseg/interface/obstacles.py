@@ -23,9 +23,9 @@ _SHARED = (
 )
 _MEMORY = "there is too little memory: free some, or use less (data.patch_size, data.batch_size)"
 _SIGNS = {
-    "shared memory": _SHARED,
-    "file </torch_": _SHARED,
     "Too many open files": f"too many open files: {_REMEDIES[errno.EMFILE]}",
+    "out of shared memory": _SHARED,
+    "</torch_": _SHARED,
     "EADDRINUSE": f"the port of the distributed training is in use: {_REMEDIES[errno.EADDRINUSE]}",
     "out of memory": _MEMORY,
     "not enough memory": _MEMORY,
