@@ -37,7 +37,7 @@ class Survey:
         found = [self.mapping.found_in(dict(each.voxels)) for each in self.inspections]
         there = set().union(*found)
         if empty := found.count(set()):
-            yield f"{empty} scans hold no structure: controls, which empty=allow lets in"
+            yield f"{empty} scans hold no structure: loss=pcc learns nothing from them"
         if absent := [name for name in self.mapping.names if name not in there]:
             yield f"no label map holds {', '.join(absent)}: a network cannot learn that"
         for first, second in self.twins():
