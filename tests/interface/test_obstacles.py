@@ -1,5 +1,6 @@
 import errno
 import io
+import logging
 import os
 import resource
 import sys
@@ -117,6 +118,7 @@ def test_without_a_home_the_cache_has_to_be_named(monkeypatch: pytest.MonkeyPatc
 
 def test_no_character_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     content = io.BytesIO()
+    monkeypatch.setattr(logging, "raiseExceptions", True)  # to be as before afterwards
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
     never_fail_to_print()
     print("━ Müller \udcff", flush=True)

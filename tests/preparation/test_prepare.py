@@ -490,6 +490,8 @@ def test_a_record_of_fewer_images_is_damaged(prepare: Prepare, tmp_path: Path) -
 def test_scans_without_any_structure_are_let_in_if_that_is_wanted(
     prepare: Prepare, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    write_scan(source / "e_T1w.nii.gz", ramp() + 4, AFFINE)
+    write_scan(source / "e_seg.nii.gz", boxes(), AFFINE)
     save(np.zeros(SHAPE, np.uint8))(source / "b_seg.nii.gz")
     prepare(empty="allow", sheets=True)
     assert "1 scans hold no structure" in caplog.text
