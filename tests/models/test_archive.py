@@ -98,13 +98,18 @@ def test_a_description_of_before_comes_back_in_todays_names(tmp_path: Path) -> N
     }
 
 
-def test_tuples_in_tuples_do_not_end_the_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "index",
+    [b"}" + b")" + b"\x85" * 300_000 + b"K\x01s.", b"]" * 100_000 + b"a" * 99_999 + b"."],
+    ids=["tuples, hashed", "lists"],
+)
+def test_what_is_nested_endlessly_does_not_end_the_process(index: bytes, tmp_path: Path) -> None:
     path = save(tmp_path / "good.ckpt")
     with zipfile.ZipFile(path) as good, zipfile.ZipFile(tmp_path / "deep.ckpt", "w") as deep:
         for entry in good.infolist():
             is_index = entry.filename.endswith("data.pkl")
-            index = b"\x80\x02}" + b")" + b"\x85" * 300_000 + b"K\x01s."
-            deep.writestr(entry.filename, index if is_index else good.read(entry))
+            content = b"\x80\x02" + index if is_index else good.read(entry)
+            deep.writestr(entry.filename, content)
     with pytest.raises(ModelError, match="is a damaged checkpoint: it is nested too deeply"):
         read_checkpoint(tmp_path / "deep.ckpt")
 
