@@ -1,6 +1,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,21 +25,24 @@ def scan(tmp_path: Path) -> ScanFiles:
     return ScanFiles("deep/s", (path,))
 
 
-def finish(here: Results, scan: ScanFiles) -> None:
+def finish(here: Results, scan: ScanFiles, content: str = "") -> None:
+    """Keep results of a scan whose files have the given content."""
     values = {"problem": "", "seconds": 1.26, "confidence": math.nan, SOURCE: digest(*scan.files)}
-    here.add(scan.name, values, {"egg": 12.0, "ball": 0.0})
-    for path in here.work_on(scan).write.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    made = {kind: scan.files[0].parent / f"made_{kind}" for kind in here.kinds}
+    for path in made.values():
+        path.write_text(content)
+    here.keep(scan, made, values, {"egg": 12.0, "ball": 3.0})
 
 
-def test_the_table_has_a_row_a_scan_and_a_column_a_structure(tmp_path: Path) -> None:
+def test_the_table_has_a_row_a_scan_and_a_column_a_structure(
+    tmp_path: Path, scan: ScanFiles
+) -> None:
     here = results(tmp_path / "out")
-    here.add("b", {"problem": "too short", "warnings": ""}, {})
-    here.add("a", {"problem": "", "seconds": 1.26, "confidence": math.nan}, {"egg": 12, "ball": 3})
+    here.add_problem(ScanFiles("e"), "too short")
+    finish(here, scan)
     with (tmp_path / "out" / "volumes.csv").open() as file:
         first, second = csv.DictReader(file)
-    assert (first["scan"], first["seconds"], first["confidence"]) == ("a", "1.3", "")
+    assert (first["scan"], first["seconds"], first["confidence"]) == ("deep/s", "1.3", "")
     assert (first["egg"], first["ball"]) == ("12.00", "3.00")
     assert (second["problem"], second["egg"]) == ("too short", "")
 
@@ -109,6 +114,63 @@ def test_a_problem_does_not_replace_the_row_of_a_label_map(tmp_path: Path, scan:
     finish(here, scan)
     here.add_problem(scan, "unreadable")
     assert here.rows()[scan.name]["egg"] == "12.00"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from gaborseg.inference.inputs import ScanFiles
+from gaborseg.inference.results import Results
+results = Results(Path(sys.argv[1]), ["egg", "ball"], {"models": ["abc"], "patch_size": None})
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(20):
+    results.add_problem(ScanFiles(f"{sys.argv[2]}-{number}"), "unreadable")
+"""
+
+
+def test_commands_that_write_at_once_lose_no_row(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", WRITER, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [subprocess.Popen([*words, name], **pipes) for name in "abc"]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    names = {f"{name}-{number}" for name in "abc" for number in range(20)}
+    assert results(tmp_path).rows().keys() == names
+
+
+def test_what_another_command_has_kept_of_the_same_scan_stays(
+    tmp_path: Path, scan: ScanFiles
+) -> None:
+    first, second = results(tmp_path / "out"), results(tmp_path / "out")
+    finish(first, scan, "first")
+    finish(second, scan, "second")
+    assert first.files_of(scan)["labels"].read_text() == "first"
+
+
+def test_another_scan_of_the_name_that_is_kept_meanwhile_is_told(
+    tmp_path: Path, scan: ScanFiles
+) -> None:
+    first, second = results(tmp_path / "out"), results(tmp_path / "out")
+    finish(first, scan, "first")
+    scan.files[0].write_bytes(b"changed")
+    with pytest.raises(FileExistsError, match="is of another scan"):
+        finish(second, scan, "second")
+    assert first.files_of(scan)["labels"].read_text() == "first"
+
+
+def test_a_command_whose_folder_others_have_taken_over_keeps_nothing(
+    tmp_path: Path, scan: ScanFiles
+) -> None:
+    here = results(tmp_path / "out")
+    results(tmp_path / "out", RECORD | {"models": ["def"]}, overwrite=True)
+    with pytest.raises(FileExistsError, match=r"holds results with models \['def'\], not"):
+        finish(here, scan)
+    assert not here.files_of(scan)["labels"].exists()
 
 
 @pytest.mark.parametrize("mine", ["patient,liver\n1,2\n", ""])

@@ -1,8 +1,9 @@
+import errno
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,36 +11,15 @@ import pytest
 from config import PROJECT
 from gaborseg.runs import locked
 from gaborseg.runs.lock import is_locked
-
-HOLD = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, {project!r})
-from gaborseg.runs import locked
-with locked(Path({folder!r})):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-@contextmanager
-def held_by_another(folder: Path) -> Iterator[subprocess.Popen]:
-    code = HOLD.format(project=str(PROJECT), folder=str(folder))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        try:
-            yield process
-        finally:
-            process.kill()
+from holding import held_by_another
 
 
 def test_a_folder_is_free_held_and_free_again(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     with locked(folder):
         assert (folder / ".lock").exists()
-    assert list(folder.iterdir()) == []
     assert not is_locked(folder)
+    assert not folder.exists()  # nothing was put into it
 
 
 def test_the_second_process_is_told_who_the_first_is(tmp_path: Path) -> None:
@@ -102,3 +82,22 @@ def test_a_pipe_in_the_place_of_the_lock_is_refused_without_waiting(tmp_path: Pa
     assert not is_locked(tmp_path)
     with pytest.raises(FileExistsError, match="must be a regular file"):
         locked(tmp_path).__enter__()
+
+
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lockf(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", lockf)
+    with pytest.raises(OSError, match=r"cannot be locked \(No locks available\), so that two"):
+        locked(tmp_path).__enter__()
+    assert not is_locked(tmp_path)
+
+
+def test_a_folder_is_waited_for_as_long_as_asked(tmp_path: Path) -> None:
+    with held_by_another(tmp_path) as process:
+        threading.Timer(1.0, process.kill).start()
+        with locked(tmp_path, patience=60):
+            assert process.wait() == -signal.SIGKILL

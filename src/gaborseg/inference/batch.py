@@ -1,6 +1,8 @@
 """Scan after scan: read, segment, measure, write; a scan that fails does not stop the others."""
 
+import contextlib
 import logging
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from gaborseg.inference.inputs import Images, ScanFiles, read_images
 from gaborseg.inference.outputs import write_labels, write_probabilities
 from gaborseg.inference.results import SOURCE, Results, Work, digest
 from gaborseg.inference.segmenter import Segmentation, Segmenter
+from gaborseg.machine import PARTIAL
 from gaborseg.pictures import draw_overlay
 from gaborseg.scans import DataError
 
@@ -47,7 +50,8 @@ def segment_all(
         except _FAILURES as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             problems.append(Problem(scan.name, reason))
-            results.add_problem(scan, reason)
+            with contextlib.suppress(OSError):  # others write there now, or the disk is full
+                results.add_problem(scan, reason)
             line = f"not segmented: {reason}"
         log.info("%s: %s", progress, line)
     return problems
@@ -66,11 +70,7 @@ def work_on(scan: ScanFiles, results: Results) -> Work:
 
 
 def _segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results, work: Work) -> str:
-    """Segment a scan and write its results; returns what there is to say about it.
-
-    The label map is written last: where it is, everything is. If it is there already, it stays,
-    and its row in the table with it.
-    """
+    """Segment a scan and write its results; returns what there is to say about it."""
     started = time.perf_counter()
     images = read_images(scan.files, segmenter.facts.forms)
     found = segmenter(images.voxels, images.affine)
@@ -85,11 +85,10 @@ def _segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results, work: 
         "field_of_view_mm": found.grid.spacing * found.grid.size,
         SOURCE: digest(*scan.files),
     }
-    for path in work.remove:
-        path.unlink()
-    if "labels" in work.write:
-        results.add(scan.name, values, volumes)
-    _write_results(work.write, scan, images, found, volumes)
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=results.folder) as workshop:
+        made = {kind: Path(workshop, path.name) for kind, path in work.write.items()}
+        _write_results(made, scan, images, found, volumes)
+        results.keep(scan, made, values, volumes)
     seconds = time.perf_counter() - started
     present = sum(volume > 0 for volume in volumes.values())
     line = (
@@ -105,7 +104,7 @@ def _write_results(
     found: Segmentation,
     volumes: dict[str, float],
 ) -> None:
-    """Write the results of a scan that have a path, the label map last."""
+    """Write the results of a scan that have a path."""
     if path := paths.get("probabilities"):
         write_probabilities(path, found.scores, found.grid, scan.files[0])
     if path := paths.get("overlay"):

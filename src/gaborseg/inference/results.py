@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from gaborseg.machine import (
     of_cell,
     read_text,
     refuse_links_to,
+    whole_file,
     write_atomically,
     write_text,
 )
+from gaborseg.runs import locked
 
 _TABLE, _RECORD = "volumes.csv", "predict.json"
 SOURCE, _DECIDED = "source", "decided_by"
@@ -33,6 +36,7 @@ _ENDINGS = {
 """How the results of a scan end, by kind."""
 _LONGEST_HEADER = 2**16
 _Row = dict[str, str]
+_PATIENCE = 300.0  # seconds to wait for other commands that write to the same folder
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Work:
 
 
 class Results:
-    """The results in a folder, scan by scan.
+    """The results in a folder, scan by scan; several commands may fill it at once.
 
     What the same models and settings have made of the same scan stays as it is, even if it was
     corrected by hand since. Anything else is replaced only if told.
@@ -86,8 +90,14 @@ class Results:
         self.overwrite = overwrite
         text = json.dumps(record, indent=2) + "\n"
         self.decided_by = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self._check_table()
-        self._claim(record, text)
+        self.record = record
+        with self._alone():
+            self._check_table()
+            self._claim(text)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Hold the folder for a moment: what is read in it holds until it is written."""
+        return locked(self.folder, _PATIENCE)
 
     def _check_table(self) -> None:
         """See that the table, if there is one, was written here."""
@@ -106,24 +116,28 @@ class Results:
                 f"{self.table} is damaged, {error}: choose another folder as output"
             ) from error
 
-    def _claim(self, record: Mapping[str, Any], text: str) -> None:
+    def _claim(self, text: str) -> None:
         """Write down what decides the results in this folder, or see that it is the same."""
+        if (self.folder / _RECORD).is_file() and not self.overwrite:
+            self._check_record()
+        else:
+            write_text(self.folder / _RECORD, text)
+
+    def _check_record(self) -> None:
+        """See that what is written down decides the results here as well."""
         path = self.folder / _RECORD
-        if path.is_file() and not self.overwrite:
-            try:
-                old = dict(load_json(read_text(path)))
-            except (OSError, ValueError, TypeError) as error:
+        try:
+            old = dict(load_json(read_text(path)))
+        except (OSError, ValueError, TypeError) as error:
+            raise FileExistsError(
+                f"{path} is damaged: choose another folder, or overwrite=true"
+            ) from error
+        for key, value in self.record.items():
+            if old.get(key) != value:
                 raise FileExistsError(
-                    f"{path} is damaged: choose another folder, or overwrite=true"
-                ) from error
-            for key, value in record.items():
-                if old.get(key) != value:
-                    raise FileExistsError(
-                        f"output {self.folder} holds results with {key} {old.get(key)}, "
-                        f"not {value}: choose another folder, or overwrite=true"
-                    )
-            return
-        write_text(path, text)
+                    f"output {self.folder} holds results with {key} {old.get(key)}, "
+                    f"not {value}: choose another folder, or overwrite=true"
+                )
 
     @property
     def table(self) -> Path:
@@ -169,14 +183,39 @@ class Results:
         with self.table.open(newline="", encoding="utf-8") as file:
             return {of_cell(row["scan"]): row for row in csv.DictReader(file)}
 
-    def add(self, name: str, values: Mapping[str, Any], volumes: Mapping[str, float]) -> None:
-        """Put a scan's row into the table, which is on disk when this returns.
+    def keep(
+        self,
+        scan: ScanFiles,
+        made: Mapping[str, Path],
+        values: Mapping[str, Any],
+        volumes: Mapping[str, float],
+    ) -> None:
+        """Put a scan's row into the table and its files in their places, the label map last.
+
+        Where a label map is, everything is. What another command has put there meanwhile stays.
 
         Args:
-            name: The scan's.
+            scan: The scan.
+            made: Its new files, by kind.
             values: For the columns before the volumes.
-            volumes: mm^3 by structure, none if there was a problem.
+            volumes: mm^3 by structure.
+
+        Raises:
+            FileExistsError: A file has come in the way, or other models write to the folder now.
         """
+        with self._alone():
+            self._check_record()
+            work = self.work_on(scan)
+            for path in work.remove:
+                path.unlink()
+            if "labels" in work.write:
+                self._add(scan.name, values, volumes)
+            for kind in reversed([kind for kind in _ENDINGS if kind in made.keys() & work.write]):
+                with whole_file(work.write[kind]) as place:
+                    made[kind].replace(place)
+
+    def _add(self, name: str, values: Mapping[str, Any], volumes: Mapping[str, float]) -> None:
+        """Put a row into the table, which is on disk when this returns."""
         texts = {key: _text_of(value, _DECIMALS.get(key)) for key, value in values.items()}
         row = {"scan": as_cell(name), **texts}
         row |= {self.columns[key]: _text_of(volume, 2) for key, volume in volumes.items()}
@@ -188,9 +227,15 @@ class Results:
             writer.writerows(rows[key] for key in sorted(rows))
 
     def add_problem(self, scan: ScanFiles, reason: str) -> None:
-        """Put down why a scan was not segmented, unless there is a label map: its row stays."""
-        if not self.files_of(scan)["labels"].exists():
-            self.add(scan.name, {"problem": reason, "warnings": ""}, {})
+        """Put down why a scan was not segmented, unless there is a label map: its row stays.
+
+        Raises:
+            FileExistsError: Other models write to the folder now.
+        """
+        with self._alone():
+            self._check_record()
+            if not self.files_of(scan)["labels"].exists():
+                self._add(scan.name, {"problem": reason, "warnings": ""}, {})
 
 
 def _volume_columns(structures: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from gaborseg.runs.files import (
     read_settings,
 )
 from gaborseg.runs.folder import TECHNICAL, Run
-from gaborseg.runs.lock import locked
+from gaborseg.runs.lock import LOCK, locked
 from gaborseg.runs.names import folder_name, readable, sweep_folder
 from gaborseg.runs.parent import end_with_parent, lead_children, lead_these
 from gaborseg.runs.renames import as_saved_now
@@ -28,6 +28,7 @@ from gaborseg.runs.state import RunState, Stage, note_failure, read_state
 from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
 
 __all__ = [
+    "LOCK",
     "TECHNICAL",
     "Run",
     "RunFile",

@@ -7,7 +7,6 @@ children (workers of a data loader) do not share it, so it is free as soon as it
 import contextlib
 import errno
 import fcntl
-import logging
 import os
 import platform
 import time
@@ -17,65 +16,72 @@ from typing import TextIO
 
 from gaborseg.machine import open_unlinked
 
-log = logging.getLogger(__name__)
-
-NAME = ".lock"
+LOCK = ".lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN)
 _OWNER = "process "  # how the owner's words in the file begin
 _MOST_READ = 200
-_ATTEMPTS, _PAUSE = 5, 0.1  # ``is_locked`` of another process holds the lock for an instant
+_PATIENCE = 0.5  # seconds: ``is_locked`` of another process holds the lock for an instant
+_PAUSE = 0.02
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if need be, against other processes.
+def locked(folder: Path, patience: float = _PATIENCE) -> Iterator[None]:
+    """Hold a folder against other processes.
+
+    Args:
+        folder: What is held; made if need be, and removed again if it stays empty.
+        patience: Seconds to wait for another process that holds it.
 
     Raises:
         BlockingIOError: If another process holds it; the message says which.
         FileExistsError: If ``.lock`` is a link or somebody's file.
+        OSError: If its file system has no locks, so that nobody can tell whether it is held.
     """
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    file = _take(folder / NAME)
+    file = _take(folder / LOCK, patience)
     try:
         yield
     finally:
-        (folder / NAME).unlink(missing_ok=True)
+        (folder / LOCK).unlink(missing_ok=True)
         file.close()
+        if new:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def is_locked(folder: Path) -> bool:
     """Return whether another process holds a folder; the owner itself must not ask."""
     try:
-        with os.fdopen(os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+        with os.fdopen(os.open(folder / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno in _TAKEN
     return False
 
 
-def _take(path: Path) -> TextIO:
+def _take(path: Path, patience: float) -> TextIO:
     """Return the file, locked, with this process's words in it.
 
     It is opened without being emptied: what it holds may be somebody's work.
     """
-    words = ""
-    for _ in range(_ATTEMPTS):
+    deadline = time.monotonic() + patience
+    while True:
         file = os.fdopen(open_unlinked(path, os.O_RDWR), "r+", errors="replace")
         words = file.read(_MOST_READ)
         if words and not words.startswith(_OWNER):
             file.close()
             raise FileExistsError(f"{path} must be a lock, and is a file of yours: move it away")
-        if _try_lock(file):
-            if _is_at(file, path):
-                file.seek(0)
-                file.truncate()
-                file.write(f"{_OWNER}{os.getpid()} on {platform.node()}")
-                file.flush()
-                return file
-        else:
-            time.sleep(_PAUSE)
+        if _try_lock(file) and _is_at(file, path):
+            file.seek(0)
+            file.truncate()
+            file.write(f"{_OWNER}{os.getpid()} on {platform.node()}")
+            file.flush()
+            return file
         file.close()
-    raise BlockingIOError(f"{path.parent} is in use by {words or 'another process'}")
+        if time.monotonic() > deadline:
+            raise BlockingIOError(f"{path.parent} is in use by {words or 'another process'}")
+        time.sleep(_PAUSE)
 
 
 def _try_lock(file: TextIO) -> bool:
@@ -84,7 +90,10 @@ def _try_lock(file: TextIO) -> bool:
     except OSError as error:
         if error.errno in _TAKEN:
             return False
-        log.warning(f"{file.name} cannot be locked on this file system: {error}")
+        raise OSError(
+            f"{Path(file.name).parent} cannot be locked ({error.strerror}), so that two processes "
+            "could do the same work: choose a folder on another file system"
+        ) from error
     return True
 
 
