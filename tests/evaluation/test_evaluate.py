@@ -21,6 +21,7 @@ from gaborseg.experiment import run as training
 from gaborseg.interface import UserError
 from gaborseg.models import load_trained
 from gaborseg.runs import Score, read_scores
+from holding import held_by_another
 from tiny_cohort import AFFINE, SHAPE, write_cohort, write_nifti
 from tiny_run import tiny_overrides
 
@@ -386,6 +387,14 @@ def test_results_are_never_replaced(folders: Callable[..., list[str]], tmp_path:
     with pytest.raises(UserError, match="holds results; choose another folder with output="):
         evaluated(*folders("tolerance=5"))
     assert (tmp_path / "out" / "subjects.csv").read_bytes() == before
+
+
+def test_a_folder_that_another_command_writes_to_is_left_to_it(
+    folders: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    with held_by_another(tmp_path / "out"), pytest.raises(UserError, match="is in use by process"):
+        evaluated(*folders())
+    assert not (tmp_path / "out" / "subjects.csv").exists()
 
 
 def test_names_of_files_are_matched_with_care(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from gaborseg.interface import UserError
 from gaborseg.reporting import make_report
 from gaborseg.reporting.folder import ReportFolder
 from gaborseg.reporting.parameters import levels_of
+from holding import held_by_another
 from synthetic_runs import PARAMETERS, STRUCTURES, split_of, study_of, write_run, write_small_run
 
 
@@ -342,6 +343,17 @@ def test_names_of_structures_and_kernels_are_nothing_but_text(tmp_path: Path) ->
     rows = table(tmp_path / "report", "structures_dice")
     assert [row["structure"] for row in rows][:2] == [r"$\foo{$", "'=1+1"]
     assert (tmp_path / "report/figures/structures.png").exists()
+
+
+def test_a_folder_that_another_report_is_written_to_is_left_to_it(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "runs/one")
+    settings = settings_of("report", runs=tmp_path / "runs", output=tmp_path / "report")
+    with (
+        held_by_another(tmp_path / "report"),
+        pytest.raises(UserError, match="is in use by process"),
+    ):
+        make_report(settings)
+    assert [path.name for path in (tmp_path / "report").iterdir()] == [".lock"]
 
 
 def test_folders_without_a_finished_run_are_said(tmp_path: Path) -> None:

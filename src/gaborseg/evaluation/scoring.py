@@ -1,5 +1,6 @@
 """The work of `evaluate`: score what is configured, show the means, write everything down."""
 
+import contextlib
 import json
 import logging
 import math
@@ -20,7 +21,7 @@ from gaborseg.evaluation.runs import PARTS, Result, score_run
 from gaborseg.interface import mistakes_as_user_errors, show
 from gaborseg.machine import software_versions, write_atomically
 from gaborseg.preparation import LabelMapping, read_mapping
-from gaborseg.runs import RunFile, Score, overall_means, scores_table, write_scores
+from gaborseg.runs import RunFile, Score, locked, overall_means, scores_table, write_scores
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,17 @@ def evaluate(settings: SimpleNamespace) -> list[Score]:
     Raises:
         UserError: What is asked for is incomplete or cannot be read, or results are there already.
     """
-    with mistakes_as_user_errors():
-        _check(settings)
-        output = Path(settings.output).expanduser()
-        if (output / RunFile.SCORES).exists():
-            raise FileExistsError(f"{output} holds results; choose another folder with output=...")
-    result = score_run(settings, output) if settings.run else _score_folders(settings, output)
-    write(output, result)
+    with contextlib.ExitStack() as held:
+        with mistakes_as_user_errors():
+            _check(settings)
+            output = Path(settings.output).expanduser()
+            held.enter_context(locked(output))
+            if (output / RunFile.SCORES).exists():
+                raise FileExistsError(
+                    f"{output} holds results; choose another folder with output=..."
+                )
+        result = score_run(settings, output) if settings.run else _score_folders(settings, output)
+        write(output, result)
     title = " against ".join(result.inputs.values())
     show(scores_table(result.rows, title, _CAPTION.format(tolerance=result.tolerance)))
     log.info(f"Mean Dice {overall_means(result.rows).dice:.4f}. Written to {output}")

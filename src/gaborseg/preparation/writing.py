@@ -172,6 +172,8 @@ def write_description(
 ) -> None:
     """Write what holds for all subjects: participants, the table of scans, ``dataset.json``.
 
+    Of several commands that fill the folder at once, all three tables are of the last.
+
     Args:
         output: The data set.
         recipe: How it was made.
@@ -180,9 +182,7 @@ def write_description(
         about: Name, credit and licence.
     """
     people = [("participant_id", "participant"), *((c.subject, c.participant) for c in cases)]
-    write_text(output / PARTICIPANTS, _as_table(people, delimiter="\t"))
     rows = [_scan_row(recipe, *pair) for pair in zip(cases, inspections, strict=True)]
-    write_text(output / _SCANS, _as_csv(rows))
     pairs = zip(cases, inspections, strict=True)
     empty = [c.subject for c, one in pairs if not recipe.mapping.found_in(dict(one.voxels))]
     description = {
@@ -198,7 +198,10 @@ def write_description(
         "preparation": recipe.as_json(),
         "versions": {package: version(package) for package in PACKAGES},
     }
-    write_text(output / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+    with locked(output, ".preparation"):
+        write_text(output / PARTICIPANTS, _as_table(people, delimiter="\t"))
+        write_text(output / _SCANS, _as_csv(rows))
+        write_text(output / DESCRIPTION, json.dumps(description, indent=2) + "\n")
 
 
 def _scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gaborseg.machine import (
     write_atomically,
     write_text,
 )
+from gaborseg.runs import LOCK
 from gaborseg.study import REPORT_MARK
 
 _MAKER = "python -m src.report"
@@ -35,7 +36,8 @@ class ReportFolder:
         if path.exists() and not path.is_dir():
             raise FileExistsError(f"output must be a folder, got the file {path}")
         self.earlier = files_of(self.mark)
-        if path.exists() and any(path.iterdir()) and self.earlier is None:
+        others = path.exists() and any(file.name != LOCK for file in path.iterdir())
+        if others and self.earlier is None:
             raise FileExistsError(
                 f"output must be new, empty or an earlier report, got {path} with other files"
             )

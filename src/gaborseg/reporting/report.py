@@ -1,5 +1,6 @@
 """The work of `report`: read the runs, compute, and write the report."""
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from gaborseg.reporting.parameters import levels_of
 from gaborseg.reporting.pictures import choose_subject
 from gaborseg.reporting.report_tables import all_tables
 from gaborseg.reporting.wandb_summary import NONE, check_mode, log_summary
-from gaborseg.runs import TECHNICAL, tidy_texts
+from gaborseg.runs import TECHNICAL, locked, tidy_texts
 from gaborseg.study import (
     Results,
     Study,
@@ -37,30 +38,32 @@ def make_report(settings: SimpleNamespace) -> None:
         UserError: If there are no runs, a setting makes no sense, or the output folder holds
             something else than a report.
     """
-    with mistakes_as_user_errors():
-        check_mode(settings.wandb)
-        folder = ReportFolder(Path(settings.output).expanduser())
-        roots = [Path(root).expanduser() for root in _as_list(settings.runs)]
-        ignored = [*TECHNICAL, *_as_list(settings.ignore)]
-        study = _read_study(roots, ignored)
-        results = compute(study, settings.rate, levels_of(study, settings.trust))
-        subject = choose_subject(results, settings.subject)
-    folder.begin()
-    tables = all_tables(results)
-    images, galleries = write_figures(folder, results, subject, tables, settings.trust)
-    for table in tables:
-        folder.write(f"tables/{table.name}.csv", table.csv())
-        folder.write(f"tables/{table.name}.md", table.markdown())
-        folder.write(f"tables/{table.name}.tex", table.latex())
-    for name, text in tidy_texts(tidy_runs(study, ignored), "study").items():
-        folder.write(name, text)
-    title = settings.title or f"Report on {', '.join(root.resolve().name for root in roots)}"
-    folder.write("index.html", make_page(results, tables, galleries, title))
-    folder.finish()
-    if settings.wandb != NONE:
-        where = {"project": settings.project, "entity": settings.entity, "mode": settings.wandb}
-        log_summary(folder.path, results, tables, images, title=title, **where)
-    tell(results, folder.path)
+    with contextlib.ExitStack() as held:
+        with mistakes_as_user_errors():
+            check_mode(settings.wandb)
+            folder = ReportFolder(Path(settings.output).expanduser())
+            held.enter_context(locked(folder.path))
+            roots = [Path(root).expanduser() for root in _as_list(settings.runs)]
+            ignored = [*TECHNICAL, *_as_list(settings.ignore)]
+            study = _read_study(roots, ignored)
+            results = compute(study, settings.rate, levels_of(study, settings.trust))
+            subject = choose_subject(results, settings.subject)
+        folder.begin()
+        tables = all_tables(results)
+        images, galleries = write_figures(folder, results, subject, tables, settings.trust)
+        for table in tables:
+            folder.write(f"tables/{table.name}.csv", table.csv())
+            folder.write(f"tables/{table.name}.md", table.markdown())
+            folder.write(f"tables/{table.name}.tex", table.latex())
+        for name, text in tidy_texts(tidy_runs(study, ignored), "study").items():
+            folder.write(name, text)
+        title = settings.title or f"Report on {', '.join(root.resolve().name for root in roots)}"
+        folder.write("index.html", make_page(results, tables, galleries, title))
+        folder.finish()
+        if settings.wandb != NONE:
+            where = {"project": settings.project, "entity": settings.entity, "mode": settings.wandb}
+            log_summary(folder.path, results, tables, images, title=title, **where)
+        tell(results, folder.path)
 
 
 def _read_study(roots: list[Path], ignored: list[str]) -> Study:
