@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from config import CONF, compose_config, sweep_cells
 from gaborseg.interface import build
-from gaborseg.interface.configuration import find_own_modules
+from gaborseg.interface.configuration import find_own_modules, overrides_first
 from gaborseg.runs import Run, folder_name
 
 GROUPS = ("kernel", "loss", "network", "optimizer", "scheduler", "decision", "trainer", "logger")
@@ -281,3 +281,17 @@ def test_a_sweep_that_came_with_data_is_read_within_bounds(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HydraException, match=r"bomb\.yaml cannot be read: its aliases name"):
         compose_config(["+sweeps=bomb"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "ordered"),
+    [
+        ("seed=0 -m split=0,1", "seed=0 split=0,1 -m"),
+        ("--config-dir own seed=0 -m split=0 +x=1", "seed=0 split=0 +x=1 --config-dir own -m"),
+        ("seed=0 --cfg job ~logger", "seed=0 ~logger --cfg job"),
+        ("-m seed=0 split=0", "-m seed=0 split=0"),
+        ("seed=0 --unknown split=0", "seed=0 --unknown split=0"),
+    ],
+)
+def test_overrides_may_stand_on_both_sides_of_an_option(typed: str, ordered: str) -> None:
+    assert overrides_first(typed.split()) == ordered.split()

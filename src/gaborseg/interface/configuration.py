@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -98,6 +99,20 @@ def _powers(*exponents: float) -> str:
         '0.00031622776601683794,0.001'
     """
     return ",".join(repr(10.0**exponent) for exponent in exponents)
+
+
+def overrides_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command with its overrides in one piece, as Hydra wants them.
+
+    Example:
+        >>> overrides_first(["kernel=gabor", "-m", "loss=pcc,dice"])
+        ['kernel=gabor', 'loss=pcc,dice', '-m']
+    """
+    known, apart = get_args_parser().parse_known_args(arguments)
+    if not apart or any(word.startswith("-") for word in apart):
+        return [*arguments]  # or Hydra says what it does not know
+    overrides = [*known.overrides, *apart]
+    return [*overrides, *(word for word in arguments if word not in overrides)]
 
 
 def quote_values(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from gaborseg.interface.configuration import (
     find_own_modules,
     find_plugins,
+    overrides_first,
     quote_values,
     register_resolvers,
 )
@@ -135,7 +136,8 @@ def run_command(
     end_with_parent()
     for message in _KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    sys.argv[1:] = quote_values(sys.argv[1:], paths)
+    arguments = sys.argv[1:] if settings is None else overrides_first(sys.argv[1:])
+    sys.argv[1:] = quote_values(arguments, paths)
     find_plugins()
     find_own_modules(sys.argv[1:])
     register_resolvers()
