@@ -459,6 +459,33 @@ def test_a_signal_ends_a_run_with_a_word_and_an_error_code(
     assert "interrupted: the same command goes on after the last whole epoch" in errors
 
 
+def child_of(process: subprocess.Popen) -> int:
+    """Return the second process of a distributed run, which the first has started."""
+    words = ["pgrep", "-P", str(process.pid), "-f", "src.train"]
+    (child,) = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    return int(child)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("find", [child_of, lambda process: process.pid], ids=["second", "first"])
+def test_a_signal_to_one_process_of_a_distributed_run_ends_all(
+    overrides: list[str], tmp_path: Path, find: Callable[[subprocess.Popen], int]
+) -> None:
+    words = command([*overrides, "trainer=ddp_cpu", "trainer.max_epochs=10000"], tmp_path / "run")
+    process = subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
+        child = child_of(process)
+        os.kill(find(process), signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "interrupted: the same command goes on after the last whole epoch" in errors
+    assert not Path(f"/proc/{child}").exists()
+    assert not (tmp_path / "run" / "failed.json").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),

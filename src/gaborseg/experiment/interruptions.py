@@ -4,8 +4,11 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -41,33 +44,76 @@ def at_work(run: Run) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def keyboard_interrupts() -> Iterator[None]:
+def keyboard_interrupts(trainer: pl.Trainer) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM, which Lightning turns into exits, interrupt as usual."""
     try:
         yield
     except SIGTERMException as error:
         raise Terminated from error
     except SystemExit as error:
-        raise KeyboardInterrupt from error
+        _end_all(_others(trainer))
+        cause = error.__context__
+        raise cause if isinstance(cause, Terminated) else KeyboardInterrupt from error
+
+
+def end_at_once_when_terminated(trainer: pl.Trainer) -> None:
+    """Let SIGTERM end a process of a distributed run without asking the others.
+
+    Lightning would have it tell the others first, in a broadcast that they, who wait for it in
+    another one, never take part in. The first process is interrupted as by Ctrl-C; any other ends
+    as by default, even if it waits for the first, which then sees that it is gone.
+    """
+    if trainer.world_size == 1:
+        return
+    connector = trainer._signal_connector
+    register = connector.register_signal_handlers
+
+    def register_and_replace() -> None:
+        register()
+        signal.signal(signal.SIGTERM, _terminate if trainer.is_global_zero else signal.SIG_DFL)
+
+    cast(Any, connector).register_signal_handlers = register_and_replace
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 @contextlib.contextmanager
 def killed_together(run: Run, trainer: pl.Trainer) -> Iterator[None]:
-    """End a distributed run as killed, not as failed, if another of its processes was killed.
+    """End a distributed run as another of its processes ended: killed or terminated, not failed.
 
     The other processes see no more than a lost connection; that is not the error to report.
+
+    Raises:
+        Terminated: Another process was asked to end.
     """
     try:
         yield
-    except Exception:
-        others = getattr(trainer.strategy.launcher, "procs", [])
+    except Exception as error:
+        others = _others(trainer)
         if others:
             time.sleep(1)  # its connections are closed a moment before it has ended
-        if any((process.poll() or 0) < 0 for process in others):
+        ends = {process.poll() or 0 for process in others}
+        if min(ends, default=0) < 0:
             log.error("another process of this run was killed")
-            for process in others:
-                process.kill()
-                process.wait()
+            _end_all(others)
             run.path(RunFile.FAILURE).unlink(missing_ok=True)
+            if -signal.SIGTERM in ends:
+                raise Terminated from error
             os.kill(os.getpid(), signal.SIGKILL)
         raise
+
+
+def _others(trainer: pl.Trainer) -> list[subprocess.Popen]:
+    """Return Lightning's own list of the processes that this one has started for the run."""
+    processes: list[subprocess.Popen] = getattr(trainer.strategy.launcher, "procs", [])
+    return processes
+
+
+def _end_all(processes: list[subprocess.Popen]) -> None:
+    """Kill processes; emptied, Lightning's list of them makes its watch kill nobody else."""
+    for process in processes:
+        process.kill()
+        process.wait()
+    processes.clear()

@@ -19,7 +19,12 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from gaborseg.data import SegmentationData, appearance_of
-from gaborseg.experiment.interruptions import at_work, keyboard_interrupts, killed_together
+from gaborseg.experiment.interruptions import (
+    at_work,
+    end_at_once_when_terminated,
+    keyboard_interrupts,
+    killed_together,
+)
 from gaborseg.experiment.record import record_end, record_start, show_result, show_summary
 from gaborseg.interface import build, effective_choices, effective_settings, mistakes_as_user_errors
 from gaborseg.machine import keep_freed_memory
@@ -86,6 +91,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
     with mistakes_as_user_errors():
         data: SegmentationData = build(config.data)
         trainer = build_trainer(config, run, data)
+        end_at_once_when_terminated(trainer)
         prepare(data)
         module = build_module(config, data)
         if changes := run.software_changes():
@@ -94,7 +100,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
     rank_zero_only(run.claim)()
     record_start(run, trainer, data, counts, choices)
     show_summary(counts, data, run)
-    with keyboard_interrupts(), killed_together(run, trainer):
+    with keyboard_interrupts(trainer), killed_together(run, trainer):
         _fit(trainer, module, data, run)
         best = str(run.path(RunFile.BEST))
         trainer.test(module, data.loader("test"), ckpt_path=best, verbose=False)
