@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from config import compose_config, settings_of
 from gaborseg.experiment import train
@@ -78,6 +79,17 @@ def test_with_a_key_it_is_saved_on_wandb(
     assert asked == [("somebody", "mine", "gaborseg")]
     assert workspace.saved == 1
     assert workspace.url in caplog.text
+
+
+def test_a_server_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable() -> str:
+        raise wandb.errors.CommError("no way out\nof here")
+
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    monkeypatch.setattr(dashboard, "own_entity", unreachable)
+    message = "W&B cannot be used: no way out; to have it in a file: output=FILE.json"
+    with pytest.raises(UserError, match=f"^{message}$"):
+        save_workspace(settings_of("dashboard"))
 
 
 def asked_for(panels: list[Any]) -> dict[str, set[str]]:

@@ -1,14 +1,17 @@
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb
 
 from gaborseg.runs import Run
-from gaborseg.training import finish, has_key, use_epoch_as_axis, wandb_logger
+from gaborseg.training import finish, has_key, start_run, use_epoch_as_axis, wandb_logger
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,46 @@ def test_a_stored_key_is_found(tmp_path: Path) -> None:
 def test_an_unknown_mode_is_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="must be one of auto, online, offline, got 'on'"):
         wandb_logger(**options(run, mode="on"))
+
+
+def test_a_session_that_logged_no_epoch_leaves_no_offline_files(run: Run) -> None:
+    idle, logged = (run.folder / f"wandb/offline-run-{n}-{run.identity}" for n in (2, 1))
+    for folder in (logged, idle):
+        folder.mkdir(parents=True)
+        (folder / "run.wandb").touch()
+    (run.folder / "metrics.csv").touch()
+    os.utime(logged / "run.wandb", (1, 1))
+    os.utime(run.folder / "metrics.csv", (2, 2))
+    wandb_logger(**options(run))
+    assert logged.exists()
+    assert not idle.exists()
+
+
+@pytest.mark.parametrize("refusal", [wandb.errors.CommError("no\nway"), ValueError("short key")])
+def test_an_unreachable_server_or_a_bad_key_turns_a_run_offline(
+    run: Run,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Exception,
+) -> None:
+    asked = []
+
+    def init(**settings: Any) -> str:
+        asked.append((settings["mode"], settings["resume"], settings["settings"].init_timeout))
+        if settings["mode"] == "online":
+            (run.folder / "wandb" / "run-1").mkdir(parents=True)
+            raise refusal
+        return "a run"
+
+    monkeypatch.setattr("wandb.init", init)
+    monkeypatch.setattr("wandb.teardown", lambda exit_code: None)
+    with caplog.at_level("INFO"):
+        assert start_run(mode="online", dir=run.folder, id="x") == "a run"
+    assert asked == [("online", "allow", 20), ("offline", None, 90)]
+    assert re.search(r"W&B: waiting for https://\S+, 20 seconds at most\n", caplog.text)
+    assert f"W&B cannot be used: {str(refusal).splitlines()[0]}\n" in caplog.text
+    assert f"wandb sync {run.folder}/wandb/offline-run-*" in caplog.text
+    assert not (run.folder / "wandb" / "run-1").exists()
 
 
 @pytest.mark.slow

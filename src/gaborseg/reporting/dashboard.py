@@ -1,8 +1,10 @@
 """The work of `dashboard`: a W&B workspace that compares the runs of a project."""
 
+import contextlib
 import json
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,9 @@ _EXTRA = "the dashboard needs its extra: pip install 'gaborseg[dashboard]'"
 
 
 _KEY = "a dashboard needs a W&B key: run `wandb login`, or write it to a file with output=FILE.json"
+
+
+_PATIENCE = 20  # seconds
 
 
 _EPOCH, _KERNEL, _LOSS, _RATE = "epoch", "choices.kernel", "choices.loss", "optimizer.lr"
@@ -45,23 +50,44 @@ def save_workspace(settings: SimpleNamespace) -> None:
         raise UserError(_KEY)
     if output is not None and output.exists():
         raise FileExistsError(f"output must be a new file, got {output}")
-    entity = settings.entity or ("entity" if output else own_entity())
     structures = list(settings.structures or paper_sizes())
-    workspace = build_workspace(entity, settings.project, settings.name, structures)
+    about = settings.project, settings.name, structures
     if output is None:
-        workspace.save()
-        log.info(f"Open {workspace.url}")
+        with _with_wandb():
+            workspace = build_workspace(settings.entity or own_entity(), *about)
+            workspace.save()
+            log.info(f"Open {workspace.url}")
     else:
+        workspace = build_workspace(settings.entity or "entity", *about)
         with write_atomically(output) as file:
             json.dump(_specification(workspace), file, indent=2)
         log.info(f"Written to {output}")
+
+
+@contextlib.contextmanager
+def _with_wandb() -> Iterator[None]:
+    """Have every request to W&B end in time, and its errors be a user's.
+
+    Raises:
+        UserError: W&B cannot be reached, or refuses the key.
+    """
+    import wandb
+
+    os.environ.setdefault("WANDB_HTTP_TIMEOUT", str(_PATIENCE))
+    log.info(f"W&B: waiting for {wandb.setup().settings.base_url}, {_PATIENCE} seconds at most")
+    try:
+        yield
+    except (wandb.Error, ValueError, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        remedy = "to have it in a file: output=FILE.json"
+        raise UserError(f"W&B cannot be used: {reason}; {remedy}") from error
 
 
 def own_entity() -> str:
     """Return the W&B user or team that runs go to by default."""
     import wandb
 
-    return wandb.Api().default_entity or ""
+    return wandb.Api(timeout=_PATIENCE).default_entity or ""
 
 
 def build_workspace(entity: str, project: str, name: str, structures: Sequence[str]) -> "Workspace":

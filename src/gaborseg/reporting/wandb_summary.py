@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import logging
-import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import PIL.Image
 from gaborseg.machine import of_cell
 from gaborseg.reporting.tables import Table
 from gaborseg.study import Results
-from gaborseg.training import MODES, has_key
+from gaborseg.training import MODES, chosen_mode, start_run
 
 log = logging.getLogger(__name__)
 
@@ -58,21 +58,20 @@ def log_summary(
     """
     import wandb  # slow to import, and not needed without this run
 
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
-    run = wandb.init(
+    mode = chosen_mode(mode)
+    identity = hashlib.sha256(f"{project} {title}".encode()).hexdigest()[:12]
+    earlier = [*folder.glob(f"wandb/offline-run-*-{identity}")]
+    run = start_run(
+        mode=mode if mode == "online" else "offline",
         dir=folder,
         project=project,
         entity=entity,
-        id=hashlib.sha256(f"{project} {title}".encode()).hexdigest()[:12],
+        id=identity,
         name=title,
         group="report",
         job_type="summary",
         tags=["summary"],
         config={"runs": len(results.study.runs), "structures": list(results.study.structures)},
-        mode="online" if mode == "online" else "offline",
-        resume="allow" if mode == "online" else None,
-        settings=wandb.Settings(silent=True),
     )
     images = {f"figures/{name}": wandb.Image(picture(png)) for name, png in figures.items()}
     run.log({f"tables/{table.name}": _wandb_table(table) for table in tables} | images)
@@ -80,6 +79,8 @@ def log_summary(
         mean = float(results.summaries["dice"][configuration.id].mean[-1])
         run.summary[f"test/dice/{configuration.id}"] = mean
     run.finish()
+    for replaced in earlier:
+        shutil.rmtree(replaced, ignore_errors=True)
     if mode == "offline":
         log.info(f"W&B is offline; to upload: wandb sync {folder}/wandb/offline-run-*")
 

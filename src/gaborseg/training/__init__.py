@@ -15,7 +15,15 @@ from gaborseg.training.model_card import write_model_card
 from gaborseg.training.module import SegmentationModule
 from gaborseg.training.schedules import constant, cosine, one_cycle
 from gaborseg.training.testing import TestReport, write_label_map
-from gaborseg.training.wandb_logger import MODES, finish, has_key, use_epoch_as_axis, wandb_logger
+from gaborseg.training.wandb_logger import (
+    MODES,
+    chosen_mode,
+    finish,
+    has_key,
+    start_run,
+    use_epoch_as_axis,
+    wandb_logger,
+)
 
 __all__ = [
     "MODES",
@@ -32,11 +40,13 @@ __all__ = [
     "TestReport",
     "checkpoint_to_resume",
     "checkpoints",
+    "chosen_mode",
     "constant",
     "cosine",
     "finish",
     "has_key",
     "one_cycle",
+    "start_run",
     "use_epoch_as_axis",
     "wandb_logger",
     "write_label_map",

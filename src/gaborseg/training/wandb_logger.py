@@ -1,20 +1,30 @@
 """Weights & Biases tracking that works without an account: offline unless a key is found."""
 
+import functools
 import logging
+import math
 import netrc
 import os
+import shlex
+import shutil
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from gaborseg.runs import Run
+from gaborseg.runs import Run, RunFile
 
 log = logging.getLogger(__name__)
 
 _HOST = "api.wandb.ai"
-MODES = ("auto", "online", "offline")
+_OFFLINE = "offline"
+MODES = ("auto", "online", _OFFLINE)
+_ONLINE = ("online", "run", "shared")  # as ``WANDB_MODE`` may say it
+_PATIENCE, _UPLOAD = 20, 300  # seconds to wait for the server at the start and the end of a run
 
 
 def wandb_logger(run: Run, *, project: str, entity: str | None, mode: str) -> WandbLogger:
@@ -32,13 +42,12 @@ def wandb_logger(run: Run, *, project: str, entity: str | None, mode: str) -> Wa
     """
     if mode not in MODES:
         raise ValueError(f"logger.wandb.mode must be one of {', '.join(MODES)}, got {mode!r}")
-    import wandb  # slow to import, and not needed without this logger
-
-    wandb.setup(wandb.Settings(silent=True))
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
-    offline = mode == "offline"
-    logger = WandbLogger(
+    _set_up()
+    mode = chosen_mode(mode)
+    _forget_idle_sessions(run)
+    if mode == _OFFLINE:
+        _say_offline(run.folder)
+    return _PatientLogger(
         save_dir=run.folder,
         project=project,
         entity=entity,
@@ -47,18 +56,86 @@ def wandb_logger(run: Run, *, project: str, entity: str | None, mode: str) -> Wa
         group=run.group,
         job_type="train",
         tags=list(run.tags),
-        offline=offline,
+        offline=mode == _OFFLINE,
         mode=mode,
-        resume=None if offline else "allow",
     )
-    if offline:
-        _say_offline(run)
-    return logger
+
+
+class _PatientLogger(WandbLogger):
+    """Lightning's logger, whose run is offline if W&B cannot be reached in time."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Return the W&B run, which starts now if it has not yet."""
+        if self._experiment is None:
+            self._experiment = start_run(**self._wandb_init)
+        return self._experiment
+
+
+def chosen_mode(mode: str) -> str:
+    """Return what ``auto`` stands for: what ``WANDB_MODE`` says, else online if there is a key."""
+    if mode != "auto":
+        return mode
+    return os.environ.get("WANDB_MODE") or ("online" if has_key() else _OFFLINE)
+
+
+def start_run(*, mode: str, dir: str | Path, **options: Any) -> Any:
+    """Return a new W&B run: offline if that is its mode, or if W&B cannot be reached in time.
+
+    Args:
+        mode: As W&B knows it.
+        dir: The folder in which W&B makes its own.
+        options: Others of ``wandb.init``.
+    """
+    wandb = _set_up()
+    start = functools.partial(wandb.init, **options, dir=dir)
+    if mode in _ONLINE:
+        host = wandb.setup().settings.base_url
+        log.info(f"W&B: waiting for {host}, {_PATIENCE} seconds at most")
+        before = {*_online_folders(dir)}
+        try:
+            settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
+            return start(mode=mode, resume="allow", settings=settings)
+        except (wandb.Error, ValueError, OSError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            log.warning(f"W&B cannot be used: {reason}")
+            wandb.teardown(exit_code=1)  # or the run that did not start holds on to its id
+            for folder in {*_online_folders(dir)} - before:
+                shutil.rmtree(folder, ignore_errors=True)
+        _say_offline(Path(dir))
+        mode = _OFFLINE
+    return start(mode=mode, resume=None, settings=wandb.Settings(silent=True))
+
+
+def _set_up() -> Any:
+    """Return W&B's package, which prints nothing and ends every upload in time."""
+    import wandb  # slow to import, and not needed without a run of it
+
+    os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(_UPLOAD))
+    wandb.setup(wandb.Settings(silent=True))
+    return wandb
+
+
+def _online_folders(folder: str | Path) -> Iterator[Path]:
+    return Path(folder).glob("wandb/run-*")
 
 
 @rank_zero_only
-def _say_offline(run: Run) -> None:
-    log.info(f"W&B is offline; to upload: wandb sync {run.folder}/wandb/offline-run-*")
+def _forget_idle_sessions(run: Run) -> None:
+    """Remove the offline files of sessions that ended before they had logged an epoch."""
+    curves = run.path(RunFile.CURVES)
+    logged = curves.stat().st_mtime if curves.exists() else 0.0
+    for folder in run.folder.glob(f"wandb/offline-run-*-{run.identity}"):
+        times = [path.lstat().st_mtime for path in folder.rglob("*")]
+        if min(times, default=math.inf) > logged:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@rank_zero_only
+def _say_offline(folder: Path) -> None:
+    place = shlex.quote(str(folder))
+    log.info(f"W&B is offline; to upload: wandb sync {place}/wandb/offline-run-*")
 
 
 def has_key() -> bool:
@@ -83,4 +160,6 @@ def finish(exit_code: int) -> None:
     """Close the W&B run of this process, if one is open, as a success (0) or a failure."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
+        if not wandb.run.offline:
+            log.info(f"W&B: uploading what is left, {_UPLOAD} seconds at most")
         wandb.finish(exit_code=exit_code)
