@@ -25,6 +25,19 @@ def test_a_half_done_run_says_how_far_it_is(half_done: Path) -> None:
     assert state.seconds_left == 7 * 3.0
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "loss: pcc\ntrainer:\n  max_epochs: 7\n  devices: 1\nseed: 0\n",
+        "loss: pcc\ntrainer: {max_epochs: 7}\n",
+        "seven: &n 7\ntrainer:\n  max_epochs: *n\n",
+    ],
+)
+def test_the_number_of_epochs_is_found_however_it_is_written(tmp_path: Path, settings: str) -> None:
+    (tmp_path / "config.yaml").write_text(settings)
+    assert read_state(tmp_path).epochs == 7
+
+
 def test_a_failed_run_says_why(half_done: Path) -> None:
     note_failure(half_done, ValueError("no such loss\nand more"))
     note_failure(half_done, RuntimeError("the other process is gone"))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from gaborseg.machine import write_text
+from gaborseg.machine import load_yaml, read_text, write_text
 from gaborseg.runs.curves import read_curves
 from gaborseg.runs.files import (
     RunFile,
@@ -24,6 +25,8 @@ from gaborseg.runs.lock import is_locked
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
+_TRAINER = re.compile(r"^trainer:\n( .*\n)+", re.MULTILINE)
+"""The trainer's part of the settings, as a run writes them."""
 _RECENT = 10  # epochs whose time tells how long the others will take
 
 
@@ -60,10 +63,13 @@ class RunState:
 
 def read_state(folder: Path) -> RunState:
     """Return the state of a run folder, whatever it lacks."""
+    epochs = _epochs(_lenient(lambda: _trainer_settings(folder)))
+    done = outcome(folder)
+    if "epochs" in done:
+        return RunState(Stage.DONE, done["epochs"], epochs, done.get("test_dice"))
     rows = list(_lenient(lambda: read_curves(folder / RunFile.CURVES)).values())
-    epochs = _epochs(_lenient(lambda: read_settings(folder)))
-    if done := outcome(folder):
-        return RunState(Stage.DONE, done.get("epochs", len(rows)), epochs, done.get("test_dice"))
+    if done:
+        return RunState(Stage.DONE, len(rows), epochs, done.get("test_dice"))
     failed = _lenient(lambda: read_failure(folder))
     return RunState(
         stage=_stage(folder, failed),
@@ -117,6 +123,14 @@ def _lenient(read: Callable[[], dict[_Key, _Value]]) -> dict[_Key, _Value]:
     with contextlib.suppress(RunFileError):
         return read()
     return {}
+
+
+def _trainer_settings(folder: Path) -> dict[str, Any]:
+    """Return a run's settings, or no more of them than the trainer's: that is much faster."""
+    with contextlib.suppress(OSError, ValueError):
+        if part := _TRAINER.search(read_text(folder / RunFile.SETTINGS)):
+            return dict(load_yaml(part[0]))
+    return read_settings(folder)
 
 
 def _epochs(settings: Mapping[str, Any]) -> int | None:
