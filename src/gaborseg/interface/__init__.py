@@ -6,6 +6,7 @@ from gaborseg.interface.choices import (
     refuse_idle_kernel,
     takes_kernels,
 )
+from gaborseg.interface.composition import SweepComposer, each_interpolation_parsed_once
 from gaborseg.interface.configuration import (
     CONFIGURATIONS,
     build,
@@ -33,12 +34,14 @@ __all__ = [
     "ConsoleHandler",
     "LogFile",
     "Obstacle",
+    "SweepComposer",
     "Terminated",
     "UserError",
     "build",
     "check_paths",
     "command",
     "compose_config",
+    "each_interpolation_parsed_once",
     "effective_choices",
     "effective_settings",
     "errors_in_log",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -46,12 +46,20 @@ def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[st
 
 
 def effective_settings(config: DictConfig) -> dict[str, Any]:
-    """Return a configuration, resolved and plain, without the kernels that have no effect."""
-    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    settings = cast(dict[str, Any], resolved)
+    """Return a configuration, resolved and plain, without the kernels that have no effect.
+
+    Hydra's own part is left out.
+    """
+    settings = {str(key): _resolved(config[key]) for key in config if key != "hydra"}
     if not takes_kernels(config):
         del settings["kernel"]
     return settings
+
+
+def _resolved(value: Any) -> Any:
+    if not OmegaConf.is_config(value):
+        return value
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
 
 
 def refuse_idle_kernel(

@@ -16,17 +16,22 @@ _SOURCES = (".py", ".cpp", ".h")
 
 def software_versions() -> dict[str, str]:
     """Return the versions of Python, of the packages that decide results, and of this code."""
-    packages = {}
-    for package in PACKAGES:
-        with contextlib.suppress(ModuleNotFoundError):
-            packages[package] = version(package)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **packages,
+        **_package_versions(),
         "git_commit": git_commit(),
         "source": _source_hash(),
     }
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(ModuleNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from gaborseg.runs import folder_name, locked, readable
 
@@ -101,28 +101,18 @@ class LocalLauncher(Launcher):
         return [_returned(job, dice[job.folder]) for job in jobs]
 
     def _compose(self, overrides: Sequence[Sequence[str]], first: int) -> list[_Job]:
+        from gaborseg.interface import SweepComposer, each_interpolation_parsed_once
         from gaborseg.machine import progress
 
+        compose = SweepComposer(self.loader, self.config)
         steps = progress(overrides, "Composing the runs")
-        return [self._compose_one(choices, number) for number, choices in enumerate(steps, first)]
-
-    def _compose_one(self, choices: Sequence[str], number: int) -> _Job:
-        from gaborseg.interface import effective_settings, refuse_idle_kernel
-
-        config = self.loader.load_sweep_config(self.config, list(choices))
-        with open_dict(config):
-            config.hydra.job.update(id=str(number), num=number)
         before = HydraConfig.instance().cfg
-        HydraConfig.instance().set_config(config)
         try:
-            folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
-            refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
-            with open_dict(config):
-                del config["hydra"]
-            settings = effective_settings(config)
+            with each_interpolation_parsed_once():
+                numbered = enumerate(steps, first)
+                return [_job_of(compose(choices, n), choices) for n, choices in numbered]
         finally:
             HydraConfig.instance().cfg = before
-        return _Job(tuple(choices), folder, settings)
 
     def _gpus(self) -> tuple[str, ...]:
         """Return the GPUs to deal out.
@@ -216,6 +206,16 @@ class LocalSweeper(BasicSweeper):
         """Leave it to ``LocalLauncher``; for other launchers do what Hydra does."""
         if not isinstance(self.launcher, LocalLauncher):
             super().validate_batch_is_legal(batch)
+
+
+def _job_of(config: DictConfig, choices: Sequence[str]) -> _Job:
+    """Return a run as it is composed now; the configuration may change afterwards."""
+    from gaborseg.interface import effective_settings, refuse_idle_kernel
+
+    HydraConfig.instance().cfg = config
+    folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
+    refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
+    return _Job(tuple(choices), folder, effective_settings(config))
 
 
 def _said_by(run: "Run") -> tuple[str, str]:
