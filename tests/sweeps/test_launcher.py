@@ -213,6 +213,17 @@ def test_the_second_sweep_on_a_folder_says_so_and_stops(sweep_dir: str, tmp_path
     )
 
 
+def test_a_sweep_that_is_done_is_freed_of_what_killed_processes_left(
+    sweep_dir: str, done: Callable[[dict[str, str]], Path], tmp_path: Path
+) -> None:
+    left = [tmp_path / ".partial-1-sweep.json", done(software_versions()) / ".lock"]
+    for path in left:
+        path.touch()
+    words = [sys.executable, "-m", "src.train", "seed=7", "-m", sweep_dir]
+    subprocess.run(words, cwd=PROJECT, capture_output=True, check=True)
+    assert not any(path.exists() for path in left)
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return tiny_overrides(write_cohort(tmp_path_factory.mktemp("data") / "cohort"))

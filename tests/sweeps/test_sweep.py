@@ -249,6 +249,30 @@ def test_a_signal_ends_the_cells_and_then_the_sweep(
 
 
 @pytest.mark.usefixtures("signals_as_usual")
+def test_a_cell_that_was_stopped_can_end_on_its_own(make: Callable[..., Cell]) -> None:
+    body = "try: print('stops', flush=True); os.kill(os.getpid(), signal.SIGSTOP)\n"
+    body += "except KeyboardInterrupt: (here / 'last.ckpt').touch(); raise"
+    one, _ = sweep([make("a", body)])
+    folder = one.entries[0].cell.folder
+    log = folder / "train.log"
+    send_once(lambda: log.exists() and "stops" in log.read_text(), signal.SIGINT)
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        one.run()
+    assert (folder / "last.ckpt").exists()
+
+
+def test_a_done_cell_is_freed_of_what_its_killed_process_left(make: Callable[..., Cell]) -> None:
+    body = "done(); [(here / n).touch() for n in ('.lock', '.partial-1-done.json')]; kill()"
+    one, _ = sweep([make("a", body)])
+    assert stages(one.run()) == ["done"]
+    left = {path.name for path in one.entries[0].cell.folder.iterdir()}
+    assert left == {"config.yaml", "subjects.csv", "done.json", "train.log"}
+    (one.entries[0].cell.folder / ".lock").touch()
+    sweep([make("a")])[0].run()
+    assert not (one.entries[0].cell.folder / ".lock").exists()
+
+
+@pytest.mark.usefixtures("signals_as_usual")
 def test_a_second_signal_does_not_wait(make: Callable[..., Cell]) -> None:
     body = "signal.signal(signal.SIGINT, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     one, _ = sweep([make("a", body)])

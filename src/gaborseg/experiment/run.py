@@ -30,7 +30,7 @@ from gaborseg.interface import build, effective_choices, effective_settings, mis
 from gaborseg.machine import keep_freed_memory
 from gaborseg.metrics import mean_dice
 from gaborseg.networks import MONAI_NETWORKS, parameter_counts, require_monai
-from gaborseg.runs import Run, RunFile
+from gaborseg.runs import Run, RunFile, tidy_up
 from gaborseg.scans import DataError
 from gaborseg.training import (
     AtomicCheckpointIO,
@@ -73,6 +73,7 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
         run = describe_run(config, folder, choices)
         run.check_folder()
     if run.done:
+        tidy_up(folder)
         log.info("This run is done; name another folder with hydra.run.dir=... to train again.")
         return show_result(run)
     with at_work(run):

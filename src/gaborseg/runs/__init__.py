@@ -10,7 +10,7 @@ from gaborseg.runs.files import (
     read_record,
     read_settings,
 )
-from gaborseg.runs.folder import TECHNICAL, Run
+from gaborseg.runs.folder import TECHNICAL, Run, tidy_up
 from gaborseg.runs.lock import LOCK, locked
 from gaborseg.runs.names import folder_name, readable, sweep_folder
 from gaborseg.runs.parent import end_with_parent, lead_children, lead_these
@@ -61,6 +61,7 @@ __all__ = [
     "subject_means",
     "sweep_folder",
     "tidy_texts",
+    "tidy_up",
     "write_curves",
     "write_scores",
 ]

@@ -13,13 +13,14 @@ import yaml
 
 from gaborseg.machine import (
     PACKAGES,
+    PARTIAL,
     refuse_link,
     remove_partials,
     software_versions,
     write_atomically,
 )
 from gaborseg.runs.files import RunFile, RunFileError, read_record, read_settings
-from gaborseg.runs.lock import locked
+from gaborseg.runs.lock import LOCK, locked
 from gaborseg.runs.renames import as_saved_now
 from gaborseg.runs.state import outcome
 
@@ -106,9 +107,7 @@ class Run:
         for name in _FOLDERS:
             refuse_link(self.path(name))
         with locked(self.folder):
-            self.path(RunFile.FAILURE).unlink(missing_ok=True)
-            for folder in (self.folder, self.path(RunFile.PREDICTIONS)):
-                remove_partials(folder)
+            _remove_leftovers(self.folder)
             yield
 
     def claim(self) -> None:
@@ -150,6 +149,19 @@ class Run:
         except RunFileError as error:
             path = self.path(name)
             raise ValueError(f"{path} is damaged; mend it, or move the folder away") from error
+
+
+def tidy_up(folder: Path) -> None:
+    """Free the folder of a run that is done of what a killed process left, if nobody holds it."""
+    if (folder / LOCK).exists() or any(folder.glob(f"{PARTIAL}*")):
+        with contextlib.suppress(OSError), locked(folder):
+            _remove_leftovers(folder)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    (folder / RunFile.FAILURE).unlink(missing_ok=True)
+    for written in (folder, folder / RunFile.PREDICTIONS):
+        remove_partials(written)
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-from gaborseg.runs import RunState, Stage, note_failure, read_state
+from gaborseg.runs import RunState, Stage, note_failure, read_state, tidy_up
 from gaborseg.sweeps.cells import Cell, CellProcess, killed_by
 from gaborseg.sweeps.machine import DevicePool, Machine
 
@@ -117,6 +117,7 @@ class Sweep:
                 self._tell(entry, "refused", [entry.cell.refusal])
             elif state.stage == Stage.DONE:
                 entry.state = state
+                tidy_up(entry.cell.folder)
                 self._tell(entry, "is done already", _remarks(entry.cell))
 
     def _start(self) -> None:
@@ -156,6 +157,7 @@ class Sweep:
     def _end(self, entry: Entry, code: int, lines: list[str]) -> None:
         state = read_state(entry.cell.folder)
         if state.stage == Stage.DONE:
+            tidy_up(entry.cell.folder)
             self._release(entry, state)
             self._tell(entry, f"done in {entry.seconds:.0f} s")
         elif (name := killed_by(code)) and not state.message and entry.attempts < _ATTEMPTS:
@@ -199,6 +201,7 @@ class Sweep:
         for entry in running:
             if entry.process:
                 entry.process.signal(signal.SIGINT, group=False)
+                entry.process.signal(signal.SIGCONT)  # what is stopped cannot end
         with contextlib.suppress(KeyboardInterrupt):
             for entry in running:
                 self._tell(entry, "is interrupted")

@@ -77,7 +77,7 @@ class LocalLauncher(Launcher):
             KeyboardInterrupt: If a signal asked for an end.
         """
         from gaborseg.interface import mistakes_as_user_errors
-        from gaborseg.machine import available_processors
+        from gaborseg.machine import available_processors, remove_partials
         from gaborseg.sweeps import machine_for, work_through, write_plan
 
         setup_globals()
@@ -85,6 +85,7 @@ class LocalLauncher(Launcher):
         with contextlib.ExitStack() as stack:
             with mistakes_as_user_errors():
                 stack.enter_context(locked(folder))
+                remove_partials(folder)
                 jobs = self._compose(job_overrides, initial_job_idx)
                 gpus = self._gpus() if any(_may_use_gpus(job) for job in jobs) else ()
                 cells = [self._cell(job, name, gpus) for job, name in named(distinct(jobs))]
