@@ -35,6 +35,22 @@ def read_curves(path: Path) -> dict[int, dict[str, str]]:
     return {epoch_of(row, path.name): row for row in rows}
 
 
+def read_last_epochs(path: Path, most: int) -> tuple[int, list[dict[str, str]]]:
+    """Return how many epochs a ``metrics.csv`` has, and the cells of the last ones.
+
+    Raises:
+        RunFileError: If the file is damaged, or one of them does not say of which epoch it is.
+    """
+    if not path.exists():
+        return 0, []
+    with reading(path):
+        header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        rows = list(csv.DictReader([header, *lines[-most:]]))
+    for row in rows:
+        epoch_of(row, path.name)
+    return len(lines), rows
+
+
 def epoch_of(row: Mapping[str, str | None], name: str) -> int:
     """Return the epoch of a row of the file of that name.
 

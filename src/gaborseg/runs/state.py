@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from gaborseg.machine import load_yaml, read_text, write_text
-from gaborseg.runs.curves import read_curves
+from gaborseg.machine import read_text, write_text
+from gaborseg.runs.curves import read_last_epochs
 from gaborseg.runs.files import (
     RunFile,
     RunFileError,
@@ -25,8 +25,8 @@ from gaborseg.runs.lock import is_locked
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-_TRAINER = re.compile(r"^trainer:\n( .*\n)+", re.MULTILINE)
-"""The trainer's part of the settings, as a run writes them."""
+_MAX_EPOCHS = re.compile(r"^trainer:\n(?: .*\n)*?  max_epochs: (\d+)\n", re.MULTILINE)
+"""The number of epochs in the settings, as a run writes it."""
 _RECENT = 10  # epochs whose time tells how long the others will take
 
 
@@ -63,20 +63,22 @@ class RunState:
 
 def read_state(folder: Path) -> RunState:
     """Return the state of a run folder, whatever it lacks."""
-    epochs = _epochs(_lenient(lambda: _trainer_settings(folder)))
+    epochs = _max_epochs(folder)
     done = outcome(folder)
     if "epochs" in done:
         return RunState(Stage.DONE, done["epochs"], epochs, done.get("test_dice"))
-    rows = list(_lenient(lambda: read_curves(folder / RunFile.CURVES)).values())
+    epoch, rows = 0, list[dict[str, str]]()
+    with contextlib.suppress(RunFileError):
+        epoch, rows = read_last_epochs(folder / RunFile.CURVES, _RECENT)
     if done:
-        return RunState(Stage.DONE, len(rows), epochs, done.get("test_dice"))
+        return RunState(Stage.DONE, epoch, epochs, done.get("test_dice"))
     failed = _lenient(lambda: read_failure(folder))
     return RunState(
         stage=_stage(folder, failed),
-        epoch=len(rows),
+        epoch=epoch,
         epochs=epochs,
         dice=_present(rows[-1].get("val/dice")) if rows else None,
-        seconds_left=_seconds_left(rows, epochs),
+        seconds_left=_seconds_left(rows, epoch, epochs),
         message=failed.get("error", ""),
     )
 
@@ -105,12 +107,12 @@ def _stage(folder: Path, failed: dict[str, Any]) -> Stage:
     return Stage.STOPPED if (folder / RunFile.SETTINGS).exists() else Stage.WAITING
 
 
-def _seconds_left(rows: list[dict[str, str]], epochs: int | None) -> float | None:
-    times = [_present(row.get("seconds")) for row in rows[-_RECENT:]]
+def _seconds_left(rows: list[dict[str, str]], epoch: int, epochs: int | None) -> float | None:
+    times = [_present(row.get("seconds")) for row in rows]
     seconds = [time for time in times if time is not None]
     if not seconds or epochs is None:
         return None
-    return median(seconds) * max(epochs - len(rows), 0)
+    return median(seconds) * max(epochs - epoch, 0)
 
 
 def _present(cell: str | None) -> float | None:
@@ -125,12 +127,12 @@ def _lenient(read: Callable[[], dict[_Key, _Value]]) -> dict[_Key, _Value]:
     return {}
 
 
-def _trainer_settings(folder: Path) -> dict[str, Any]:
-    """Return a run's settings, or no more of them than the trainer's: that is much faster."""
+def _max_epochs(folder: Path) -> int | None:
+    """Return how many epochs a run is to have; to read all its settings would take long."""
     with contextlib.suppress(OSError, ValueError):
-        if part := _TRAINER.search(read_text(folder / RunFile.SETTINGS)):
-            return dict(load_yaml(part[0]))
-    return read_settings(folder)
+        if found := _MAX_EPOCHS.search(read_text(folder / RunFile.SETTINGS)):
+            return int(found[1])
+    return _epochs(_lenient(lambda: read_settings(folder)))
 
 
 def _epochs(settings: Mapping[str, Any]) -> int | None:
