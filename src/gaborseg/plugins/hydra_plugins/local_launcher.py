@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import rich
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -213,7 +213,7 @@ def _job_of(config: DictConfig, choices: Sequence[str]) -> _Job:
     """Return a run as it is composed now; the configuration may change afterwards."""
     from gaborseg.interface import effective_settings, refuse_idle_kernel
 
-    HydraConfig.instance().cfg = config
+    HydraConfig.instance().cfg = cast(Any, config)
     folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
     refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
     return _Job(tuple(choices), folder, effective_settings(config))
