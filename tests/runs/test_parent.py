@@ -51,6 +51,31 @@ def test_only_the_children_of_the_block_are_led() -> None:
     assert "GABORSEG_PARENT" not in os.environ
 
 
+WORKER = """
+import os, signal, sys, time
+sys.path.insert(0, {project!r})
+from gaborseg.data.segmentation import begin_worker
+pid = os.fork()
+if pid == 0:
+    begin_worker(0)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(60)
+os.waitpid(pid, os.WUNTRACED)
+print(pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do it")
+def test_a_stopped_worker_of_a_loader_ends_when_its_training_is_killed() -> None:
+    code = WORKER.format(project=str(PROJECT))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as training:
+        assert training.stdout is not None
+        pid = int(training.stdout.readline())
+        training.send_signal(signal.SIGKILL)
+    assert ends(pid)
+
+
 def ends(pid: int) -> bool:
     """Whether a process, which is not a child of this one, ends within some seconds."""
     words = ["ps", "-o", "stat=", "-p", str(pid)]

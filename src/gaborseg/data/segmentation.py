@@ -27,7 +27,7 @@ from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import RandomPatches
 from gaborseg.data.sampling import EpochSampler, sample_seed
 from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
-from gaborseg.machine import remove_partials
+from gaborseg.machine import die_with_parent, remove_partials
 from gaborseg.scans import DataError, voxel_sides
 
 _Augmentation = Callable[[Tensor, Tensor, NDArray], tuple[Tensor, Tensor]]
@@ -310,7 +310,7 @@ class SegmentationData:
             collate_fn=_one_batch if patches else None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=use_one_thread,
+            worker_init_fn=begin_worker,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # so that loading leaves torch's global one alone
         )
@@ -330,3 +330,9 @@ class SegmentationData:
             **{key: self.dataset.info.get(key) for key in told},
             "split": {part: list(self.split.part(part)) for part in PARTS},
         }
+
+
+def begin_worker(worker: int) -> None:
+    """Let a process that loads data use one thread, and end however the training ends."""
+    die_with_parent()
+    use_one_thread(worker)

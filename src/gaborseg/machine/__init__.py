@@ -24,6 +24,7 @@ from gaborseg.machine.plain import (
 from gaborseg.machine.processors import (
     available_processors,
     device_name,
+    die_with_parent,
     peak_memory,
     processor_name,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "check_size",
     "check_torch_index",
     "device_name",
+    "die_with_parent",
     "encodable",
     "keep_freed_memory",
     "load_json",

@@ -1,13 +1,17 @@
-"""The processors, devices and memory that this process uses."""
+"""The processors, devices and memory that this process uses, and how long it may live."""
 
+import ctypes
 import os
 import platform
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+_PR_SET_PDEATHSIG = 1
 
 
 def available_processors() -> int:
@@ -50,3 +54,9 @@ def processor_name() -> str:
         return platform.processor() or platform.machine()
     names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def die_with_parent() -> None:
+    """Have Linux kill this process, even if it is stopped, when the one that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

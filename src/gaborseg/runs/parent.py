@@ -1,7 +1,6 @@
 """Processes that end when the one that started them ends, even if that one was killed."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -9,8 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 
+from gaborseg.machine import die_with_parent
+
 _PARENT = "GABORSEG_PARENT"
-_PR_SET_PDEATHSIG = 1
 _PAUSE = 0.5
 
 
@@ -35,7 +35,7 @@ def end_with_parent() -> None:
     if not parent:
         return
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        die_with_parent()
     else:
         watch_parent(parent)
     if os.getppid() != parent:  # it ended before it could be watched
