@@ -463,7 +463,7 @@ def test_a_scan_that_has_changed_since_is_a_problem(
     assert snapshot(tmp_path / "out") == before
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"files": 1, "inspection": {}, "lost": []}'])
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]"])
 def test_a_damaged_record_of_a_scan_is_named_with_the_remedy(
     prepare: Prepare, tmp_path: Path, content: str
 ) -> None:

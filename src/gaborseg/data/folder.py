@@ -128,8 +128,8 @@ class Folder:
         nameless = [subject for subject, person in people.items() if person is None]
         if 0 < len(nameless) < len(people):
             log.warning(
-                "%s: %d of %d subjects, %s first, name no participant: each counts as a person of "
-                "its own", path, len(nameless), len(people), nameless[0],
+                "%s: %d of %d subjects, %s first, name no participant: their own names tell the "
+                "person", path, len(nameless), len(people), nameless[0],
             )  # fmt: skip
         return people
 

@@ -56,11 +56,11 @@ def remembered(output: Path, case: Case) -> Inspection | None:
         return None
     try:
         record = load_json(read_text(path))
-        inspection = Inspection.from_json(record["inspection"])
-        if len(inspection.intensities) != len(case.images) or not isinstance(record[_LOST], list):
-            raise ValueError("it is of another scan")
         if record["files"] == _file_states(case):
-            return inspection
+            inspection = Inspection.from_json(record["inspection"])
+            if len(inspection.intensities) == len(case.images) and isinstance(record[_LOST], list):
+                return inspection
+            raise ValueError("it does not tell of each image")
     except (OSError, ValueError, TypeError, KeyError):
         remedy = f"delete {output / case.subject} to prepare it again"
         return Inspection(case.subject, (Problem(str(path), "is damaged", remedy, case.subject),))
