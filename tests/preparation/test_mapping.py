@@ -120,10 +120,15 @@ def test_ids_are_as_typed(tmp_path: Path) -> None:
     assert mapping.structures == {"a": (17,), "b": (8,)}
 
 
-@pytest.mark.parametrize("key", ["1_1", "0-99999999", "1.0", "0x1f"])
+@pytest.mark.parametrize("key", ["1_1", "0-99999999", "0-60000 70000-130000", "1.0", "0x1f"])
 def test_what_is_no_id_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(DataError, match="keys must be ids like 17 or 1000-1035, got"):
         read_mapping(write(tmp_path / "labels.yaml", f"{key}: a\n"))
+
+
+def test_a_mapping_of_more_ids_than_label_maps_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must map at most 100000 ids, got more at 70000-130000"):
+        read_mapping(write(tmp_path / "labels.yaml", "0-60000: a\n70000-130000: b\n"))
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaborseg.data.cases import Case, Dataset, person_of, shared_files, told_person
-from gaborseg.machine import cache_folder, load_json, read_table, read_text
+from gaborseg.machine import cache_folder, load_json, of_cell, read_table, read_text
 from gaborseg.scans import DataError
 
 log = logging.getLogger(__name__)
@@ -145,13 +145,13 @@ def _listed_people(lines: Iterable[str]) -> Iterator[tuple[str, str | None]]:
         raise ValueError("it must have a column participant_id, and tabs between columns")
     seen = set()
     for row in table:
-        name = (row["participant_id"] or "").strip()
+        name = of_cell((row["participant_id"] or "").strip())
         if not name or Path(name).name != name or name in seen:
             raise ValueError(
                 f"line {table.line_num}: participant_id must be a folder's name, once, got {name!r}"
             )
         seen.add(name)
-        yield name, told_person(row.get("participant"))
+        yield name, told_person(of_cell(row.get("participant") or ""))
 
 
 def _description_problem(info: object) -> str | None:

@@ -1,9 +1,10 @@
 """Which subjects are trained on, which choose the epoch, and which are tested."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -119,11 +120,11 @@ def read_split(
     owners = subjects if participants is None else participants
     scans = list(zip(subjects, owners, strict=True))
     groups = {part: expand(listed, scans) for part, listed in names.items()}
-    listed = [subject for group in groups.values() for subject in group]
-    for subject in listed:
-        if subject not in subjects:
+    known = set(subjects)
+    for subject, count in Counter(chain.from_iterable(groups.values())).items():
+        if subject not in known:
             raise DataError(f"{path}: subject {subject!r} is not in the data set")
-        if listed.count(subject) > 1:
+        if count > 1:
             raise DataError(f"{path}: subject {subject!r} must be listed once")
     for part, group in groups.items():
         if not group:

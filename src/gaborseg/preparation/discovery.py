@@ -12,7 +12,7 @@ In two folders, ``images`` and ``labels``, the names must agree, but for a chann
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,8 +179,8 @@ def _role_problem(
 
 def unique(found: Found) -> Found:
     """The cases whose ids differ, for each is to be a folder; the others become problems."""
-    ids = [case.subject.casefold() for case in found.cases]
-    twice = [case for case in found.cases if ids.count(case.subject.casefold()) > 1]
+    counts = Counter(case.subject.casefold() for case in found.cases)
+    twice = [case for case in found.cases if counts[case.subject.casefold()] > 1]
     problems = [
         Problem(str(case.images[0]), f"must have an id of its own, got {case.subject} twice",
                 "give every scan another id", case.subject)

@@ -27,7 +27,7 @@ _SHIPPED = Path(__file__).parent / "labels"
 BACKGROUND = "background"
 _ONE_ID = re.compile(r"-?\d{1,9}", re.ASCII)
 _IDS = re.compile(r"\d{1,9}(-\d{1,9})?( +\d{1,9}(-\d{1,9})?)*", re.ASCII)
-_LONGEST_RANGE = 100_000
+_MOST_IDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,15 @@ def _checked_mapping(path: Path, content: object) -> LabelMapping:
     if not isinstance(content, dict) or not content:
         raise DataError(f"{path} must map ids to structures, as in 17: hippocampus")
     ids_of: dict[str, list[int]] = {}
+    total = 0
     for key, name in content.items():
         if not isinstance(name, str) or not is_name(name) or not any(map(str.isalpha, name)):
             raise DataError(f"{path}: {key} must be mapped to a name, got {name}")
-        ids_of.setdefault(name, []).extend(_ids_in(path, key))
+        ids = _ids_in(path, key)
+        ids_of.setdefault(name, []).extend(ids)
+        total += len(ids)
+        if total > _MOST_IDS:
+            raise DataError(f"{path}: it must map at most {_MOST_IDS} ids, got more at {key}")
     counts = Counter(one for ids in ids_of.values() for one in ids)
     if twice := sorted(one for one, count in counts.items() if count > 1):
         raise DataError(f"{path}: every id must be mapped once, got {twice[0]} twice")
@@ -130,15 +135,15 @@ def _ids_in(path: Path, key: object) -> list[int]:
     text = str(key)
     if _ONE_ID.fullmatch(text):
         return [int(text)]
-    if not _IDS.fullmatch(text) or any(map(_is_long, text.split())):
-        raise DataError(f"{path}: keys must be ids like 17 or 1000-1035, got {text!r}")
+    if not _IDS.fullmatch(text) or sum(map(_length, text.split())) > _MOST_IDS:
+        raise DataError(f"{path}: keys must be ids like 17 or 1000-1035, got {text[:80]!r}")
     return parse_ids(text)
 
 
-def _is_long(part: str) -> bool:
-    """Whether a range of ids has more of them than any label map."""
+def _length(part: str) -> int:
+    """How many ids a range has."""
     first, _, last = part.partition("-")
-    return int(last or first) - int(first) > _LONGEST_RANGE
+    return max(0, int(last or first) - int(first) + 1)
 
 
 def _check_count(count: int, where: str) -> None:
@@ -160,7 +165,7 @@ class _AsTyped(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
+        counts = Counter(str(key.value) for key, _ in node.value)
+        if twice := [key for key, count in counts.items() if count > 1]:
             raise yaml.YAMLError(f"{twice[0]} comes twice")
         return super().construct_mapping(node, deep)
