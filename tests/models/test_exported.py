@@ -224,3 +224,72 @@ def test_without_onnx_one_line_says_what_to_install(
 def test_the_logits_of_a_file_stay_on_the_device_of_the_image(files: dict[str, Path]) -> None:
     found: Tensor = load_exported(files["onnx"], CPU).logits(smooth_noise(SHAPE))
     assert found.device == CPU
+
+
+def flipped(path: Path, position: int, to: Path) -> Path:
+    """Write a copy with one bit flipped."""
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x40
+    to.write_bytes(content)
+    return to
+
+
+def test_one_flipped_bit_in_the_weights_is_told(files: dict[str, Path], tmp_path: Path) -> None:
+    model = onnx.load(files["onnx"])
+    largest = max((w.raw_data for w in model.graph.initializer), key=len)
+    place = files["onnx"].read_bytes().index(largest) + 3
+    with pytest.raises(ModelError, match="has another digest than when it was exported"):
+        load_exported(flipped(files["onnx"], place, tmp_path / "rotten.onnx"), CPU)
+
+
+def test_one_flipped_bit_in_the_metadata_is_told(files: dict[str, Path], tmp_path: Path) -> None:
+    place = files["onnx"].read_bytes().index(b"left_ball")
+    with pytest.raises(ModelError, match="has another digest than when it was exported"):
+        load_exported(flipped(files["onnx"], place, tmp_path / "rotten.onnx"), CPU)
+
+
+def test_a_file_that_another_tool_has_saved_unchanged_is_as_good(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    onnx.save(onnx.load(files["onnx"]), tmp_path / "again.onnx")
+    assert load_exported(tmp_path / "again.onnx", CPU).fixed_size == (32, 32, 32)
+
+
+def rewritten(path: Path, to: Path, value: float) -> Path:
+    """Write a copy without a digest, as of before, with one weight set to a value."""
+    model = onnx.load(path)
+    weight = next(w for w in model.graph.initializer if w.data_type == onnx.TensorProto.FLOAT)
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values.flat[0] = value
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    kept = [entry for entry in model.metadata_props if entry.key == "gaborseg.json"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, to)
+    return to
+
+
+def test_a_file_of_before_has_no_digest_and_is_read(files: dict[str, Path], tmp_path: Path) -> None:
+    path = rewritten(files["onnx"], tmp_path / "before.onnx", 0.5)
+    assert load_exported(path, CPU).fixed_size == (32, 32, 32)
+
+
+def test_an_exported_weight_that_is_not_finite_is_refused(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    path = rewritten(files["onnx"], tmp_path / "nan.onnx", float("nan"))
+    with pytest.raises(ModelError, match=r"nan\.onnx: weights must be finite"):
+        load_exported(path, CPU)
+
+
+def test_a_torch_program_has_checksums_that_tell_a_flipped_bit(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(files["torch_export"]) as archive:
+        assert archive.testzip() is None
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        content = archive.read(largest)
+    place = files["torch_export"].read_bytes().index(content)
+    rotten = flipped(files["torch_export"], place + 3, tmp_path / "rotten.pt2")
+    with zipfile.ZipFile(rotten) as archive:
+        assert archive.testzip() == largest.filename

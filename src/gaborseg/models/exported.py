@@ -5,10 +5,11 @@ operations of our networks is let through.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from gaborseg.decisions import Argmax, Calibrated
 from gaborseg.machine import load_json
 from gaborseg.models.deployed import FORMAT, Outputs
 from gaborseg.models.description import ModelError, check_numbers
-from gaborseg.models.exporting import METADATA, require_onnx
+from gaborseg.models.exporting import METADATA, ONNX_DIGEST, onnx_seal, require_onnx
 from gaborseg.models.model import Model, facts_of
 
 _LARGEST_METADATA = 2**24
@@ -98,8 +99,9 @@ def _check_onnx(path: Path) -> dict[str, Any]:
     import onnx
     from google.protobuf.message import DecodeError
 
+    content = path.read_bytes()
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
         raise ModelError(f"it is damaged or no ONNX file: {error}") from error
     graph = model.graph
@@ -112,7 +114,34 @@ def _check_onnx(path: Path) -> dict[str, Any]:
     if any(tensor.data_location for tensor in [*graph.initializer, *constants]):
         raise ModelError("it must hold its weights itself, not name other files")
     properties = {entry.key: entry.value for entry in model.metadata_props}
+    _check_content(content, ONNX_DIGEST in properties)
+    _check_finite(graph.initializer)
     return _read_metadata(properties.get(METADATA, ""))
+
+
+def _check_content(content: bytes, sealed: bool) -> None:
+    """Check that a file is as it was exported; one of before has no digest that tells.
+
+    Raises:
+        ModelError: It is not.
+    """
+    size = len(onnx_seal(b""))
+    if sealed and content[-size:] != onnx_seal(content[:-size]):
+        raise ModelError("it is damaged: it has another digest than when it was exported")
+
+
+def _check_finite(weights: Iterable[Any]) -> None:
+    """Check that the weights in an ONNX graph are finite.
+
+    Raises:
+        ModelError: They are not.
+    """
+    from onnx import numpy_helper
+
+    for weight in weights:
+        values = numpy_helper.to_array(weight)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ModelError(f"weights must be finite, got NaN or infinity in {weight.name}")
 
 
 def _read_metadata(text: str) -> dict[str, Any]:

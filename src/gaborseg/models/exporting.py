@@ -1,6 +1,7 @@
 """Writing a deployed network as ONNX or as a torch program, without a trace of this machine."""
 
 import contextlib
+import hashlib
 import io
 import json
 import warnings
@@ -16,6 +17,7 @@ from gaborseg.models.deployed import OUTPUTS, Deployed, Outputs
 
 METADATA = "gaborseg.json"
 """The name of the metadata in the file."""
+ONNX_DIGEST = "gaborseg.sha256"
 
 
 def exported_program(module: Deployed, shape: tuple[int, ...]) -> ExportedProgram:
@@ -72,7 +74,18 @@ def write_onnx(path: Path, program: ExportedProgram, metadata: Mapping[str, Any]
     for node in model.graph.node:
         del node.metadata_props[:]
     onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
-    onnx.save(model, path)
+    content = model.SerializeToString()
+    path.write_bytes(content + onnx_seal(content))
+
+
+def onnx_seal(content: bytes) -> bytes:
+    """The end of an ONNX file: one more property, with a digest of all that is before it."""
+    import onnx
+
+    seal = onnx.ModelProto()
+    digest = hashlib.sha256(content).hexdigest()
+    onnx.helper.set_model_props(seal, {ONNX_DIGEST: digest})
+    return seal.SerializeToString()
 
 
 def require_onnx() -> None:
