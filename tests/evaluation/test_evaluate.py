@@ -20,6 +20,7 @@ from gaborseg.evaluation.runs import own_cases, own_data
 from gaborseg.experiment import run as training
 from gaborseg.interface import UserError
 from gaborseg.models import load_trained
+from gaborseg.networks import VNetDS
 from gaborseg.runs import Score, read_scores
 from holding import held_by_another
 from tiny_cohort import AFFINE, SHAPE, write_cohort, write_nifti
@@ -127,6 +128,7 @@ def test_a_run_can_be_decided_by_argmax(cohort: Path, tmp_path: Path) -> None:
     training.train(compose_config([*tiny_overrides(cohort), *short]), biased, CHOICES)
     checkpoint = torch.load(biased / "best.ckpt", weights_only=True)
     checkpoint["state_dict"]["decision.offset"][2] = 100
+    del checkpoint["weights_digest"]
     torch.save(checkpoint, biased / "best.ckpt")
     for name, decision in (("own", []), ("argmax", ["decision=argmax"])):
         evaluated(f"run={biased}", *decision, f"output={tmp_path / name}")
@@ -138,6 +140,19 @@ def test_a_run_can_be_decided_by_argmax(cohort: Path, tmp_path: Path) -> None:
     written = nib.load(tmp_path / "argmax/predictions" / own.name)
     wanted = trained.network(image[None]).argmax(dim=1)[0].numpy()
     assert np.array_equal(np.asanyarray(written.dataobj), wanted)
+
+
+def test_a_checkpoint_that_computes_no_numbers_is_one_line(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(self: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+        return forward(self, image) * float("inf")
+
+    forward = VNetDS.forward
+    monkeypatch.setattr(VNetDS, "forward", overflow)
+    with pytest.raises(UserError, match=r"best\.ckpt: logits must be finite, got"):
+        evaluated(f"run={run}", f"output={tmp_path / 'out'}")
+    assert not (tmp_path / "out" / "subjects.csv").exists()
 
 
 def test_other_data_are_scored_whole_and_what_was_trained_with_is_told(

@@ -223,3 +223,14 @@ def test_an_exported_model_takes_its_size_alone() -> None:
         Segmenter([model(fixed_size=(16, 16, 16))], patch_size=8)
     with pytest.raises(ValueError, match="patch_size must be positive, got -1"):
         Segmenter([model()], patch_size=-1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_are_no_background(value: float) -> None:
+    def broken(image: Tensor) -> Tensor:
+        logits = by_brightness(image)
+        logits[0, 2, 5, 5, 5] = value
+        return logits
+
+    with pytest.raises(ModelError, match=r"model\.ckpt: logits must be finite, got"):
+        Segmenter([model(broken)]).scores(torch.randn(1, 16, 16, 16))

@@ -13,7 +13,7 @@ from gaborseg.data import PreparedCase, SegmentationData, Source, fill_cache, in
 from gaborseg.interface import build, mistakes_as_user_errors
 from gaborseg.machine import progress, refuse_link
 from gaborseg.metrics import case_scores, voxel_tolerance
-from gaborseg.models import ModelError, TrainedModel, choose_device, load_trained
+from gaborseg.models import ModelError, TrainedModel, check_logits, choose_device, load_trained
 from gaborseg.runs import RunFile, Score, read_record, score_rows
 from gaborseg.scans import DataError, voxel_sides
 from gaborseg.training import write_label_map
@@ -65,7 +65,8 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
     rows: list[Score] = []
     for subject in progress(cases.prepared, "Segmenting and scoring"):
         case = cases.prepared[subject]
-        prediction, truth = _segment(trained, decision, case)
+        with mistakes_as_user_errors():
+            prediction, truth = _segment(trained, decision, case)
         affine = case.read("affine")
         write_label_map(output / RunFile.PREDICTIONS / f"{subject}.nii.gz", prediction, affine)
         spacing = voxel_sides(affine).tolist()
@@ -88,6 +89,7 @@ def _segment(
     device = next(trained.network.parameters()).device
     image = torch.from_numpy(np.array(case.read("image"))).to(device)[None]
     logits = infer_volume(trained.network, image, trained.data.get("patch_size"))
+    check_logits(logits, trained.checkpoint)
     return decision(logits)[0].cpu(), torch.from_numpy(np.array(case.read("label")))
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from gaborseg.data import infer_volume, zscore
 from gaborseg.inference.framing import Frame, frame_for
-from gaborseg.models import Facts, Model, ModelError
+from gaborseg.models import Facts, Model, ModelError, check_logits
 from gaborseg.scans import PreparedGrid, labels_to_native, to_prepared, voxel_sides
 
 _AXES = "xyz"
@@ -95,6 +95,7 @@ class Segmenter:
 
         Raises:
             ValueError: What the models would see has no contrast.
+            ModelError: A model's logits are not finite.
         """
         prepared, grid, frame = self.prepare(image, affine)
         scores = self.scores(prepared)
@@ -139,7 +140,8 @@ class Segmenter:
     def _scores_of(self, model: Model, image: Tensor, flipped: tuple[int, ...]) -> Tensor:
         if flipped:
             return self._scores_of(model, image.flip(flipped), ()).flip(flipped)
-        return model.scores(infer_volume(model.logits, image, self.patch_size))
+        logits = infer_volume(model.logits, image, self.patch_size)
+        return model.scores(check_logits(logits, model.file))
 
     def unlikeness(self, prepared: Tensor) -> float:
         """How far a prepared scan is from the training scans of the model nearest to it."""

@@ -4,7 +4,7 @@ from gaborseg.models.description import ModelError
 from gaborseg.models.export import export_model
 from gaborseg.models.exported import load_exported
 from gaborseg.models.loading import TrainedModel, build_network, choose_device, load_trained
-from gaborseg.models.model import Facts, Model, facts_of
+from gaborseg.models.model import Facts, Model, check_logits, facts_of
 
 __all__ = [
     "Facts",
@@ -12,6 +12,7 @@ __all__ = [
     "ModelError",
     "TrainedModel",
     "build_network",
+    "check_logits",
     "choose_device",
     "export_model",
     "facts_of",

@@ -1,10 +1,12 @@
 """What every kind of model file comes down to: facts about scans, and scores of a prepared one."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gaborseg.data import MOST_UNEVEN, Appearance
@@ -77,6 +79,18 @@ class Model:
         if self.fixed_size is None:
             return self.facts.patch_size
         return None if self.fixed_size == self.facts.size else max(self.fixed_size)
+
+
+def check_logits(logits: Tensor, file: Path) -> Tensor:
+    """The logits that a model has computed, if they are finite: NaN would be taken for background.
+
+    Raises:
+        ModelError: They are not.
+    """
+    low, high = (float(value) for value in torch.aminmax(logits))
+    if not math.isfinite(low + high):
+        raise ModelError(f"{file}: logits must be finite, got {low:.3g} to {high:.3g}")
+    return logits
 
 
 def facts_of(data: Mapping[str, Any]) -> Facts:
