@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch import Tensor
 
-from gaborseg.decisions import Argmax, Calibrated
+from gaborseg.decisions import Argmax, Calibrated, are_finite
 
 
 def shy_logits(target: Tensor) -> Tensor:
@@ -42,3 +43,15 @@ def test_a_second_fit_forgets_the_first() -> None:
 
 def test_the_maps_travel_in_the_state_dict_and_the_statistics_do_not() -> None:
     assert set(Calibrated(3).state_dict()) == {"scale", "offset"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_one_value_that_is_not_finite_is_seen(value: float) -> None:
+    logits = torch.randn(1, 3, 4, 4, 4)
+    assert are_finite(logits)
+    logits[0, 1, 2, 3, 0] = value
+    assert not are_finite(logits)
+
+
+def test_the_largest_numbers_are_finite() -> None:
+    assert are_finite(torch.tensor([-3e38, 3e38]))

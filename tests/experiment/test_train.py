@@ -32,6 +32,8 @@ from gaborseg.training import SegmentationModule
 from tiny_cohort import SHAPE, write_cohort, write_nifti
 from tiny_run import tiny_overrides
 
+MARKS = {"origin", "weights_digest"}
+"""What checkpoints of earlier versions do not tell."""
 CHOICES = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
 
 
@@ -280,6 +282,105 @@ def damage(path: Path) -> None:
         file.write(b"\xff" * 1024)
 
 
+@pytest.fixture(scope="module")
+def other(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of another seed, to be read only."""
+    folder = tmp_path_factory.mktemp("other") / "run"
+    experiment.train(compose_config([*tiny_overrides(cohort), "seed=1"]), folder, CHOICES)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_checkpoint_of_another_run_is_refused_and_left_alone(
+    copied: Path, other: Path, run: Callable[..., Path], name: str
+) -> None:
+    (copied / "done.json").unlink()
+    shutil.copy(other / name, copied / name)
+    with pytest.raises(UserError, match=f"{name} must be of the run in its folder"):
+        run()
+    assert (copied / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_a_best_checkpoint_that_is_gone_is_trained_again(
+    copied: Path, run: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = metrics(copied), (copied / "subjects.csv").read_bytes()
+    (copied / "done.json").unlink()
+    (copied / "best.ckpt").unlink()
+    run()
+    assert f"missing in {copied}: best.ckpt; the training starts anew" in caplog.text
+    assert (metrics(copied), (copied / "subjects.csv").read_bytes()) == wanted
+
+
+def test_weights_that_were_altered_are_trained_again(
+    copied: Path, run: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = (copied / "subjects.csv").read_bytes()
+    (copied / "done.json").unlink()
+    checkpoint = torch.load(copied / "best.ckpt", weights_only=True)
+    next(iter(checkpoint["state_dict"].values())).view(-1)[0] += 1
+    torch.save(checkpoint, copied / "best.ckpt")
+    run()
+    assert f"damaged in {copied}: best.ckpt; the training starts anew" in caplog.text
+    assert (copied / "subjects.csv").read_bytes() == wanted
+
+
+def test_a_best_checkpoint_that_is_lost_during_the_training_is_told(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit_and_lose(*arguments: object) -> None:
+        fit(*arguments)
+        (tmp_path / "run" / "best.ckpt").unlink()
+
+    fit = experiment._fit
+    monkeypatch.setattr(experiment, "_fit", fit_and_lose)
+    with pytest.raises(UserError, match=r"best\.ckpt is missing or damaged: put a copy of it back"):
+        run()
+
+
+def test_checkpoints_of_before_are_gone_on_with(copied: Path, run: Callable[..., Path]) -> None:
+    wanted = (copied / "subjects.csv").read_bytes()
+    (copied / "done.json").unlink()
+    for name in ("last.ckpt", "best.ckpt"):
+        checkpoint = torch.load(copied / name, weights_only=True)
+        torch.save({k: checkpoint[k] for k in checkpoint.keys() - MARKS}, copied / name)
+    last = (copied / "last.ckpt").read_bytes()
+    run()
+    assert (copied / "subjects.csv").read_bytes() == wanted
+    assert (copied / "last.ckpt").read_bytes() == last
+
+
+def test_scores_that_are_cut_are_told_and_made_again(
+    copied: Path, run: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = (copied / "subjects.csv").read_bytes()
+    (copied / "subjects.csv").write_bytes(wanted[: len(wanted) // 2])
+    run()
+    assert f"{copied}: subjects.csv" in caplog.text
+    assert "the run is tested again" in caplog.text
+    assert (copied / "subjects.csv").read_bytes() == wanted
+
+
+@pytest.mark.parametrize(("rows", "lost"), [(0, "3 of 3 epochs, from epoch 1"), (2, "1 of 3")])
+def test_training_curves_that_are_lost_are_told(
+    copied: Path, run: Callable[..., Path], caplog: pytest.LogCaptureFixture, rows: int, lost: str
+) -> None:
+    (copied / "done.json").unlink()
+    lines = (copied / "metrics.csv").read_text().splitlines(keepends=True)
+    (copied / "metrics.csv").write_text("".join(lines[: 1 + rows]))
+    run()
+    assert f"{copied / 'metrics.csv'} has lost {lost}" in caplog.text
+
+
+def test_a_finished_run_without_its_configuration_is_not_one_of_other_settings(
+    copied: Path, run: Callable[..., Path]
+) -> None:
+    (copied / "config.yaml").unlink()
+    run()
+    with pytest.raises(UserError, match="holds a run with other settings"):
+        run("optimizer.lr=2e-2")
+
+
 def test_a_full_disk_ends_a_run_and_spoils_nothing(
     finished: Path, run: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -358,6 +459,20 @@ def test_a_run_that_diverges_is_still_tested(
     folder = run("loss=ccc", "trainer.max_epochs=5")
     assert (folder / "done.json").exists()
     assert len(metrics(folder)) == 2
+
+
+def test_a_run_that_diverges_at_once_is_tested_and_told(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def diverge(self: CCCLoss, *arguments: torch.Tensor) -> torch.Tensor:
+        return forward(self, *arguments) * math.nan
+
+    forward = CCCLoss.forward
+    monkeypatch.setattr(CCCLoss, "forward", diverge)
+    folder = run("loss=ccc")
+    assert json.loads((folder / "done.json").read_text())["test_dice"] == 0
+    assert f"the training has diverged: weights of {folder / 'best.ckpt'} are not" in caplog.text
+    assert "logits of a test subject are not finite" in caplog.text
 
 
 def test_the_calibrated_decision_travels_in_the_checkpoint(run: Callable[..., Path]) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from gaborseg.models import ModelError
 from gaborseg.models.archive import read_checkpoint
+from gaborseg.runs import sealed
 
 
 class Malicious:
@@ -120,4 +121,30 @@ def test_lists_in_lists_are_refused(tmp_path: Path) -> None:
         deep = [deep]
     path = save(tmp_path / "deep.ckpt", description={"data": {"structures": deep}})
     with pytest.raises(ModelError, match="nested too deeply"):
+        read_checkpoint(path)
+
+
+def test_one_flipped_bit_is_told(tmp_path: Path) -> None:
+    weights = torch.rand(1000)
+    path = save(tmp_path / "rotten.ckpt", state_dict={"weight": weights})
+    content = bytearray(path.read_bytes())
+    content[content.index(weights.numpy().tobytes()) + 3] ^= 0x40
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged checkpoint: .* another checksum"):
+        read_checkpoint(path)
+
+
+def test_weights_that_were_altered_and_saved_again_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "altered.ckpt"
+    content = sealed({"state_dict": {"weight": torch.ones(3)}}, {})
+    torch.save(content | {"state_dict": {"weight": torch.zeros(3)}}, path)
+    with pytest.raises(ModelError, match="its weights are not those that were written"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_in_the_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "best.ckpt"
+    torch.save(sealed({"state_dict": {}}, {"id": "a1", "settings": "b1"}), path)
+    (tmp_path / "run.json").write_text('{"id": "a2"}')
+    with pytest.raises(ModelError, match="whose id is a2, got one of a1: move it elsewhere"):
         read_checkpoint(path)

@@ -12,6 +12,14 @@ from gaborseg.models.description import check_description, check_node
 from tiny_model import description
 
 
+def bomb() -> list:
+    """Lists in lists, ten to the power of twelve of them if they were written out."""
+    node: list = ["a"] * 10
+    for _ in range(12):
+        node = [node] * 10
+    return node
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -169,6 +177,10 @@ def test_a_tree_that_names_itself_again_and_again_is_cut_off() -> None:
         (("data", "preparation"), ["qform"], "forms must be one of agree, sform, qform"),
         (("network", "num_classes"), 7, "network.num_classes must be 4, got 7"),
         (("network", "in_channels"), 2, "network.in_channels must be 1, got 2"),
+        (("network", "num_classes"), torch.ones(2), "num_classes must be 4, got Tensor"),
+        (("network", "num_classes"), bomb(), "num_classes must be 4, got"),
+        (("data", "structures"), bomb(), "structures must be 1 to 255 different names"),
+        (("data", "size"), bomb(), "size must be 3 numbers"),
         (("decision", "num_classes"), 256, "decision.num_classes must be 4"),
     ],
 )
@@ -200,3 +212,9 @@ def test_the_affine_of_training_is_a_fact() -> None:
 
 def test_without_an_appearance_the_field_of_view_is_that_of_the_first_case() -> None:
     assert facts_of(description()["data"]).field_of_view == (96, 96)
+
+
+def test_patches_that_would_take_hours_are_refused() -> None:
+    assert facts_of(description(size=64, patch_size=2)["data"]).patch_size == 2
+    with pytest.raises(ModelError, match=r"patch_size must be 1 numbers in 2..1024, got \[1\]"):
+        facts_of(description(size=64, patch_size=1)["data"])

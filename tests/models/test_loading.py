@@ -179,3 +179,10 @@ def test_what_is_in_no_checkpoint_is_built_too(monkeypatch: pytest.MonkeyPatch) 
     network = trained._network({}, weights)
     torch.testing.assert_close(network.factor, torch.full((2,), 3.0))
     torch.testing.assert_close(network.weight, torch.eye(2))
+
+
+def test_weights_that_are_not_finite_are_refused(checkpoint: Path) -> None:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    state["decision.scale"][1] = float("nan")
+    with pytest.raises(ModelError, match=r"weights must be finite, .* in decision\.scale"):
+        load_trained(rewrite(checkpoint, state_dict=state))

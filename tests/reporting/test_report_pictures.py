@@ -125,6 +125,21 @@ def test_a_pipe_in_the_place_of_a_scan_is_a_note_and_no_picture(
     assert f"no picture of {shown.subject}" in caplog.text
 
 
+@pytest.mark.parametrize("kept", [0, 0.5, 0.9])
+def test_a_prediction_that_is_cut_is_a_note_and_no_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kept: float
+) -> None:
+    write_data(tmp_path)
+    write_predicted(tmp_path, "pcc", [0.5] * NUM_TESTED, TESTED)
+    results = results_of(tmp_path)
+    shown = choose_subject(results, TESTED[0])
+    assert shown is not None
+    path = tmp_path / f"runs/pcc/predictions/{TESTED[0]}.nii.gz"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    assert subject_drawing(shown, results) is None
+    assert f"no picture of {TESTED[0]}" in caplog.text
+
+
 def test_the_kernels_of_the_best_run_of_each_kernel_are_drawn_and_listed(tmp_path: Path) -> None:
     told = description()
     for seed in range(2):

@@ -115,7 +115,7 @@ def test_a_run_is_done_when_its_scores_and_its_last_file_are_there(run: Run) -> 
     run.claim()
     run.write_json("done.json", {"test_dice": 0.5})
     assert not run.done
-    run.path("subjects.csv").touch()
+    run.path("subjects.csv").write_text("subject,structure,dice\na,inner,0.5\n")
     assert run.done
     run.path("done.json").write_text("{")
     assert not run.done

@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 
@@ -7,8 +8,10 @@ from rich.console import Console
 
 from gaborseg.metrics.case_scores import CaseScores
 from gaborseg.runs import (
+    RunFileError,
     Score,
     overall_means,
+    read_run_scores,
     read_scores,
     score_rows,
     scores_table,
@@ -118,3 +121,48 @@ def test_names_are_no_formulas_in_the_file_and_what_they_were_when_it_is_read(
 def test_a_subject_whose_name_is_no_utf_8_keeps_no_file_from_being_written(tmp_path: Path) -> None:
     write_scores(tmp_path / "subjects.csv", [Score("a\udcff", "egg", 0.5)])
     assert read_scores(tmp_path / "subjects.csv")[0].subject == r"a\udcff"
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> Path:
+    """A run of two test subjects with two structures each."""
+    data = {"structures": ["inner", "outer"], "split": {"test": ["a", "b"]}}
+    (tmp_path / "run.json").write_text(json.dumps({"data": data}))
+    (tmp_path / "done.json").write_text(json.dumps({"test_dice": 0.5, "test_subjects": 2}))
+    write_scores(tmp_path / "subjects.csv", ROWS)
+    return tmp_path
+
+
+def test_scores_that_agree_with_the_other_files_of_a_run_are_read(tested: Path) -> None:
+    assert len(read_run_scores(tested)) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (ROWS[:2], "must have 4 rows, 2 a test subject, got 2"),
+        (ROWS[:3], "must have 4 rows, 2 a test subject, got 3"),
+        ([*ROWS, Score("c", "inner", 0.5)], "has c, who was not to be tested"),
+        ([*ROWS[:2], Score("b", "inner", 0.4), ROWS[3]], "must have the mean Dice of done.json"),
+    ],
+)
+def test_scores_that_are_lost_or_altered_are_told(
+    tested: Path, rows: list[Score], problem: str
+) -> None:
+    write_scores(tested / "subjects.csv", rows)
+    with pytest.raises(RunFileError, match=problem):
+        read_run_scores(tested)
+
+
+def test_every_cut_through_the_table_of_scores_is_told(tested: Path) -> None:
+    content = (tested / "subjects.csv").read_bytes()
+    for length in range(len(content) - len("0.0\r\n")):
+        (tested / "subjects.csv").write_bytes(content[:length])
+        with pytest.raises(RunFileError):
+            read_run_scores(tested)
+
+
+def test_a_run_that_found_no_structure_at_all_agrees_with_its_mean(tested: Path) -> None:
+    (tested / "done.json").write_text('{"test_dice": NaN, "test_subjects": 2}')
+    write_scores(tested / "subjects.csv", [row._replace(dice=NAN) for row in ROWS])
+    assert len(read_run_scores(tested)) == 4

@@ -82,3 +82,12 @@ def test_names_are_no_formulas_and_numbers_stay_numbers(tmp_path: Path) -> None:
 def test_a_pipe_is_no_table(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     assert not is_tidy(tmp_path / "pipe.csv")
+
+
+@pytest.mark.parametrize("name", ["kept.csv", "kept_curves.csv"])
+def test_a_table_that_is_cut_in_a_row_is_said(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, RUNS)
+    whole = (tmp_path / name).read_text()
+    (tmp_path / name).write_text(whole[: whole.rindex(",")])
+    with pytest.raises(RunFileError, match=f"{name} has a row that is cut short"):
+        read_tidy(path)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gaborseg.runs import RunFileError
-from gaborseg.study import find_run_folders, read_runs
+from gaborseg.study import find_run_folders, make_study, read_runs
 from gaborseg.study.configurations import kernel_of
 from gaborseg.study.run_folders import flatten, read_run
 from synthetic_runs import FEW_STRUCTURES, NUM_TESTED, write_small_run
@@ -218,3 +218,48 @@ def test_a_run_that_failed_says_why(tmp_path: Path) -> None:
 def test_an_evaluation_is_no_run(tmp_path: Path) -> None:
     (write_small_run(tmp_path / "again") / "evaluation.json").write_text("{}")
     assert list(find_run_folders([tmp_path])) == []
+
+
+def test_a_run_that_has_lost_scores_is_left_out_and_the_others_are_read(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "good", outcome={"test_subjects": NUM_TESTED})
+    cut = write_small_run(tmp_path / "cut", outcome={"test_subjects": NUM_TESTED}) / "subjects.csv"
+    cut.write_text("".join(cut.read_text().splitlines(keepends=True)[:3]))
+    records, problems = read_runs(find_run_folders([tmp_path]))
+    assert [run.folder.name for run in records] == ["good"]
+    (problem,) = map(str, problems)
+    assert problem == (
+        f"{tmp_path / 'cut'}: left out: subjects.csv must have {2 * NUM_TESTED} rows, "
+        "2 a test subject, got 2"
+    )
+
+
+def test_epochs_that_the_curves_have_lost_are_noted(tmp_path: Path) -> None:
+    folder = write_small_run(tmp_path / "run")
+    rows = (folder / "metrics.csv").read_text().splitlines(keepends=True)
+    (folder / "metrics.csv").write_text("".join(rows[:11]))
+    study = make_study(*read_runs([folder]))
+    assert list(map(str, study.problems)) == [f"{folder}: metrics.csv has 10 of 40 epochs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("run.json", "sessions", None),
+        ("run.json", "sessions", ["x"]),
+        ("run.json", "parameters", {"total": "many"}),
+        ("run.json", "data", {"split": None}),
+        ("done.json", "epochs", "all"),
+        ("done.json", "nsd_tolerance", [1]),
+        ("config.yaml", "trainer", {"max_epochs": "many"}),
+    ],
+)
+def test_a_value_of_the_wrong_kind_costs_one_run(
+    tmp_path: Path, name: str, key: str, value: Any
+) -> None:
+    write_small_run(tmp_path / "good")
+    path = write_small_run(tmp_path / "bad") / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    records, problems = read_runs(find_run_folders([tmp_path]))
+    assert [run.folder.name for run in records] == ["good"]
+    (problem,) = map(str, problems)
+    assert problem.startswith(f"{tmp_path / 'bad'}: left out: {name}: {key}")

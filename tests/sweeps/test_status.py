@@ -17,7 +17,7 @@ def sweep(tmp_path: Path) -> Path:
         (home / name).mkdir(parents=True)
     for name in names[:3]:
         (home / name / "config.yaml").write_text("trainer: {max_epochs: 4}\n")
-    (home / "seed=0" / "subjects.csv").write_text("subject,structure,dice\n")
+    (home / "seed=0" / "subjects.csv").write_text("subject,structure,dice\na,b,0.8125\n")
     (home / "seed=0" / "done.json").write_text(json.dumps({"test_dice": 0.8125, "epochs": 4}))
     (home / "seed=1" / "metrics.csv").write_text("epoch,seconds,val/dice\n0,60,0.25\n")
     (home / "seed=2" / "failed.json").write_text('{"error": "no [memory] left"}')
@@ -72,3 +72,23 @@ def test_a_folder_without_runs_is_a_mistake(tmp_path: Path) -> None:
         status.main([str(tmp_path)])
     with pytest.raises(UserError, match=r"folder must be one that holds runs, got .*none"):
         status.main([str(tmp_path / "none")])
+
+
+def test_a_file_that_cannot_be_read_is_told_and_stops_nothing(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sweep / "seed=1" / "config.yaml").write_text("trainer: {max_epochs: .inf}\n")
+    status.main([str(sweep)])
+    out = capsys.readouterr().out
+    assert "1 of 5 done" in out
+    reason = "config.yaml: trainer.max_epochs must be a whole number, got inf"
+    assert f"problem: {sweep}/seed=1: {reason}\n" in out
+
+
+@pytest.mark.parametrize("text", ["[]", '{"runs": null}', '{"runs": ["a"]}', '{"runs": {"x": 5}}'])
+def test_a_plan_of_another_kind_stops_nothing(
+    sweep: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sweep / "sweep.json").write_text(text)
+    status.main([str(sweep)])
+    assert "1 of " in capsys.readouterr().out

@@ -2,5 +2,6 @@
 
 from gaborseg.decisions.argmax import Argmax
 from gaborseg.decisions.calibrated import Calibrated
+from gaborseg.decisions.finite import are_finite
 
-__all__ = ["Argmax", "Calibrated"]
+__all__ = ["Argmax", "Calibrated", "are_finite"]

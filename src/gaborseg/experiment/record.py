@@ -35,7 +35,7 @@ def record_start(
     parameters = dict(counts) | {"total": sum(counts.values())}
     session = {"started": time.strftime(_TIME), **software_versions()}
     record = {
-        "id": run.identity,
+        **run.origin,
         "name": run.name,
         "group": run.group,
         "choices": dict(choices),

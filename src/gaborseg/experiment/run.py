@@ -42,6 +42,7 @@ from gaborseg.training import (
     SegmentationModule,
     StopAtNaN,
     TestReport,
+    check_best,
     checkpoint_to_resume,
     checkpoints,
 )
@@ -76,6 +77,8 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
         tidy_up(folder)
         log.info("This run is done; name another folder with hydra.run.dir=... to train again.")
         return show_result(run)
+    if run.lost:
+        rank_zero_only(log.warning)(f"{run.folder}: {run.lost}; the run is tested again")
     with at_work(run):
         return show_result(run) if run.done else _train(config, run, choices)
 
@@ -90,6 +93,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
     keep_freed_memory()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with mistakes_as_user_errors():
+        resume = checkpoint_to_resume(run)
         data: SegmentationData = build(config.data)
         trainer = build_trainer(config, run, data)
         end_at_once_when_terminated(trainer)
@@ -102,7 +106,9 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
     record_start(run, trainer, data, counts, choices)
     show_summary(counts, data, run)
     with keyboard_interrupts(trainer), killed_together(run, trainer):
-        _fit(trainer, module, data, run)
+        _fit(trainer, module, data, resume)
+        with mistakes_as_user_errors():
+            check_best(run)
         best = str(run.path(RunFile.BEST))
         trainer.test(module, data.loader("test"), ckpt_path=best, verbose=False)
     record_end(run, trainer, time.time() - started)
@@ -160,7 +166,7 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
         EpochRow(),
         *checkpoints(run),
     ]
-    plugins: list[Any] = [AtomicCheckpointIO()]
+    plugins: list[Any] = [AtomicCheckpointIO(run.origin)]
     if _is_alone(config):
         plugins.append(LightningEnvironment())  # not that of a cluster's packed job
     trainer = build(config.trainer, _partial_=True, default_root_dir=str(run.folder))
@@ -238,8 +244,9 @@ def _fill_in_facts(config: DictConfig, data: SegmentationData) -> DictConfig:
     return cast(DictConfig, filled)
 
 
-def _fit(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, run: Run) -> None:
-    resume = checkpoint_to_resume(run.folder)
+def _fit(
+    trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, resume: Path | None
+) -> None:
     if resume is not None:
         rank_zero_only(log.info)(f"Resuming from {resume}")
     trainer.fit(

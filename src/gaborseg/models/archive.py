@@ -10,14 +10,15 @@ from torch import Tensor
 
 from gaborseg.machine import check_size, check_torch_index
 from gaborseg.models.description import ModelError
-from gaborseg.runs import as_saved_now
+from gaborseg.runs import as_saved_now, check_archive, check_origin, is_sealed
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint: tensors, mapped from the file, and plain values.
 
     Raises:
-        ModelError: It is no such file, or holds something that would have to be unpickled.
+        ModelError: It is no such file, holds something that would have to be unpickled, or is not
+            as it was written: a part has another checksum, or the weights another digest.
     """
     _check_archive(path)
     try:
@@ -36,6 +37,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelError(
             f"{path} must hold the weights of a training, as gaborseg train writes them"
         )
+    try:
+        is_sealed(content)
+        check_origin(path, content)
+    except ValueError as error:
+        raise ModelError(f"{path} cannot be used: {error}") from error
     if isinstance(description := content.get("description"), dict):
         content["description"] = as_saved_now(description)
     return content
@@ -56,6 +62,10 @@ def _check_archive(path: Path) -> None:
         raise ModelError(f"{path} is damaged or not a checkpoint of gaborseg") from error
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
         raise ModelError(f"{path} must not be compressed: no checkpoint of gaborseg is")
+    try:
+        check_archive(path)
+    except Exception as error:  # whatever damage makes zipfile raise
+        raise ModelError(f"{path} is a damaged checkpoint: {error}") from error
 
 
 def _is_weight(item: tuple[object, object]) -> bool:
@@ -64,5 +74,9 @@ def _is_weight(item: tuple[object, object]) -> bool:
     return (
         isinstance(name, str)
         and isinstance(value, Tensor)
+        and value.device.type == "cpu"
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and not value.is_nested
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )

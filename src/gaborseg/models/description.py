@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ _KEYWORDS = ("_target_", "_partial_")
 _LIMITS = {"kernel_size": 31, "in_channels": 64, "num_classes": 256}
 _LARGEST_NUMBER, _MOST_VALUES, _DEEPEST = 4096, 10_000, 32
 _LARGEST_CUBE = 1024
+_MOST_PATCHES = 32
+"""Along an axis: with more, a scan would take hours."""
 _SPACINGS = (1e-3, 1e3)
 """Smallest and largest distance of two voxels, mm."""
 
@@ -42,11 +45,27 @@ def check_description(description: object) -> None:
     check_data(data)
     wanted = {"in_channels": len(data["channels"]), "num_classes": len(data["structures"]) + 1}
     for key, count in wanted.items():
-        if network.get(key) != count:
-            raise ModelError(f"network.{key} must be {count}, got {network.get(key)!r}")
-    classes = description["decision"].get("num_classes", wanted["num_classes"])
-    if classes != wanted["num_classes"]:
-        raise ModelError(f"decision.num_classes must be {wanted['num_classes']}, got {classes!r}")
+        _check_count(f"network.{key}", network.get(key), count)
+    classes = wanted["num_classes"]
+    told = description["decision"].get("num_classes", classes)
+    _check_count("decision.num_classes", told, classes)
+
+
+def _check_count(key: str, value: object, count: int) -> None:
+    """Check that a value, whatever it is, is a number that is known.
+
+    Raises:
+        ModelError: It is not.
+    """
+    if type(value) is not int or value != count:
+        raise ModelError(f"{key} must be {count}, got {_shortened(value)}")
+
+
+def _shortened(value: object) -> str:
+    """A value as a message shows it; a collection without the collections in it."""
+    return (
+        reprlib.repr(value) if isinstance(value, int | float | str | list) else type(value).__name__
+    )
 
 
 def check_data(data: Mapping[str, Any]) -> None:
@@ -60,7 +79,8 @@ def check_data(data: Mapping[str, Any]) -> None:
     check_numbers("size", data.get("size"), 3, 1, _LARGEST_CUBE)
     check_numbers("spacing", data.get("spacing"), 3, *_SPACINGS)
     if (patch_size := data.get("patch_size")) is not None:
-        check_numbers("patch_size", [patch_size], 1, 1, _LARGEST_CUBE)
+        smallest = -(-max(data["size"]) // _MOST_PATCHES)
+        check_numbers("patch_size", [patch_size], 1, smallest, _LARGEST_CUBE)
     preparation = data.get("preparation") or {}
     if not isinstance(preparation, dict) or preparation.get("forms", "agree") not in FORMS:
         raise ModelError(f"preparation.forms must be one of {', '.join(FORMS)}")
@@ -98,7 +118,7 @@ def _check_names(key: str, names: object, most: int) -> None:
         or not all(isinstance(name, str) and name and name.isprintable() for name in names)
         or len(set(names)) < len(names)
     ):
-        raise ModelError(f"{key} must be 1 to {most} different names, got {str(names)[:80]}")
+        raise ModelError(f"{key} must be 1 to {most} different names, got {_shortened(names)}")
 
 
 def check_numbers(key: str, values: object, count: int, low: float, high: float) -> None:
@@ -113,7 +133,9 @@ def check_numbers(key: str, values: object, count: int, low: float, high: float)
         or len(values) != count
         or not all(type(value) in kinds and low <= value <= high for value in values)
     ):
-        raise ModelError(f"{key} must be {count} numbers in {low}..{high}, got {str(values)[:80]}")
+        raise ModelError(
+            f"{key} must be {count} numbers in {low}..{high}, got {_shortened(values)}"
+        )
 
 
 def check_node(node: Mapping[str, Any], trust: Sequence[str] = ()) -> None:

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from gaborseg.decisions import Argmax, Calibrated
 from gaborseg.models.archive import read_checkpoint
 from gaborseg.models.description import ModelError, check_description, check_node
-from gaborseg.runs import RunFile, RunFileError, read_record, read_settings
+from gaborseg.runs import RunFile, RunFileError, not_finite, read_record, read_settings
 
 _LARGEST_KERNELS = 2**29
 """Voxels in all kernels of a network, 2 GiB in float32; the 7x7x7 Gabor network has 2^26."""
@@ -84,8 +84,9 @@ def load_trained(
         trust: Modules and packages of yours, importable here, whose layers the network may have.
 
     Raises:
-        ModelError: The file is missing or damaged, holds anything but tensors and plain values,
-            names something that is not to be built, or its parts do not belong together.
+        ModelError: The file is missing, damaged or of another run than the folder around it, holds
+            anything but tensors and plain values, names something that is not to be built, or its
+            parts do not belong together or are not finite.
     """
     path = Path(checkpoint).expanduser()
     path = path / RunFile.BEST if path.is_dir() else path
@@ -102,6 +103,8 @@ def _assemble(
     description = content.get("description") or _described_by_run(path.parent)
     check_description(description)
     state = content["state_dict"]
+    if names := not_finite(state):
+        raise ModelError(f"weights must be finite, got NaN or infinity in {names[0]}")
     weights = _weights_of("network", state)
     network = _network(description["network"], weights, trust).to(device)
     decision = _loaded(_build(description["decision"]), _weights_of("decision", state)).to(device)

@@ -1,15 +1,14 @@
 """What every kind of model file comes down to: facts about scans, and scores of a prepared one."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gaborseg.data import MOST_UNEVEN, Appearance
+from gaborseg.decisions import are_finite
 from gaborseg.models.description import ModelError, check_data
 
 
@@ -87,9 +86,8 @@ def check_logits(logits: Tensor, file: Path) -> Tensor:
     Raises:
         ModelError: They are not.
     """
-    low, high = (float(value) for value in torch.aminmax(logits))
-    if not math.isfinite(low + high):
-        raise ModelError(f"{file}: logits must be finite, got {low:.3g} to {high:.3g}")
+    if not are_finite(logits):
+        raise ModelError(f"{file}: logits must be finite, got NaN or infinity")
     return logits
 
 

@@ -69,7 +69,7 @@ def subject_drawing(shown: Shown, results: Results) -> _Drawing | None:
             affine=affine,
             title=f"{shown.subject}, split {shown.split}",
         )
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever a damaged file makes nibabel, zlib or numpy raise
         log.warning(f"note: {first.folder}: no picture of {shown.subject}: {error}")
         return None
     text = (

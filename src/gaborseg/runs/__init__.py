@@ -1,5 +1,12 @@
 """The folder of a run: its files, their columns, its state, its lock."""
 
+from gaborseg.runs.checkpoints import (
+    check_archive,
+    check_origin,
+    is_sealed,
+    not_finite,
+    sealed,
+)
 from gaborseg.runs.curves import read_curves, write_curves
 from gaborseg.runs.files import (
     RunFile,
@@ -10,7 +17,7 @@ from gaborseg.runs.files import (
     read_record,
     read_settings,
 )
-from gaborseg.runs.folder import TECHNICAL, Run, tidy_up
+from gaborseg.runs.folder import Run, tidy_up
 from gaborseg.runs.lock import LOCK, locked
 from gaborseg.runs.names import folder_name, readable, sweep_folder
 from gaborseg.runs.parent import end_with_parent, lead_children, lead_these
@@ -18,12 +25,14 @@ from gaborseg.runs.renames import as_saved_now
 from gaborseg.runs.scores import (
     Score,
     overall_means,
+    read_run_scores,
     read_scores,
     score_rows,
     scores_table,
     subject_means,
     write_scores,
 )
+from gaborseg.runs.settings import TECHNICAL
 from gaborseg.runs.state import RunState, Stage, note_failure, read_state
 from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
 
@@ -38,12 +47,16 @@ __all__ = [
     "Stage",
     "TidyRun",
     "as_saved_now",
+    "check_archive",
+    "check_origin",
     "end_with_parent",
     "folder_name",
+    "is_sealed",
     "is_tidy",
     "lead_children",
     "lead_these",
     "locked",
+    "not_finite",
     "note_failure",
     "number",
     "overall_means",
@@ -51,6 +64,7 @@ __all__ = [
     "read_failure",
     "read_outcome",
     "read_record",
+    "read_run_scores",
     "read_scores",
     "read_settings",
     "read_state",
@@ -58,6 +72,7 @@ __all__ = [
     "readable",
     "score_rows",
     "scores_table",
+    "sealed",
     "subject_means",
     "sweep_folder",
     "tidy_texts",

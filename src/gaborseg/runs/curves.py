@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gaborseg.machine import read_table, write_atomically
-from gaborseg.runs.files import RunFileError, number, reading
+from gaborseg.machine import read_table, read_text, write_atomically
+from gaborseg.runs.files import RunFileError, number, open_table, reading
 
 EPOCH = "epoch"
 
@@ -25,14 +25,16 @@ def write_curves(path: Path, epochs: Mapping[int, Mapping[str, Any]]) -> None:
 def read_curves(path: Path) -> dict[int, dict[str, str]]:
     """Return the cells of a ``metrics.csv`` by epoch, as they are written; empty if missing.
 
+    A row that is cut short is left out: its last cell may be too.
+
     Raises:
         RunFileError: If the file is damaged, or a row does not say of which epoch it is.
     """
-    if not path.exists():
-        return {}
-    with reading(path), path.open(newline="", encoding="utf-8") as file:
-        rows = list(read_table(file))
-    return {epoch_of(row, path.name): row for row in rows}
+    with reading(path):
+        if not path.exists():
+            return {}
+        rows = list(open_table(path))
+    return {epoch_of(row, path.name): row for row in rows if None not in row.values()}
 
 
 def read_last_epochs(path: Path, most: int) -> tuple[int, list[dict[str, str]]]:
@@ -44,8 +46,8 @@ def read_last_epochs(path: Path, most: int) -> tuple[int, list[dict[str, str]]]:
     if not path.exists():
         return 0, []
     with reading(path):
-        header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
-        rows = list(csv.DictReader([header, *lines[-most:]]))
+        header, *lines = read_text(path).splitlines() or [""]
+        rows = list(read_table([header, *lines[-most:]]))
     for row in rows:
         epoch_of(row, path.name)
     return len(lines), rows

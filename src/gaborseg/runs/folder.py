@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,20 @@ from gaborseg.machine import (
     software_versions,
     write_atomically,
 )
-from gaborseg.runs.files import RunFile, RunFileError, read_record, read_settings
+from gaborseg.runs.checkpoints import check_origin, identity_in_checkpoints
+from gaborseg.runs.curves import read_curves
+from gaborseg.runs.files import (
+    RunFile,
+    RunFileError,
+    read_outcome,
+    read_record,
+    read_settings,
+)
 from gaborseg.runs.lock import LOCK, locked
 from gaborseg.runs.renames import as_saved_now
-from gaborseg.runs.state import outcome
+from gaborseg.runs.scores import read_run_scores
+from gaborseg.runs.settings import differences, settings_digest, without_technical
 
-# Settings that change where or how fast a run works, never its result ...
-_WORKING = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
-# ... and groups that others refer to: what of them has an effect is told there again.
-TECHNICAL = (*_WORKING, "rates", "activation")
 _FOLDERS = (RunFile.PREDICTIONS, "wandb")  # what is written to in a run folder
 _IDENTITY = re.compile("[0-9a-f]{12}")  # trackers name folders by it
 
@@ -54,15 +59,21 @@ class Run:
     def identity(self) -> str:
         """Return twelve hexadecimal digits of the folder and the settings that count.
 
-        A run that has begun keeps them, wherever its folder is moved to.
+        A run that has begun keeps them, wherever its folder is moved to: its record tells them, and
+        if that is lost its checkpoints do.
         """
-        told = self.record().get("id")
-        if isinstance(told, str) and _IDENTITY.fullmatch(told):
-            return told
-        settings = _without_technical(self.config)
+        told = self.record().get("id") or identity_in_checkpoints(self.folder)
+        if told and _IDENTITY.fullmatch(told):
+            return str(told)
+        settings = without_technical(self.config)
         place = str(self.folder.absolute())
         text = json.dumps([place, self.name, settings], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Return what its checkpoints tell of it: its identity, and a digest of its settings."""
+        return {"id": self.identity, "settings": settings_digest(self.config)}
 
     def path(self, name: str) -> Path:
         """Return the path of a file of the run."""
@@ -70,31 +81,70 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Return whether the run has ended and was tested."""
-        return bool(outcome(self.folder))
+        """Return whether the run has ended and was tested, and all its scores are there."""
+        return self._end()[0]
+
+    @property
+    def lost(self) -> str:
+        """Return what is lost of the scores of a run that had ended; empty if nothing is."""
+        return self._end()[1]
+
+    def _end(self) -> tuple[bool, str]:
+        """Return whether the run has ended with all scores, and what is lost of them if not."""
+        try:
+            if done := bool(read_outcome(self.folder)):
+                read_run_scores(self.folder)
+        except RunFileError as error:
+            return False, str(error)
+        return done, ""
 
     def conflicts(self) -> list[str]:
         """Return what the run in the folder, if there is one, has set to other values.
 
         Raises:
-            ValueError: If the run's configuration is damaged.
+            ValueError: If the run's configuration or record is damaged.
         """
         if not self.path(RunFile.SETTINGS).exists():
-            return []
+            lost = f"{RunFile.SETTINGS} is lost, and {RunFile.RECORD} tells of others"
+            return [] if self._told_settings in (None, settings_digest(self.config)) else [lost]
         with self._damage(RunFile.SETTINGS):
-            return differences(read_settings(self.folder), as_saved_now(self.config))
+            changed = differences(read_settings(self.folder), as_saved_now(self.config))
+        if changed and self._told_settings == settings_digest(self.config):
+            path = self.path(RunFile.SETTINGS)
+            raise ValueError(f"{path} is damaged, as {RunFile.RECORD} tells: delete it to go on")
+        return changed
+
+    @property
+    def _told_settings(self) -> str | None:
+        """Return the digest of the settings under which the run was begun, if it is recorded."""
+        return self.record().get("settings")
 
     def check_folder(self) -> None:
         """Check that the folder is free, or holds a run of the same configuration.
 
         Raises:
             FileExistsError: If the folder holds a run of another configuration.
+            ValueError: If a folder is where a file of the run belongs, or the other way round.
         """
+        for name in RunFile:
+            path, wanted = self.path(name), "folder" if name == RunFile.PREDICTIONS else "file"
+            if path.exists() and path.is_dir() != (wanted == "folder"):
+                raise ValueError(f"{path} must be a {wanted}: move it away")
         if changed := self.conflicts():
             raise FileExistsError(
                 f"{self.folder} holds a run with other settings ({'; '.join(changed)}); "
                 "choose another folder with hydra.run.dir=..."
             )
+
+    def check_checkpoint(self, path: Path, checkpoint: Mapping[str, Any]) -> None:
+        """Check that a checkpoint in the folder is of this run, if it tells its run.
+
+        Raises:
+            RunFileError: If it is of another run.
+            ValueError: If the run's record is damaged.
+        """
+        self.record()  # if it is damaged, that is to be told
+        check_origin(path, checkpoint, self.config)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -142,13 +192,24 @@ class Run:
         with self._damage(RunFile.RECORD):
             return read_record(self.folder)
 
+    def curves(self) -> dict[int, dict[str, str]]:
+        """Return the metrics of the epochs that are trained, by epoch.
+
+        Raises:
+            ValueError: If their file is damaged.
+        """
+        with self._damage(RunFile.CURVES, "file"):
+            return read_curves(self.path(RunFile.CURVES))
+
     @contextlib.contextmanager
-    def _damage(self, name: RunFile) -> Iterator[None]:
+    def _damage(self, name: RunFile, part: str = "folder") -> Iterator[None]:
         try:
             yield
         except RunFileError as error:
             path = self.path(name)
-            raise ValueError(f"{path} is damaged; mend it, or move the folder away") from error
+            raise ValueError(
+                f"{path} is damaged; mend it, or move the {part} away: {error}"
+            ) from error
 
 
 def tidy_up(folder: Path) -> None:
@@ -164,18 +225,6 @@ def _remove_leftovers(folder: Path) -> None:
         remove_partials(written)
 
 
-def differences(old: Any, new: Any, key: str = "") -> list[str]:
-    """Return one ``key: old -> new`` for every result-deciding value that differs."""
-    if key not in TECHNICAL and isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys([*old, *new])
-        return [
-            line
-            for name in keys
-            for line in differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
-        ]
-    return [] if old == new or key in TECHNICAL else [f"{key}: {old} -> {new}"]
-
-
 def software_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
     """Return one ``name: old -> new`` for every version that differs between two sessions.
 
@@ -187,15 +236,3 @@ def software_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
         for name in names
         if old.get(name) != new.get(name)
     ]
-
-
-def _without_technical(config: Any, key: str = "") -> Any:
-    """Return a configuration without the settings that never decide a result."""
-    if not isinstance(config, dict):
-        return config
-    keys = {name: f"{key}.{name}".lstrip(".") for name in config}
-    return {
-        name: _without_technical(value, keys[name])
-        for name, value in config.items()
-        if keys[name] not in TECHNICAL
-    }

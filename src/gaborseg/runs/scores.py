@@ -1,17 +1,26 @@
 """Test scores as a file and as a table on the screen."""
 
 import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from gaborseg.machine import as_cell, of_cell, read_table, write_atomically
-from gaborseg.runs.files import RunFileError, number, reading
+from gaborseg.machine import as_cell, of_cell, read_text, write_atomically
+from gaborseg.runs.files import (
+    RunFile,
+    RunFileError,
+    number,
+    open_table,
+    read_outcome,
+    read_record,
+    reading,
+)
 
 
 class Score(NamedTuple):
@@ -74,13 +83,78 @@ def read_scores(path: Path) -> list[Score]:
         RunFileError: If the file is missing, damaged or empty, or holds impossible or repeated
             scores.
     """
-    with reading(path), path.open(newline="", encoding="utf-8") as file:
-        table = read_table(file)
+    with reading(path):
+        table = open_table(path)
         if missing := [name for name in NEEDED if name not in (table.fieldnames or ())]:
             raise RunFileError(f"{path.name} has no column {', '.join(missing)}")
         rows = [score_of(row, path.name) for row in table]
     check_scores(rows, path.name)
     return rows
+
+
+def check_rows(path: Path, subjects: int | None) -> None:
+    """Check that a ``subjects.csv`` is there and not cut; its numbers are not looked at.
+
+    Args:
+        path: The file.
+        subjects: How many were tested, if that is known.
+
+    Raises:
+        RunFileError: If it is missing, or not every subject has as many whole rows.
+    """
+    with reading(path):
+        rows = [*filter(None, csv.reader(io.StringIO(read_text(path), newline="")))]
+    whole = [row for row in rows[1:] if len(row) == len(rows[0])]
+    counts = Counter(row[0] for row in whole)
+    even = len({*counts.values()}) == 1 and len(whole) == len(rows) - 1
+    if not even or subjects not in (None, len(counts)):
+        raise RunFileError(
+            f"{path.name} must have whole rows of {subjects or 'all'} test subjects, as many of "
+            f"each, got {len(whole)} of {len(counts)}"
+        )
+
+
+def read_run_scores(folder: Path) -> list[Score]:
+    """Return the scores of a run that was tested, compared with what its other files tell.
+
+    Raises:
+        RunFileError: If a file is missing or damaged, or scores are lost or not this run's.
+    """
+    rows = read_scores(folder / RunFile.SCORES)
+    outcome, data = read_outcome(folder), read_record(folder).get("data", {})
+    if (count := outcome.get("test_subjects")) is not None:
+        _check_complete(rows, data, count)
+    mean, told = overall_means(rows).dice, outcome.get("test_dice")
+    if told is not None and f"{mean:.6f}" != f"{told:.6f}":
+        raise RunFileError(
+            f"{RunFile.SCORES} must have the mean Dice of {RunFile.OUTCOME}, {told:.6f}, "
+            f"got {mean:.6f}"
+        )
+    return rows
+
+
+def _check_complete(rows: Sequence[Score], data: Mapping[str, Any], count: int) -> None:
+    """Check that every test subject has a row for every structure.
+
+    Args:
+        rows: The scores.
+        data: What the run tells about its data; perhaps nothing.
+        count: How many subjects were tested.
+
+    Raises:
+        RunFileError: If rows are lost, or of subjects that were not to be tested.
+    """
+    subjects = {row.subject for row in rows}
+    structures = data.get("structures") or {row.structure for row in rows}
+    tested = data.get("split", {}).get("test", subjects)
+    if strange := sorted(subjects.difference(tested)):
+        raise RunFileError(f"{RunFile.SCORES} has {strange[0]}, who was not to be tested")
+    wanted = count * len(structures)
+    if wanted != len(rows):
+        raise RunFileError(
+            f"{RunFile.SCORES} must have {wanted} rows, {len(structures)} a test subject, "
+            f"got {len(rows)}"
+        )
 
 
 def check_scores(rows: Sequence[Score], name: str) -> None:
@@ -101,8 +175,10 @@ def score_of(row: Mapping[str, str | None], name: str) -> Score:
     """Return a row of the file of that name: an empty or infinite cell is NaN.
 
     Raises:
-        RunFileError: If a score is no number, or out of its range.
+        RunFileError: If the row is cut short, or a score is no number or out of its range.
     """
+    if None in row.values():
+        raise RunFileError(f"{name} has a row that is cut short, of {row[NEEDED[0]]}")
     subject, structure = (of_cell(row[key] or "") for key in NEEDED[:2])
     numbers = []
     for column in _NUMBERS:

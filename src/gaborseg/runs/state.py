@@ -3,8 +3,9 @@
 import contextlib
 import json
 import math
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,8 +23,8 @@ from gaborseg.runs.files import (
     read_settings,
 )
 from gaborseg.runs.lock import is_locked
+from gaborseg.runs.scores import check_rows
 
-_Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 _MAX_EPOCHS = re.compile(r"^trainer:\n(?: .*\n)*?  max_epochs: (\d+)\n", re.MULTILINE)
 """The number of epochs in the settings, as a run writes it."""
@@ -51,6 +52,7 @@ class RunState:
         dice: Mean test Dice if it is done, else validation Dice of the last epoch, in [0, 1].
         seconds_left: Estimate from the last epochs, for runs that are not done.
         message: Why it failed.
+        problems: What of its files cannot be read, or is lost.
     """
 
     stage: Stage
@@ -59,20 +61,23 @@ class RunState:
     dice: float | None = None
     seconds_left: float | None = None
     message: str = ""
+    problems: tuple[str, ...] = ()
 
 
 def read_state(folder: Path) -> RunState:
-    """Return the state of a run folder, whatever it lacks."""
-    epochs = _max_epochs(folder)
-    done = outcome(folder)
+    """Return the state of a run folder, whatever it lacks; what cannot be read is a problem."""
+    problems: list[str] = []
+    epochs = _max_epochs(folder, problems)
+    done = _lenient(lambda: _outcome(folder), {}, problems)
     if "epochs" in done:
-        return RunState(Stage.DONE, done["epochs"], epochs, done.get("test_dice"))
-    epoch, rows = 0, list[dict[str, str]]()
-    with contextlib.suppress(RunFileError):
-        epoch, rows = read_last_epochs(folder / RunFile.CURVES, _RECENT)
+        return RunState(
+            Stage.DONE, done["epochs"], epochs, done.get("test_dice"), problems=tuple(problems)
+        )
+    curves = folder / RunFile.CURVES
+    epoch, rows = _lenient(lambda: read_last_epochs(curves, _RECENT), (0, []), problems)
     if done:
-        return RunState(Stage.DONE, epoch, epochs, done.get("test_dice"))
-    failed = _lenient(lambda: read_failure(folder))
+        return RunState(Stage.DONE, epoch, epochs, done.get("test_dice"), problems=tuple(problems))
+    failed = _lenient(lambda: read_failure(folder), {}, problems)
     return RunState(
         stage=_stage(folder, failed),
         epoch=epoch,
@@ -80,13 +85,19 @@ def read_state(folder: Path) -> RunState:
         dice=_present(rows[-1].get("val/dice")) if rows else None,
         seconds_left=_seconds_left(rows, epoch, epochs),
         message=failed.get("error", ""),
+        problems=tuple(problems),
     )
 
 
-def outcome(folder: Path) -> dict[str, Any]:
-    """Return what a run noted at its end if it was tested; else nothing."""
-    tested = (folder / RunFile.SCORES).exists()
-    return _lenient(lambda: read_outcome(folder)) if tested else {}
+def _outcome(folder: Path) -> dict[str, Any]:
+    """Return what a run noted at its end if a table of its scores is there; else nothing.
+
+    Raises:
+        RunFileError: If one of the two files is damaged, or rows of the table are lost.
+    """
+    if done := read_outcome(folder):
+        check_rows(folder / RunFile.SCORES, done.get("test_subjects"))
+    return done
 
 
 def note_failure(folder: Path, error: BaseException | str) -> None:
@@ -104,7 +115,7 @@ def _stage(folder: Path, failed: dict[str, Any]) -> Stage:
         return Stage.RUNNING
     if failed:
         return Stage.FAILED
-    return Stage.STOPPED if (folder / RunFile.SETTINGS).exists() else Stage.WAITING
+    return Stage.STOPPED if os.path.exists(folder / RunFile.SETTINGS) else Stage.WAITING
 
 
 def _seconds_left(rows: list[dict[str, str]], epoch: int, epochs: int | None) -> float | None:
@@ -120,22 +131,20 @@ def _present(cell: str | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _lenient(read: Callable[[], dict[_Key, _Value]]) -> dict[_Key, _Value]:
-    """Return what is read of a file; nothing if it is damaged."""
-    with contextlib.suppress(RunFileError):
+def _lenient(read: Callable[[], _Value], default: _Value, problems: list[str]) -> _Value:
+    """Return what is read of a file; the default if it is damaged, which is a problem more."""
+    try:
         return read()
-    return {}
+    except RunFileError as error:
+        problems.append(str(error))
+        return default
 
 
-def _max_epochs(folder: Path) -> int | None:
+def _max_epochs(folder: Path, problems: list[str]) -> int | None:
     """Return how many epochs a run is to have; to read all its settings would take long."""
     with contextlib.suppress(OSError, ValueError):
         if found := _MAX_EPOCHS.search(read_text(folder / RunFile.SETTINGS)):
             return int(found[1])
-    return _epochs(_lenient(lambda: read_settings(folder)))
-
-
-def _epochs(settings: Mapping[str, Any]) -> int | None:
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        return int(settings["trainer"]["max_epochs"])
-    return None
+    settings = _lenient(lambda: read_settings(folder), {}, problems)
+    epochs = settings.get("trainer", {}).get("max_epochs")
+    return epochs if isinstance(epochs, int) else None

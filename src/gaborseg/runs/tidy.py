@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gaborseg.machine import as_cell, of_cell, read_table
+from gaborseg.machine import as_cell, of_cell
 from gaborseg.runs.curves import EPOCH, epoch_of
-from gaborseg.runs.files import reading
+from gaborseg.runs.files import RunFileError, open_table, reading
 from gaborseg.runs.scores import NEEDED, Score, check_scores, score_of
 
 _Settings = tuple[tuple[str, str], ...]
@@ -73,8 +73,10 @@ def _header(path: Path) -> list[str]:
 
 def _rows(path: Path, settings: Container[str]) -> Iterator[tuple[_Settings, dict[str, str]]]:
     """Yield of each row the settings that are told, and the cells of all other columns."""
-    with reading(path), path.open(newline="", encoding="utf-8") as file:
-        for row in read_table(file):
+    with reading(path):
+        for row in open_table(path):
+            if None in row.values():
+                raise RunFileError(f"{path.name} has a row that is cut short")
             told = tuple(
                 (of_cell(name), of_cell(cell))
                 for name, cell in row.items()

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
+from gaborseg.runs import RunFile
 from gaborseg.study.configurations import find_configurations, kernel_of, loss_of
 from gaborseg.study.run_folders import Problem, RunRecord
 
@@ -163,4 +164,14 @@ def absences(runs: Sequence[RunRecord]) -> list[Problem]:
     return [
         Problem(first + (f" and {len(more)} more runs" if more else ""), message)
         for message, (first, *more) in folders.items()
+    ]
+
+
+def lost_epochs(runs: Sequence[RunRecord]) -> list[Problem]:
+    """Return a problem for each run whose training curves lack epochs that it was trained."""
+    told = [(run, len(run.curves), run.outcome.get("epochs")) for run in runs]
+    return [
+        Problem(str(run.folder), f"{RunFile.CURVES} has {found} of {trained} epochs")
+        for run, found, trained in told
+        if trained and found < trained
     ]

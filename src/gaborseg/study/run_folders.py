@@ -22,7 +22,7 @@ from gaborseg.runs import (
     read_failure,
     read_outcome,
     read_record,
-    read_scores,
+    read_run_scores,
     read_settings,
     read_tidy,
 )
@@ -246,7 +246,7 @@ def _scores(folder: Path, structures: Sequence[str] | None) -> pd.DataFrame:
     path = folder / RunFile.SCORES
     if not path.exists():
         raise RunFileError(f"{path.name} is missing, though the run is done")
-    scores = _frame(read_scores(path))
+    scores = _frame(read_run_scores(folder))
     if strange := set(scores["structure"]) - set(structures or scores["structure"]):
         raise RunFileError(
             f"{path.name} has a structure that {RunFile.RECORD} has not: {min(strange)}"

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaborseg.runs import RunFileError, TidyRun
-from gaborseg.study.cohort import absences, keep_one_cohort, other_subjects, without_copies
+from gaborseg.study.cohort import (
+    absences,
+    keep_one_cohort,
+    lost_epochs,
+    other_subjects,
+    without_copies,
+)
 from gaborseg.study.configurations import (
     Configuration,
     find_configurations,
@@ -99,7 +105,14 @@ def make_study(
         scores=arrays | _volume_errors(arrays),
         unfinished=tuple(record for record in records if not record.done),
         missing=tuple(sorted({p.resolve() for p in planned} - _folders(records, problems))),
-        problems=(*problems, *others, *copies, *other_subjects(runs), *absences(runs)),
+        problems=(
+            *problems,
+            *others,
+            *copies,
+            *other_subjects(runs),
+            *absences(runs),
+            *lost_epochs(runs),
+        ),
         notes=(
             *notes,
             *_version_notes(runs),

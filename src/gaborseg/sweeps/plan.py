@@ -22,7 +22,7 @@ def write_plan(folder: Path, cells: Sequence[Cell], overrides: Sequence[str]) ->
 
 def read_plan(folder: Path) -> dict[Path, str]:
     """Return the run folders of the last sweep in a folder and their names; none without one."""
-    with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
         runs = load_json(read_text(folder / PLAN))["runs"]
-        return {Path(os.path.normpath(folder / run)): name for run, name in runs.items()}
+        return {Path(os.path.normpath(folder / run)): str(name) for run, name in runs.items()}
     return {}

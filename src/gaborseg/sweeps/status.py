@@ -62,12 +62,13 @@ def entry(run: Path, name: str) -> Entry:
 
 
 def show(console: Console, home: Path, entries: Sequence[Entry], rows: int) -> None:
-    """Print the table of one sweep, its counts, and why runs failed."""
+    """Print the table of one sweep, its counts, why runs failed, and which files cannot be read."""
     heading = printable(f"{home}: {counts(entries)}")
     console.print(Text(heading, style="bold"), soft_wrap=True)
     console.print(cells_table(entries, rows))
     for one in entries:
-        if one.stage == Stage.FAILED:
-            line = printable(f"failed: {one.cell.folder}: {one.state.message}")
-            console.print(Text(line), soft_wrap=True)
+        failed = [f"failed: {one.cell.folder}: {one.state.message}"]
+        problems = [f"problem: {one.cell.folder}: {problem}" for problem in one.state.problems]
+        for line in (*(failed if one.stage == Stage.FAILED else []), *problems):
+            console.print(Text(printable(line)), soft_wrap=True)
     console.print()

@@ -8,7 +8,12 @@ from gaborseg.training.callbacks import (
     SeedEpochs,
     StopAtNaN,
 )
-from gaborseg.training.checkpoints import AtomicCheckpointIO, checkpoint_to_resume, checkpoints
+from gaborseg.training.checkpoints import (
+    AtomicCheckpointIO,
+    check_best,
+    checkpoint_to_resume,
+    checkpoints,
+)
 from gaborseg.training.cost import Cost
 from gaborseg.training.csv_logger import CsvLogger
 from gaborseg.training.model_card import write_model_card
@@ -38,6 +43,7 @@ __all__ = [
     "SegmentationModule",
     "StopAtNaN",
     "TestReport",
+    "check_best",
     "checkpoint_to_resume",
     "checkpoints",
     "chosen_mode",

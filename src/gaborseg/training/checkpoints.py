@@ -1,7 +1,7 @@
 """Checkpoints that are whole or not there, and that know their best even in a moved folder."""
 
 import logging
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,15 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gaborseg.machine import write_atomically
-from gaborseg.runs import Run, RunFile
+from gaborseg.runs import (
+    Run,
+    RunFile,
+    RunFileError,
+    check_archive,
+    is_sealed,
+    not_finite,
+    sealed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +27,21 @@ MONITOR = "val/dice"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its final place, to the disk, and then renames it."""
+    """Writes a checkpoint beside its final place, to the disk, and then renames it.
+
+    Args:
+        origin: What each checkpoint tells of its run.
+    """
+
+    def __init__(self, origin: Mapping[str, str]) -> None:
+        self.origin = dict(origin)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         """Put a checkpoint in the place of whatever ``path`` held."""
         with write_atomically(Path(path), "wb") as file:
-            torch.save(checkpoint, file)
+            torch.save(sealed(checkpoint, self.origin), file)
 
 
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -66,26 +81,75 @@ def _stem(name: str) -> str:
     return Path(name).stem
 
 
-def checkpoint_to_resume(folder: Path) -> Path | None:
+def checkpoint_to_resume(run: Run) -> Path | None:
     """Return the checkpoint to go on from: the last, else the best, else none: to start anew.
 
-    The best one is what will be tested, so a damaged one can only be trained again.
+    The best one is what will be tested, so one that is damaged or missing can only be trained
+    again.
+
+    Raises:
+        RunFileError: If a checkpoint is of another run.
     """
-    last, best = folder / RunFile.LAST, folder / RunFile.BEST
-    there = [path for path in (last, best) if path.exists()]
-    damaged = [path for path in there if not _is_whole(path)]
-    usable = [] if best in damaged else [path for path in there if path not in damaged]
-    if damaged:
-        names = " and ".join(path.name for path in damaged)
-        next_step = f"goes on from {usable[0].name}" if usable else "starts anew"
-        rank_zero_only(log.warning)(f"damaged in {folder}: {names}; the training {next_step}")
-    return usable[0] if usable else None
+    last, best = run.path(RunFile.LAST), run.path(RunFile.BEST)
+    found = {path: _content(path) for path in (last, best) if path.exists()}
+    sound = {path: content for path, content in found.items() if content}
+    for path, content in sound.items():
+        run.check_checkpoint(path, content)
+    usable = next(iter(sound)) if best in sound else None
+    next_step = f"goes on from {usable.name}" if usable else "starts anew"
+    if damaged := [path.name for path in found if path not in sound]:
+        _warn(f"damaged in {run.folder}: {' and '.join(damaged)}; the training {next_step}")
+    elif found and not usable:
+        _warn(f"missing in {run.folder}: {best.name}; the training {next_step}")
+    if usable:
+        _tell_lost_epochs(run, sound[usable]["epoch"] + 1)
+        if not run.path(RunFile.SETTINGS).exists() and not is_sealed(sound[usable]):
+            _warn(f"{run.folder} has lost {RunFile.SETTINGS}: nothing tells the settings of before")
+    return usable
 
 
-def _is_whole(path: Path) -> bool:
-    """Return whether every part of a checkpoint has the checksum that it was written with."""
+def _tell_lost_epochs(run: Run, count: int) -> None:
+    """Warn if the training curves lack some of the epochs that a checkpoint has seen."""
+    lost = sorted({*range(count)} - run.curves().keys())
+    if lost:
+        _warn(
+            f"{run.path(RunFile.CURVES)} has lost {len(lost)} of {count} epochs, from epoch "
+            f"{lost[0] + 1} on; the training goes on, the curves stay without them"
+        )
+
+
+def check_best(run: Run) -> None:
+    """Check that the best checkpoint is one that this run has written, before it is tested.
+
+    Raises:
+        RunFileError: If it is missing, damaged or of another run.
+    """
+    path = run.path(RunFile.BEST)
+    content = _content(path)
+    if content is None:
+        raise RunFileError(
+            f"{path} is missing or damaged: put a copy of it back, or repeat the command to "
+            "train again"
+        )
+    run.check_checkpoint(path, content)
+    if names := not_finite(content["state_dict"]):
+        _warn(f"the training has diverged: weights of {path} are not finite, as {names[0]}")
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """Return the content of a checkpoint, None if it is damaged.
+
+    Weights that are not finite are what a training may end with: then its digest says so.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except Exception:  # whatever damage makes zipfile raise: it does not always call it so
-        return False
+        check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        sound = is_sealed(content) or not not_finite(content["state_dict"])
+        return dict(content) if sound and content["epoch"] >= 0 else None
+    except Exception:  # whatever damage makes zipfile or torch raise: it does not always call it so
+        return None
+
+
+@rank_zero_only
+def _warn(message: str) -> None:
+    log.warning(message)

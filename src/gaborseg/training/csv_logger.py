@@ -7,7 +7,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from gaborseg.runs import Run, RunFile, read_curves, write_curves
+from gaborseg.runs import Run, RunFile, write_curves
 
 
 class CsvLogger(Logger):
@@ -23,7 +23,7 @@ class CsvLogger(Logger):
     def __init__(self, run: Run) -> None:
         super().__init__()
         self.path = run.path(RunFile.CURVES)
-        self.rows: dict[int, dict[str, Any]] = {**read_curves(self.path)}
+        self.rows: dict[int, dict[str, Any]] = {**run.curves()}
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """The one LightningModule: network, loss, optimiser, schedule and decision arrive built."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +11,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from gaborseg.data import infer_volume
+from gaborseg.decisions import are_finite
 from gaborseg.metrics import SubjectDice, SubjectTable, mean_dice, structure_means
+
+log = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
 
@@ -96,7 +100,10 @@ class SegmentationModule(pl.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score one batch of test subjects and return its label map (B, *S)."""
-        prediction = self(batch["image"])
+        logits = self.logits(batch["image"])
+        if not are_finite(logits):
+            log.warning("logits of a test subject are not finite: nothing is found in it")
+        prediction: Tensor = self.decision(logits)
         self.dice.update(prediction, batch["label"], batch["index"])
         return prediction
 

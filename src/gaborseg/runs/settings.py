@@ -1,0 +1,44 @@
+"""Which settings of a run decide its result, and whether two runs share them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gaborseg.runs.renames import as_saved_now
+
+# Settings that change where or how fast a run works, never its result ...
+_WORKING = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
+# ... and groups that others refer to: what of them has an effect is told there again.
+TECHNICAL = (*_WORKING, "rates", "activation")
+
+
+def differences(old: Any, new: Any, key: str = "") -> list[str]:
+    """Return one ``key: old -> new`` for every result-deciding value that differs."""
+    if key not in TECHNICAL and isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        return [
+            line
+            for name in keys
+            for line in differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+        ]
+    return [] if old == new or key in TECHNICAL else [f"{key}: {old} -> {new}"]
+
+
+def settings_digest(config: Mapping[str, Any]) -> str:
+    """Return sixteen hexadecimal digits of the settings that count, in today's names."""
+    settings = without_technical(as_saved_now({**config}))
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def without_technical(config: Any, key: str = "") -> Any:
+    """Return a configuration without the settings that never decide a result."""
+    if not isinstance(config, dict):
+        return config
+    keys = {name: f"{key}.{name}".lstrip(".") for name in config}
+    return {
+        str(name): without_technical(value, keys[name])
+        for name, value in config.items()
+        if keys[name] not in TECHNICAL
+    }
