@@ -110,11 +110,12 @@ def checkpoint_to_resume(run: Run) -> Path | None:
 
 def _tell_lost_epochs(run: Run, count: int) -> None:
     """Warn if the training curves lack some of the epochs that a checkpoint has seen."""
-    lost = sorted({*range(count)} - run.curves().keys())
-    if lost:
+    there = {epoch for epoch in run.curves() if 0 <= epoch < count}
+    if len(there) < count:
+        first = next(epoch for epoch in range(count) if epoch not in there)
         _warn(
-            f"{run.path(RunFile.CURVES)} has lost {len(lost)} of {count} epochs, from epoch "
-            f"{lost[0] + 1} on; the training goes on, the curves stay without them"
+            f"{run.path(RunFile.CURVES)} has lost {count - len(there)} of {count} epochs, from "
+            f"epoch {first + 1} on; the training goes on, the curves stay without them"
         )
 
 
