@@ -44,8 +44,8 @@ def check_archive(path: Path) -> None:
     Raises:
         ValueError: If one has not; other errors if the archive is damaged.
     """
+    check_torch_index(path)
     with zipfile.ZipFile(path) as archive:
-        check_torch_index(archive)
         if damaged := archive.testzip():
             raise ValueError(f"its part {damaged} has another checksum than when it was written")
 

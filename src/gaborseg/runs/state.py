@@ -28,6 +28,8 @@ from gaborseg.runs.scores import check_rows
 _Value = TypeVar("_Value")
 _MAX_EPOCHS = re.compile(r"^trainer:\n(?: .*\n)*?  max_epochs: (\d+)\n", re.MULTILINE)
 """The number of epochs in the settings, as a run writes it."""
+_NOTHING: dict[str, Any] = {}
+_NO_EPOCHS: tuple[int, list[dict[str, str]]] = (0, [])
 _RECENT = 10  # epochs whose time tells how long the others will take
 
 
@@ -68,16 +70,16 @@ def read_state(folder: Path) -> RunState:
     """Return the state of a run folder, whatever it lacks; what cannot be read is a problem."""
     problems: list[str] = []
     epochs = _max_epochs(folder, problems)
-    done = _lenient(lambda: _outcome(folder), {}, problems)
+    done = _lenient(lambda: _outcome(folder), _NOTHING, problems)
     if "epochs" in done:
         return RunState(
             Stage.DONE, done["epochs"], epochs, done.get("test_dice"), problems=tuple(problems)
         )
     curves = folder / RunFile.CURVES
-    epoch, rows = _lenient(lambda: read_last_epochs(curves, _RECENT), (0, []), problems)
+    epoch, rows = _lenient(lambda: read_last_epochs(curves, _RECENT), _NO_EPOCHS, problems)
     if done:
         return RunState(Stage.DONE, epoch, epochs, done.get("test_dice"), problems=tuple(problems))
-    failed = _lenient(lambda: read_failure(folder), {}, problems)
+    failed = _lenient(lambda: read_failure(folder), _NOTHING, problems)
     return RunState(
         stage=_stage(folder, failed),
         epoch=epoch,
@@ -145,6 +147,6 @@ def _max_epochs(folder: Path, problems: list[str]) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         if found := _MAX_EPOCHS.search(read_text(folder / RunFile.SETTINGS)):
             return int(found[1])
-    settings = _lenient(lambda: read_settings(folder), {}, problems)
+    settings = _lenient(lambda: read_settings(folder), _NOTHING, problems)
     epochs = settings.get("trainer", {}).get("max_epochs")
     return epochs if isinstance(epochs, int) else None
