@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,10 @@ def _checkpoint(change: Callable[[dict], object]) -> Callable[[Path, Sound], Non
         _write_scan(folder)
         content = torch.load(sound.run / "best.ckpt", weights_only=True)
         change(content)
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(20_000)  # to write what is nested deeply
         torch.save(content, folder / "a.ckpt")
+        sys.setrecursionlimit(limit)
 
     return make
 
