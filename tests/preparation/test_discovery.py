@@ -99,6 +99,16 @@ def test_a_label_can_be_chosen_by_a_longer_end_of_its_name(tmp_path: Path) -> No
     assert found_names(tmp_path, label="desc-b_dseg")[0][-1] == "sub-1_desc-b_dseg.nii"
 
 
+def test_roles_may_stand_behind_dashes(tmp_path: Path) -> None:
+    for number in (1, 2):
+        stem = f"BraTS-GLI-0000{number}-000"
+        touch(tmp_path, *(f"{stem}/{stem}-{role}.nii.gz" for role in ("t1n", "t2f", "seg")))
+    assert found_names(tmp_path, channels=("t1n",), label="seg") == [
+        (f"sub-{stem}", f"{stem}-t1n.nii.gz", f"{stem}-seg.nii.gz")
+        for stem in ("BraTS-GLI-00001-000", "BraTS-GLI-00002-000")
+    ]
+
+
 def test_spaces_and_accents_are_kept_out_of_ids_but_found(tmp_path: Path) -> None:
     name = "Jörg Müller 2"
     touch(tmp_path, f"{name}_T1w.nii.gz", unicodedata.normalize("NFD", f"{name}_seg.nii.gz"))

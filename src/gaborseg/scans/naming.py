@@ -79,14 +79,14 @@ def image_and_label_folders(root: Path) -> tuple[Path, Path] | None:
 def named_file(path: Path, wanted: Sequence[str]) -> Named:
     """Whose scan a file is, and its role: one of those wanted, or the end of its name.
 
-    Where the whole name is the role, the folder's name is the scan's.
+    Before a role that is wanted may be a dash, as in BraTS, but for names of BIDS, where it stands
+    between a key and its value. Where the whole name is the role, the folder's name is the scan's.
     """
     name = stem(path)
-    role = max(
-        (role for role in (*wanted, name.rpartition("_")[2]) if f"_{name}".endswith(f"_{role}")),
-        key=len,
-    )
-    scan = name.removesuffix(role).removesuffix("_")
+    marks = ("_",) if name.startswith("sub-") else ("_", "-")
+    found = [role for role in wanted if f"_{name}".endswith(tuple(mark + role for mark in marks))]
+    role = max(found, key=len, default=name.rpartition("_")[2])
+    scan = name.removesuffix(role).removesuffix("_").removesuffix("-")
     folder = path.parents[1] if path.parent.name == "mri" else path.parent
     return Named(path, _scan_entities(scan or unicodedata.normalize("NFC", folder.name)), role)
 
