@@ -206,7 +206,7 @@ def test_a_digest_tells_contents_and_their_number_apart(tmp_path: Path) -> None:
 
 def test_structures_called_like_columns_have_columns_of_their_own(tmp_path: Path) -> None:
     here = Results(tmp_path / "out", ["scan", "scan_mm3", "=x", "problem"], RECORD)
-    here.add(
+    here._add(
         "@a", {"problem": "", "warnings": ""}, {"scan": 1, "scan_mm3": 2, "=x": 3, "problem": 4}
     )
     with (tmp_path / "out" / "volumes.csv").open() as file:

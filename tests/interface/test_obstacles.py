@@ -37,7 +37,7 @@ def told(error: BaseException) -> str:
 def test_a_checkpoint_that_does_not_fit_names_its_file_and_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     with pytest.raises((OSError, RuntimeError)) as error:
-        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(10_000)}, path)
+        AtomicCheckpointIO({}).save_checkpoint({"state_dict": {"w": torch.zeros(10_000)}}, path)
     assert told(error.value) == (
         f"{path}: File too large: raise the limit of a file's size (ulimit -f), then start the "
         "same command again"

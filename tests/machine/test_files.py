@@ -90,6 +90,7 @@ def test_nothing_but_the_functions_for_whole_files_and_logs_writes_files() -> No
         'benchmarks/memory.py: (_PROCESS / "clear_refs").write_text(_RESET_PEAK)',
         # to the partial file of an export
         "models/exporting.py: path.write_bytes(content.getbuffer())",
+        "models/exporting.py: path.write_bytes(content + onnx_seal(content))",
         # in a folder that takes its place when it is whole
         'preparation/writing.py: (folder / SOURCE).write_text(json.dumps(record) + "\\n", '
         'encoding="utf-8")',

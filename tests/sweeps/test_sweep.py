@@ -22,7 +22,7 @@ from pathlib import Path
 here = Path({folder!r})
 def done():
     (here / "config.yaml").write_text("trainer: {{max_epochs: 1}}")
-    (here / "subjects.csv").write_text("subject")
+    (here / "subjects.csv").write_text("subject\\na\\n")
     (here / "done.json").write_text(json.dumps({{"test_dice": 0.5}}))
 def first_time():
     seen = (here / "seen").exists()

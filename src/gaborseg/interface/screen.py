@@ -33,11 +33,11 @@ class LogFile(logging.FileHandler):
     """Adds to a log in UTF-8, never through a link."""
 
     def __init__(self, filename: str) -> None:
-        super().__init__(filename, encoding="utf-8")
+        super().__init__(filename, encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> TextIOWrapper:
         descriptor = open_unlinked(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND)
-        return os.fdopen(descriptor, "a", encoding=self.encoding)
+        return os.fdopen(descriptor, "a", encoding=self.encoding, errors=self.errors)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a name in it does nothing to the terminal that shows the log."""

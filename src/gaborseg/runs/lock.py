@@ -72,7 +72,7 @@ def _take(path: Path, patience: float) -> TextIO:
         if words and not words.startswith(_OWNER):
             file.close()
             raise FileExistsError(f"{path} must be a lock, and is a file of yours: move it away")
-        if _try_lock(file) and _is_at(file, path):
+        if _try_lock(file, path) and _is_at(file, path):
             file.seek(0)
             file.truncate()
             file.write(f"{_OWNER}{os.getpid()} on {platform.node()}")
@@ -84,14 +84,14 @@ def _take(path: Path, patience: float) -> TextIO:
         time.sleep(_PAUSE)
 
 
-def _try_lock(file: TextIO) -> bool:
+def _try_lock(file: TextIO, path: Path) -> bool:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _TAKEN:
             return False
         raise OSError(
-            f"{Path(file.name).parent} cannot be locked ({error.strerror}), so that two processes "
+            f"{path.parent} cannot be locked ({error.strerror}), so that two processes "
             "could do the same work: choose a folder on another file system"
         ) from error
     return True
