@@ -65,6 +65,7 @@ def test_predict_does_not_take_a_torch_program(program: Path) -> None:
         load_model(program, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_verified_and_segments_scans(run: Export, tmp_path: Path) -> None:
     scans = write_distorted_cohort(tmp_path / "scans", [phantom])
     model, segmented = tmp_path / "model.onnx", tmp_path / "segmented"

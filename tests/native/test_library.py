@@ -232,6 +232,7 @@ def test_native_code_can_be_declined(
     assert not fresh.exists()
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_two_processes_share_one_compilation(sources: Path, tmp_path: Path) -> None:
     code = (

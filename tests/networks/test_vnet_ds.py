@@ -94,6 +94,7 @@ def test_each_level_convolves_as_it_was_told() -> None:
     assert [block.units[0][0].kernel_size[0] for block in network.decoder] == [1, 3, 5, 7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["conventional", "mixed", "gabor"])
 def test_variance_neither_grows_nor_dies_through_the_levels(kernel: str) -> None:
     torch.manual_seed(0)

@@ -559,6 +559,7 @@ def test_repeated_scans_stay_in_one_part(prepare: Prepare, source: Path, tmp_pat
         assert set.union(*parts) == set("abcd")
 
 
+@pytest.mark.slow
 def test_distorted_scans_come_back_where_they_were(prepare: Prepare, tmp_path: Path) -> None:
     root = write_distorted_cohort(tmp_path / "distorted", [phantom] * 8)
     prepare(input=str(root), size=64)

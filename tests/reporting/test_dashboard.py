@@ -45,6 +45,7 @@ def test_without_the_extra_it_says_what_to_install(
     assert not (tmp_path / "workspace.json").exists()
 
 
+@pytest.mark.slow
 def test_a_file_holds_the_workspace_and_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "new/workspace.json"
     save_workspace(settings_of("dashboard", output=path))

@@ -16,6 +16,8 @@ from gaborseg.reporting.tables import Column, Table
 from gaborseg.study import Results, compute
 from synthetic_runs import study_of, write_grid, write_small_run
 
+pytestmark = pytest.mark.slow
+
 MINUS = "\N{MINUS SIGN}"
 READY = "document.documentElement.dataset.ready"
 PIXEL = base64.b64decode(

@@ -9,6 +9,8 @@ import pytest
 from config import settings_of
 from gaborseg.reporting import write_paper_figures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

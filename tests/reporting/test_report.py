@@ -31,6 +31,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_files_byte_by_byte(tmp_path: Path) -> None:
     for split in range(2):
         for loss in ("pcc", "dice"):
@@ -40,6 +41,7 @@ def test_the_same_runs_give_the_same_files_byte_by_byte(tmp_path: Path) -> None:
     assert files(tmp_path / "one") == files(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_report_replaces_an_earlier_one_and_leaves_other_files_alone(tmp_path: Path) -> None:
     for kernel in ("mixed", "gabor"):
         write_small_run(tmp_path / f"runs/{kernel}", kernel=kernel)
@@ -133,6 +135,7 @@ def test_paths_may_hold_what_hydra_takes_for_its_own(settings: tuple[str, ...]) 
     assert [told[key] for key in keys] == [path] * len(keys)
 
 
+@pytest.mark.slow
 def test_a_half_finished_sweep_says_what_is_missing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -217,6 +220,7 @@ def test_tables_alone_are_called_by_what_their_folders_tell(tmp_path: Path) -> N
     assert labels == {"mixed · PCC · argmax", "mixed · PCC · calibrated"}
 
 
+@pytest.mark.slow
 def test_a_study_is_one_tidy_table_that_gives_the_same_report(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_small_run(tmp_path / f"runs/pcc{seed}", dice=0.5 + seed / 7, seed=seed)
@@ -244,6 +248,7 @@ def test_a_study_is_one_tidy_table_that_gives_the_same_report(tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_a_folder_of_tidy_tables_is_read_together_with_runs(tmp_path: Path) -> None:
     write_small_run(tmp_path / "runs/a", kernel="gabor")
     make_report(settings_of("report", runs=tmp_path / "runs", output=tmp_path / "report"))
@@ -364,6 +369,7 @@ def test_folders_without_a_finished_run_are_said(tmp_path: Path) -> None:
         make_report(settings_of("report", runs=tmp_path, output=tmp_path / "report"))
 
 
+@pytest.mark.slow
 def test_an_offline_wandb_run_holds_tables_and_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

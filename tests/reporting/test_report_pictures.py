@@ -83,6 +83,7 @@ def test_without_predictions_no_subject_is_shown(tmp_path: Path) -> None:
         choose_subject(results_of(tmp_path), TESTED[0])
 
 
+@pytest.mark.slow
 def test_figure_4_shows_truth_and_every_configuration_with_its_dice(tmp_path: Path) -> None:
     write_data(tmp_path)
     for loss, dice in (("pcc", 0.75), ("dice", 0.5)):
