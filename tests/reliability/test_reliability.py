@@ -19,14 +19,14 @@ def run(script: str, *words: str | Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_survives_blows(tmp_path: Path) -> None:
-    run("kill_storm.py", tmp_path / "sweeps", "--tiny", "--blows", "3")
+    run("kill_storm.py", tmp_path / "sweeps", "--tiny", "--blows", "2")
 
 
 @pytest.mark.slow
 def test_damaged_files_are_noticed(tmp_path: Path) -> None:
-    run("bit_rot.py", tmp_path / "files", "--tries", "30")
+    run("bit_rot.py", tmp_path / "files", "--tries", "12")
 
 
 @pytest.mark.slow
 def test_hostile_files_do_no_harm(tmp_path: Path) -> None:
-    run("hostile_files.py", tmp_path / "files", "--every", "4")
+    run("hostile_files.py", tmp_path / "files", "--every", "10")
