@@ -134,7 +134,7 @@ def done(sweep_dir: str) -> Callable[[dict[str, str]], Path]:
         config = OmegaConf.to_container(compose_config(["seed=7"]), resolve=True)
         (cell.folder / "config.yaml").write_text(yaml.safe_dump(config))
         (cell.folder / "run.json").write_text(json.dumps({"sessions": [versions]}))
-        (cell.folder / "subjects.csv").write_text("subject,structure,dice\n")
+        (cell.folder / "subjects.csv").write_text("subject,structure,dice\na,inner,0.5\n")
         (cell.folder / "done.json").write_text('{"test_dice": 0.5}')
         return cell.folder
 
