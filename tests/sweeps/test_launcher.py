@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from config import CONF, PROJECT, SUPPORT, register_resolvers
 from gaborseg.interface import UserError
+from gaborseg.interface.configuration import find_plugins
 from gaborseg.machine import software_versions
 from gaborseg.runs import locked
 from gaborseg.sweeps import Cell
@@ -28,6 +29,7 @@ CRASH = "+callbacks.crash._target_=crash.CrashOfProcessOne"
 
 def cells_of(*overrides: str, gpus: str = "") -> list[Cell]:
     """The cells that the launcher makes of a command, short of starting them."""
+    find_plugins()
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
