@@ -3,7 +3,7 @@ from pathlib import Path
 import torch
 
 from gaborseg.runs import Run, RunFile
-from gaborseg.training import checkpoints
+from gaborseg.training import checkpoint_to_resume, checkpoints
 
 
 def test_checkpoints_of_before_still_tell_their_best_epoch(tmp_path: Path) -> None:
@@ -32,3 +32,13 @@ def test_no_path_in_a_checkpoint_is_ever_deleted(tmp_path: Path) -> None:
     assert (best.best_model_path, best.kth_best_model_path, best.last_model_path) == (own, own, "")
     assert best.best_k_models == {own: torch.tensor(0.5)}
     assert best.best_model_score == 0.5
+
+
+def test_a_checkpoint_of_lists_in_lists_is_not_gone_on_from(tmp_path: Path) -> None:
+    run, nested = Run(tmp_path, {}, "name", ("tag",), "group"), list[object]()
+    for depth in (1, 400):
+        nested = []
+        for _ in range(depth):
+            nested = [nested]
+        torch.save({"epoch": 0, "state_dict": {}, "x": nested}, run.path(RunFile.BEST))
+        assert checkpoint_to_resume(run) == (run.path(RunFile.BEST) if depth == 1 else None)

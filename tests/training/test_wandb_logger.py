@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import subprocess
 import sys
@@ -60,16 +59,19 @@ def test_an_unknown_mode_is_refused(run: Run) -> None:
 
 
 def test_a_session_that_logged_no_epoch_leaves_no_offline_files(run: Run) -> None:
-    idle, logged = (run.folder / f"wandb/offline-run-{n}-{run.identity}" for n in (2, 1))
-    for folder in (logged, idle):
-        folder.mkdir(parents=True)
-        (folder / "run.wandb").touch()
-    (run.folder / "metrics.csv").touch()
-    os.utime(logged / "run.wandb", (1, 1))
-    os.utime(run.folder / "metrics.csv", (2, 2))
+    idle = run.folder / f"wandb/offline-run-1-{run.identity}"
+    idle.mkdir(parents=True)
+    wandb_logger(**options(run))
+    assert not idle.exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "last.ckpt", "best.ckpt"])
+def test_offline_files_stay_once_there_is_an_epoch(run: Run, name: str) -> None:
+    logged = run.folder / f"wandb/offline-run-1-{run.identity}"
+    logged.mkdir(parents=True)
+    (run.folder / name).touch()
     wandb_logger(**options(run))
     assert logged.exists()
-    assert not idle.exists()
 
 
 @pytest.mark.parametrize("refusal", [wandb.errors.CommError("no\nway"), ValueError("short key")])

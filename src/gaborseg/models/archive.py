@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaborseg.machine import check_size, check_torch_index
+from gaborseg.machine import check_size
 from gaborseg.models.description import ModelError
 from gaborseg.runs import as_saved_now, check_archive, check_origin, is_sealed
 
@@ -22,7 +22,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     _check_archive(path)
     try:
-        check_torch_index(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         check_size(content)
     except UnpicklingError as error:

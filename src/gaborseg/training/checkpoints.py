@@ -10,7 +10,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from gaborseg.machine import write_atomically
+from gaborseg.machine import check_size, write_atomically
 from gaborseg.runs import (
     Run,
     RunFile,
@@ -145,6 +145,7 @@ def _content(path: Path) -> dict[str, Any] | None:
     try:
         check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        check_size(content)
         sound = is_sealed(content) or not not_finite(content["state_dict"])
         return dict(content) if sound and content["epoch"] >= 0 else None
     except Exception:  # whatever damage makes zipfile or torch raise: it does not always call it so

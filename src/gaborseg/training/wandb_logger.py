@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import math
 import netrc
 import os
 import shlex
@@ -123,13 +122,15 @@ def _online_folders(folder: str | Path) -> Iterator[Path]:
 
 @rank_zero_only
 def _forget_idle_sessions(run: Run) -> None:
-    """Remove the offline files of sessions that ended before they had logged an epoch."""
-    curves = run.path(RunFile.CURVES)
-    logged = curves.stat().st_mtime if curves.exists() else 0.0
+    """Remove the offline files of sessions that ended before the run's first epoch.
+
+    Once there is an epoch, all stay: which of them hold it, nothing tells for sure. Times of change
+    do not, for copying a folder renews them.
+    """
+    if any(run.path(name).exists() for name in (RunFile.CURVES, RunFile.LAST, RunFile.BEST)):
+        return
     for folder in run.folder.glob(f"wandb/offline-run-*-{run.identity}"):
-        times = [path.lstat().st_mtime for path in folder.rglob("*")]
-        if min(times, default=math.inf) > logged:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @rank_zero_only
