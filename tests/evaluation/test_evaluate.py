@@ -322,6 +322,12 @@ def test_a_map_is_not_its_own_truth(tmp_path: Path) -> None:
         evaluated(f"predictions={predictions}", f"truth={tmp_path}/t", f"output={tmp_path}/out")
 
 
+def test_a_folder_can_be_compared_with_itself(tmp_path: Path) -> None:
+    maps = write_maps(tmp_path / "p", a=1)
+    evaluated(f"predictions={maps}", f"truth={maps}", f"output={tmp_path}/out")
+    assert [score.dice for score in read_scores(tmp_path / "out/subjects.csv")] == [1]
+
+
 def test_links_to_one_truth_are_one_truth(tmp_path: Path) -> None:
     predictions = write_maps(tmp_path / "p", a=1, b=1)
     truth = write_maps(tmp_path / "t", a=1)

@@ -56,7 +56,8 @@ def find_pairs(predictions: Path, truth: Path) -> tuple[list[_LabelMaps], int]:
 
     A truth belongs to the prediction of the same name. Extensions and ``_dseg`` are no part of a
     name; a prediction that also names its image, as in ``sub-01_T1w``, takes the truth ``sub-01``,
-    but not one that names another scan, as in ``sub-01_ses-2``.
+    but not one that names another scan, as in ``sub-01_ses-2``. A folder may be compared with
+    itself, but no link in one may lead to the other.
 
     Raises:
         DataError: A folder is missing or empty, a prediction has no truth, or two have the same.
@@ -71,7 +72,7 @@ def find_pairs(predictions: Path, truth: Path) -> tuple[list[_LabelMaps], int]:
             problems.append(f"{path} has no truth: expected {name} in {truth}")
         elif (earlier := used.setdefault(_identity(true[owner]), path)) != path:
             problems.append(f"{path} and {earlier} have the same truth, {owner}")
-        elif _identity(path) == _identity(true[owner]):
+        elif path != true[owner] and _identity(path) == _identity(true[owner]):
             problems.append(f"{path} is the same file as its truth, {true[owner]}")
         else:
             pairs.append(_LabelMaps(name, path, true[owner]))
