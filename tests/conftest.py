@@ -9,6 +9,7 @@ import torch
 
 from gaborseg.data import SegmentationData
 from gaborseg.data.folder import Folder
+from gaborseg.training import testing
 from tiny_cohort import write_cohort
 
 
@@ -37,6 +38,14 @@ def _small_process() -> Iterator[None]:
     yield
     with suppress(AttributeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_example_is_drawn() -> Iterator[None]:
+    """Leave the example of a training empty: to draw it takes half of a tiny training's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(testing, "draw_example", lambda path, *_: path.touch())
+        yield
 
 
 @pytest.fixture

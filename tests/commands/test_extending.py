@@ -33,11 +33,10 @@ def snapshot() -> dict[Path, int]:
 
 def gaborseg(folder: Path, *arguments: str) -> str:
     """What the console program says; like it, the process has no working directory on its path."""
-    environment = {"WANDB_MODE": "offline", "GABORSEG_CACHE": str(folder / "cache")}
     done = subprocess.run(
         [sys.executable, "-P", "-c", CONSOLE, *arguments],
         cwd=folder,
-        env=os.environ | environment,
+        env=os.environ | {"WANDB_MODE": "offline"},
         capture_output=True,
         text=True,
         check=False,
@@ -70,7 +69,8 @@ def test_the_page_trains_and_reports_a_kernel_and_a_loss_of_the_users_own(tmp_pa
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     cohort = write_cohort(tmp_path / "cohort")
-    small = ["data=folder", f"data.root={cohort}", "data.num_workers=0", "trainer=cpu"]
+    small = ["data=folder", f"data.root={cohort}", "data.cache=cache"]
+    small += ["data.num_workers=0", "trainer=cpu"]
     hat, jaccard, report, predict = commands()
     assert "hat" in gaborseg(folder, *hat, *small)
     gaborseg(folder, *jaccard, *small)

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from omegaconf import DictConfig
+from PIL import Image
 from pytorch_lightning.trainer.connectors.logger_connector.logger_connector import (
     _LoggerConnector,
 )
@@ -27,8 +28,9 @@ from gaborseg.interface import UserError, build
 from gaborseg.losses import CCCLoss
 from gaborseg.models import load_trained
 from gaborseg.networks import NNUNet
-from gaborseg.runs import Score, read_scores
-from gaborseg.training import SegmentationModule
+from gaborseg.pictures import Example, draw_example
+from gaborseg.runs import Score, read_scores, subject_means
+from gaborseg.training import SegmentationModule, testing
 from tiny_cohort import SHAPE, write_cohort, write_nifti
 from tiny_run import tiny_overrides
 
@@ -89,6 +91,26 @@ def test_a_run_leaves_everything_in_its_folder(finished: Path) -> None:
         "run.json",
         "subjects.csv",
     }
+
+
+def test_the_example_is_the_median_subject(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = []
+
+    def draw(path: Path, example: Example, title: str) -> None:
+        draw_example(path, example, title)
+        titles.append(title)
+
+    monkeypatch.setattr(testing, "draw_example", draw)
+    folder = run()
+    dice = {
+        name: means.dice
+        for name, means in subject_means(read_scores(folder / "subjects.csv")).items()
+    }
+    median = sorted(dice, key=dice.__getitem__)[len(dice) // 2]
+    assert titles == [f"{median}: Dice {100 * dice[median]:.0f} %"]
+    assert Image.open(folder / "example.png").size == (900, 900)
 
 
 def test_metrics_have_a_row_an_epoch_and_a_column_a_structure(finished: Path) -> None:

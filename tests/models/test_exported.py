@@ -3,6 +3,7 @@ import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -39,6 +40,13 @@ def export(trained: TrainedModel, folder: Path) -> dict[str, Path]:
     return paths
 
 
+def shallow(told: dict[str, Any]) -> dict[str, Any]:
+    """A description with the first and the last level of its network: the others are like them."""
+    levels = told["network"]["convolutions"]
+    legs = {"depths_down": [1, 1], "depths_up": [1], "channels": [4, 8]}
+    return told | {"network": told["network"] | legs | {"convolutions": [levels[0], levels[-1]]}}
+
+
 Pair = tuple[TrainedModel, dict[str, Path]]
 
 
@@ -49,7 +57,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pair]:
         folder = tmp_path_factory.mktemp(kernel)
         decision = "argmax" if kernel == "conventional" else "calibrated"
         is_unet = kernel == "nnunet"
-        told = unet_description(32) if is_unet else description(kernel, decision, size=32)
+        told = unet_description(32) if is_unet else shallow(description(kernel, decision, size=32))
         trained = load_trained(write_checkpoint(folder / "model.ckpt", told))
         return trained, export(trained, folder)
 

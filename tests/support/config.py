@@ -1,6 +1,9 @@
 """Composing the real configuration in tests."""
 
+import copy
+import os
 from collections.abc import Sequence
+from functools import cache
 from types import SimpleNamespace
 
 from hydra import initialize_config_dir
@@ -8,13 +11,27 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
-from gaborseg.interface import CONFIGURATIONS, compose_config, plain
+from gaborseg import interface
+from gaborseg.interface import CONFIGURATIONS, plain
 from gaborseg.interface.configuration import find_plugins, register_resolvers
 
 CONF = CONFIGURATIONS
 PROJECT = CONF.parent
 SUPPORT = PROJECT / "tests" / "support"
+
+
+def compose_config(
+    overrides: Sequence[str] = (), name: str = "config", *, hydra: bool = False
+) -> DictConfig:
+    """Return what a command composes of overrides; the same overrides are composed once."""
+    return copy.deepcopy(_composed(tuple(overrides), name, hydra, os.getcwd()))
+
+
+@cache
+def _composed(overrides: tuple[str, ...], name: str, hydra: bool, folder: str) -> DictConfig:
+    return interface.compose_config(overrides, name, hydra=hydra)
 
 
 def settings_of(name: str, *overrides: str, **settings: object) -> SimpleNamespace:
