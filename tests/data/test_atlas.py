@@ -3,8 +3,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from gaborseg.data import AtlasCohort, SegmentationData, atlas
 from gaborseg.data.anatomy import grid_affine, make_subject
 from gaborseg.scans import DataError
+from warm import Command
 
 
 def quick_subject(seed: int, index: int, size: int) -> tuple[NDArray, NDArray, NDArray]:
@@ -134,17 +133,17 @@ BUILD += "cache=sys.argv[1]).dataset()"
 
 @pytest.mark.slow
 def test_a_killed_build_and_two_at_once_end_with_the_same_brains(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", BUILD, str(tmp_path)]
+    words = ["-c", BUILD, str(tmp_path)]
     root = AtlasCohort(num_subjects=6, cache=tmp_path).root
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while not list(root.glob("sub-*")) and killed.poll() is None:
+    killed = Command(*words)
+    while not list(root.glob("sub-*")) and killed.process.is_alive():
         time.sleep(0.02)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert not (root / "dataset.json").exists()
 
-    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
+    both = [Command(*words) for _ in range(2)]
+    assert [building.wait().returncode for building in both] == [0, 0]
     cases = AtlasCohort(num_subjects=6, cache=tmp_path).dataset().cases
     assert len(cases) == 6
     assert not list(root.glob(".partial-*"))

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 from gaborseg.data import PreparedCase, SegmentationData, locked, zscore
 from gaborseg.machine import cache_folder, remove_partials, whole_folder
 from gaborseg.scans import DataError
+from warm import Command
 
 
 def test_the_environment_chooses_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -78,10 +77,9 @@ print(sum(len(list(data.loader(part))) for part in ("train", "validation", "test
 
 @pytest.mark.slow
 def test_two_processes_prepare_at_once(cohort: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PREPARE, str(cohort), str(tmp_path / "cache")]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in processes:
-        assert process.communicate()[0].splitlines()[-1] == "6"
+    words = ["-c", PREPARE, str(cohort), str(tmp_path / "cache")]
+    for preparing in [Command(*words) for _ in range(2)]:
+        assert preparing.wait().stdout.splitlines()[-1] == "6"
     assert len(list((tmp_path / "cache" / "prepared").glob("[!.]*/image.npy"))) == 6
 
 

@@ -1,8 +1,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
-from config import PROJECT, compose_config, settings_of
+from config import compose_config, settings_of
 from gaborseg.evaluation import evaluate
 from gaborseg.evaluation.label_maps import find_pairs
 from gaborseg.evaluation.runs import own_cases, own_data
@@ -25,6 +23,7 @@ from gaborseg.runs import Score, read_scores
 from holding import held_by_another
 from tiny_cohort import AFFINE, SHAPE, write_cohort, write_nifti
 from tiny_run import tiny_overrides
+from warm import run_command
 
 CHOICES = {"kernel": "conventional", "loss": "pcc", "experiment": "quickstart"}
 
@@ -502,12 +501,11 @@ def test_mistakes_are_one_line(overrides: list[str], message: str, tmp_path: Pat
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_a_csv(
     folders: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    words = [sys.executable, "-m", "src.evaluate", *folders()]
-    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True)
+    done = run_command("src.evaluate", *folders())
+    assert done.returncode == 0
     assert "label_17" in done.stdout
     assert "Written to" in done.stderr
     with (tmp_path / "out" / "subjects.csv").open(newline="") as file:

@@ -33,6 +33,7 @@ from gaborseg.runs import Score, read_scores, subject_means
 from gaborseg.training import SegmentationModule, testing
 from tiny_cohort import SHAPE, write_cohort, write_nifti
 from tiny_run import tiny_overrides
+from warm import Command
 
 MARKS = {"origin", "weights_digest"}
 """What checkpoints of earlier versions do not tell."""
@@ -554,8 +555,8 @@ def test_healthy_controls_are_trained_on_and_tested(
     assert 0 <= json.loads((folder / "done.json").read_text())["test_dice"] <= 1
 
 
-def command(overrides: list[str], folder: Path) -> list[str]:
-    return [sys.executable, "-m", "src.train", *overrides, f"hydra.run.dir={folder}"]
+def command(overrides: list[str], folder: Path) -> Command:
+    return Command("src.train", *overrides, f"hydra.run.dir={folder}")
 
 
 @pytest.mark.slow
@@ -564,12 +565,12 @@ def test_sigkill_in_the_middle_of_an_epoch_loses_nothing(
 ) -> None:
     whole = run("trainer.max_epochs=10", folder="whole")
     overrides = [*overrides, "trainer.max_epochs=10"]
-    killed = subprocess.Popen(command(overrides, tmp_path / "killed"), cwd=PROJECT)
+    killed = command(overrides, tmp_path / "killed")
     wait_for_rows(tmp_path / "killed" / "metrics.csv", 2)
     os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    assert killed.wait().returncode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "done.json").exists()
-    subprocess.run(command(overrides, tmp_path / "killed"), cwd=PROJECT, check=True)
+    assert command(overrides, tmp_path / "killed").wait().returncode == 0
     assert metrics(tmp_path / "killed") == metrics(whole)
 
 
@@ -578,52 +579,38 @@ def test_sigkill_in_the_middle_of_an_epoch_loses_nothing(
 def test_a_signal_ends_a_run_with_a_word_and_an_error_code(
     overrides: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    words = command([*overrides, "trainer.max_epochs=10000"], tmp_path / "run")
-    process = subprocess.Popen(
-        words,
-        cwd=PROJECT,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a shell's & ignores SIGINT
-    )
-    try:
-        wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + number
-    assert "interrupted: the same command goes on after the last whole epoch" in errors
+    training = command([*overrides, "trainer.max_epochs=10000"], tmp_path / "run")
+    wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
+    os.kill(training.pid, number)
+    ended = training.wait(60)
+    assert ended.returncode == 128 + number
+    assert "interrupted: the same command goes on after the last whole epoch" in ended.stderr
 
 
-def child_of(process: subprocess.Popen) -> int:
+def child_of(training: Command) -> int:
     """Return the second process of a distributed run, which the first has started."""
-    words = ["pgrep", "-P", str(process.pid), "-f", "src.train"]
+    words = ["pgrep", "-P", str(training.pid), "-f", "src.train"]
     (child,) = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
     return int(child)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("find", [child_of, lambda process: process.pid], ids=["second", "first"])
+@pytest.mark.parametrize("find", [child_of, lambda training: training.pid], ids=["second", "first"])
 def test_a_signal_to_one_process_of_a_distributed_run_ends_all(
-    overrides: list[str], tmp_path: Path, find: Callable[[subprocess.Popen], int]
+    overrides: list[str], tmp_path: Path, find: Callable[[Command], int]
 ) -> None:
-    words = command([*overrides, "trainer=ddp_cpu", "trainer.max_epochs=10000"], tmp_path / "run")
-    process = subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
-    try:
-        wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
-        child = child_of(process)
-        os.kill(find(process), signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "interrupted: the same command goes on after the last whole epoch" in errors
+    choices = [*overrides, "trainer=ddp_cpu", "trainer.max_epochs=10000"]
+    training = command(choices, tmp_path / "run")
+    wait_for_rows(tmp_path / "run" / "metrics.csv", 1)
+    child = child_of(training)
+    os.kill(find(training), signal.SIGTERM)
+    ended = training.wait(60)
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert "interrupted: the same command goes on after the last whole epoch" in ended.stderr
     assert not Path(f"/proc/{child}").exists()
     assert not (tmp_path / "run" / "failed.json").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -635,8 +622,7 @@ def test_a_signal_to_one_process_of_a_distributed_run_ends_all(
 def test_a_mistake_is_one_line_and_an_exit_code(
     overrides: list[str], tmp_path: Path, override: str, message: str
 ) -> None:
-    words = command([*overrides, override], tmp_path / "run")
-    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    done = command([*overrides, override], tmp_path / "run").wait()
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -659,7 +645,7 @@ def test_two_processes_score_as_one_does(overrides: list[str], tmp_path: Path) -
     (tmp_path / "split.json").write_text(json.dumps(split))
     shared = [*overrides, f"data.split_file={tmp_path / 'split.json'}", "trainer.max_epochs=2"]
     two = command([*shared, "trainer=ddp_cpu"], tmp_path / "two")
-    subprocess.run(two, cwd=PROJECT, check=True, timeout=180)
+    assert two.wait().returncode == 0
     scores = score_again(compose_config(shared), tmp_path / "two", tmp_path / "one")
     assert scores == read_scores(tmp_path / "two" / "subjects.csv")
     assert len(scores) == 2 * 3

@@ -2,8 +2,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from config import PROJECT, compose_config, settings_of
+from config import compose_config, settings_of
 from distorted_cohort import phantom, write_distorted_cohort
 from gaborseg.inference import predict
 from gaborseg.inference.batch import Problem
@@ -20,6 +18,7 @@ from gaborseg.inference.prediction import load_model
 from gaborseg.interface import UserError, quote_values
 from gaborseg.models import Model
 from tiny_model import STRUCTURES, description, write_checkpoint
+from warm import run_command
 
 Run = Callable[..., list[Problem]]
 LIMITS = {"field_of_view": [80.0, 90.0], "distances": [1.0], "quantiles": [[0.0] * 50]}
@@ -265,7 +264,6 @@ def test_paths_are_taken_as_they_are() -> None:
         assert quote_values([argument], ["input"]) == [argument]
 
 
-@pytest.mark.slow
 def test_the_command_tells_what_failed_and_exits_with_1(
     cohort: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -273,13 +271,8 @@ def test_the_command_tells_what_failed_and_exits_with_1(
     scans.mkdir()
     (scans / "bad_T1w.nii").write_bytes(b"nonsense")
     (scans / "good_T1w.nii.gz").symlink_to(next(cohort.rglob("sub-01_T1w.nii.gz")))
-    command = [sys.executable, "-m", "src.predict", f"checkpoint={checkpoint}", f"input={scans}"]
-    done = subprocess.run(
-        [*command, f"output={tmp_path / 'out'}"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-    )
+    places = [f"checkpoint={checkpoint}", f"input={scans}", f"output={tmp_path / 'out'}"]
+    done = run_command("src.predict", *places)
     assert done.returncode == 1
     assert "[1/2] bad: not segmented: " in done.stderr
     assert "[2/2] good: " in done.stderr

@@ -1,14 +1,13 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gaborseg.inference.inputs import ScanFiles
 from gaborseg.inference.results import SOURCE, Results, digest
+from warm import Command
 
 RECORD = {"models": ["abc"], "patch_size": None}
 
@@ -122,23 +121,17 @@ from pathlib import Path
 from gaborseg.inference.inputs import ScanFiles
 from gaborseg.inference.results import Results
 results = Results(Path(sys.argv[1]), ["egg", "ball"], {"models": ["abc"], "patch_size": None})
-print("ready", flush=True)
-sys.stdin.readline()
+while not Path(sys.argv[1], "go").exists():
+    pass
 for number in range(20):
     results.add_problem(ScanFiles(f"{sys.argv[2]}-{number}"), "unreadable")
 """
 
 
 def test_commands_that_write_at_once_lose_no_row(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", WRITER, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    writers = [subprocess.Popen([*words, name], **pipes) for name in "abc"]
-    for writer in writers:
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    writers = [Command("-c", WRITER, str(tmp_path), name) for name in "abc"]
+    (tmp_path / "go").touch()
+    assert [writer.wait().returncode for writer in writers] == [0, 0, 0]
     names = {f"{name}-{number}" for name in "abc" for number in range(20)}
     assert results(tmp_path).rows().keys() == names
 

@@ -1,11 +1,10 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from config import PROJECT, compose_config
+from config import compose_config
 from gaborseg.interface import UserError, effective_choices, refuse_idle_kernel, takes_kernels
+from warm import run_command
 
 
 @pytest.mark.parametrize(
@@ -64,11 +63,9 @@ def test_a_network_of_its_own_kernels_may_be_told_its_activation() -> None:
     assert effective_choices(config, choices) == {"activation": "relu"}
 
 
-@pytest.mark.slow
 def test_the_command_refuses_it_in_one_line(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "src.train", "network=nnunet", "kernel=gabor"]
-    words += ["experiment=smoke", f"hydra.run.dir={tmp_path / 'run'}"]
-    done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
+    words = ["network=nnunet", "kernel=gabor", "experiment=smoke"]
+    done = run_command("src.train", *words, f"hydra.run.dir={tmp_path / 'run'}")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "error: kernel=gabor must be left out with network=nnunet, which has kernels of its own"

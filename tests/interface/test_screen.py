@@ -1,13 +1,11 @@
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 
-from config import PROJECT
 from gaborseg.interface import ConsoleHandler, LogFile, show
+from warm import run_command
 
 NAME = "a[/red]\x1b[2J:smile:\udcff\u202e"
 SHOWN = r"a[/red]\x1b[2J:smile:\udcff\u202e"
@@ -34,9 +32,7 @@ def test_a_run_whose_log_or_lock_is_a_link_is_refused_in_one_line(
     folder.mkdir()
     (folder / name).symlink_to(thesis)
     words = ["experiment=smoke", "logger=csv", f"hydra.run.dir={folder}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "src.train", *words], capture_output=True, text=True, cwd=PROJECT
-    )
+    done = run_command("src.train", *words)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")

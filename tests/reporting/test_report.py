@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from config import PROJECT, compose_config, settings_of
+from config import compose_config, settings_of
 from gaborseg.interface import UserError
 from gaborseg.reporting import make_report
 from gaborseg.reporting.folder import ReportFolder
 from gaborseg.reporting.parameters import levels_of
 from holding import held_by_another
 from synthetic_runs import PARAMETERS, STRUCTURES, split_of, study_of, write_run, write_small_run
+from warm import run_command
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -122,15 +123,11 @@ def test_a_first_report_that_broke_off_can_be_made_again(
     assert (tmp_path / "report/index.html").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("settings", [("report", "runs", "output"), ("dashboard", "output")])
 def test_paths_may_hold_what_hydra_takes_for_its_own(settings: tuple[str, ...]) -> None:
     command, *keys = settings
     path = "runs/kernel=gabor,loss=pcc,split=0"
-    words = [sys.executable, "-m", f"src.{command}", *(f"{key}={path}" for key in keys)]
-    done = subprocess.run(
-        [*words, "--cfg", "job"], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
+    done = run_command(f"src.{command}", *(f"{key}={path}" for key in keys), "--cfg", "job")
     told = OmegaConf.create(done.stdout)
     assert [told[key] for key in keys] == [path] * len(keys)
 

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from config import CONF, PROJECT, SUPPORT, register_resolvers
+from config import CONF, SUPPORT, register_resolvers
 from gaborseg.interface import UserError
 from gaborseg.interface.configuration import find_plugins
 from gaborseg.machine import software_versions
@@ -22,9 +23,10 @@ from gaborseg.runs import locked
 from gaborseg.sweeps import Cell
 from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
+from warm import Command, run_command
 
 LAUNCHER = "hydra_plugins.local_launcher.LocalLauncher"
-CRASH = "+callbacks.crash._target_=crash.CrashOfProcessOne"
+IMPORTABLE = {"PYTHONPATH": str(SUPPORT)}
 
 
 def cells_of(*overrides: str, gpus: str = "") -> list[Cell]:
@@ -205,9 +207,8 @@ def test_a_sweep_with_kernels_that_have_no_effect_does_not_start(sweep_dir: str)
 
 
 def test_the_second_sweep_on_a_folder_says_so_and_stops(sweep_dir: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "src.train", "-m", "seed=0", sweep_dir]
     with locked(tmp_path):
-        second = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
+        second = run_command("src.train", "-m", "seed=0", sweep_dir)
     assert second.returncode == 2
     assert (
         second.stderr
@@ -221,8 +222,7 @@ def test_a_sweep_that_is_done_is_freed_of_what_killed_processes_left(
     left = [tmp_path / ".partial-1-sweep.json", done(software_versions()) / ".lock"]
     for path in left:
         path.touch()
-    words = [sys.executable, "-m", "src.train", "seed=7", "-m", sweep_dir]
-    subprocess.run(words, cwd=PROJECT, capture_output=True, check=True)
+    assert run_command("src.train", "seed=7", "-m", sweep_dir).returncode == 0
     assert not any(path.exists() for path in left)
 
 
@@ -231,48 +231,47 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return tiny_overrides(write_cohort(tmp_path_factory.mktemp("data") / "cohort"))
 
 
-def sweep(overrides: list[str], folder: Path) -> subprocess.CompletedProcess:
-    words = [sys.executable, "-m", "src.train", "-m", *overrides, f"hydra.sweep.dir={folder}"]
-    environment = {**os.environ, "PYTHONPATH": str(SUPPORT)}
-    return subprocess.run(
-        words,
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def sweep(overrides: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    words = ["src.train", "-m", *overrides, f"hydra.sweep.dir={folder}"]
+    return Command(*words, environment=IMPORTABLE).wait(300)
 
 
 @pytest.mark.slow
-def test_a_mistake_in_one_run_does_not_stop_the_others(tiny: list[str], tmp_path: Path) -> None:
+def test_a_mistake_in_one_run_and_a_kill_of_another_stop_nothing(
+    tiny: list[str], tmp_path: Path
+) -> None:
     subdir = "hydra.sweep.subdir=groups_${network.groups}"
-    ended = sweep([*tiny, "network.groups=3,4", subdir], tmp_path)
+    ended = sweep([*tiny, *crash("kill"), "network.groups=3,4", subdir], tmp_path)
     assert ended.returncode == 1
     assert "error: channels must be divisible by groups=3" in ended.stdout
+    assert "groups=4: was killed by SIGKILL: it is started once more" in ended.stdout
+    assert "groups=4: goes on after epoch 1" in ended.stdout
     assert ended.stderr == "error: 1 of 2 runs failed\n"
     assert (tmp_path / "groups_4" / "done.json").exists()
     assert not (tmp_path / "groups_3" / "done.json").exists()
-    words = [sys.executable, "-m", "src.status", str(tmp_path)]
-    status = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    status = run_command("src.status", str(tmp_path)).stdout
     assert f"{tmp_path}: 1 of 2 done, 1 failed" in status
     assert "groups_3: channels must be divisible by groups=3" in status
 
 
+def crash(how: str, *, rank: int = 0) -> list[str]:
+    """Choices that end a process of a run in its second epoch."""
+    node = {"_target_": "crash.Crash", "how": how, "rank": rank}
+    return [f"+callbacks.crash.{key}={value}" for key, value in node.items()]
+
+
 @pytest.mark.slow
-def test_a_crash_of_one_process_fails_its_run_and_a_kill_repeats_it(
-    tiny: list[str], tmp_path: Path
+@pytest.mark.parametrize(("how", "code"), [("error", 1), ("kill", -signal.SIGKILL)])
+def test_a_crash_of_one_process_ends_all_of_a_run(
+    tiny: list[str], tmp_path: Path, how: str, code: int
 ) -> None:
-    ended = sweep([*tiny, "trainer=ddp_cpu", CRASH, "+callbacks.crash.how=error,kill"], tmp_path)
-    assert ended.returncode == 1
-    failed, repeated = sorted(tmp_path.glob("*crash.how=*"))
-    assert not (failed / "done.json").exists()
-    assert json.loads((failed / "failed.json").read_text())["error"] == "process 1 crashes"
-    assert "how=error: failed: process 1 crashes" in ended.stdout
-    assert "how=kill: was killed by SIGKILL: it is started once more" in ended.stdout
-    assert "how=kill: goes on after epoch 1" in ended.stdout
-    assert (repeated / "done.json").exists()
+    choices = [*tiny, "trainer=ddp_cpu", *crash(how, rank=1), f"hydra.run.dir={tmp_path}"]
+    training = Command("src.train", *choices, environment=IMPORTABLE)
+    assert training.wait().returncode == code
+    assert not (tmp_path / "done.json").exists()
+    failure = tmp_path / "failed.json"
+    told = json.loads(failure.read_text())["error"] if failure.exists() else None
+    assert told == ("process 1 crashes" if how == "error" else None)
 
 
 def test_what_hydra_notes_of_a_sweep_is_not_written_through_a_link(
