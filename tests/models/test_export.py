@@ -100,6 +100,25 @@ def test_a_file_is_not_overwritten_unless_told(run: Export, tmp_path: Path) -> N
     assert (tmp_path / "model.onnx").read_text() == "mine"
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_another_export_has_written_meanwhile_stays(
+    run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def be_overtaken(*_: object) -> bool:
+        (tmp_path / "model.pt2").write_text("theirs")
+        return True
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("this file system has no links")
+
+    monkeypatch.setattr("gaborseg.models.export.verify", be_overtaken)
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    with pytest.raises(UserError, match=r"model\.pt2 has been written by somebody else"):
+        run("format=torch_export", f"output={tmp_path / 'model.pt2'}")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
+
+
 def test_a_file_that_fails_verification_replaces_nothing(
     run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

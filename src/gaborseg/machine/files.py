@@ -31,10 +31,18 @@ def cache_folder(folder: str | Path | None = None) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A path to write to, whose file takes the place of ``path`` when the block succeeds.
 
     Its name ends as that of ``path`` does; the folder is made if need be.
+
+    Args:
+        path: Where the file is to be.
+        replace: Whether it may take the place of another; else that one stays, also if it was
+            written meanwhile.
+
+    Raises:
+        FileExistsError: There is another that is not to be replaced.
     """
     partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
@@ -44,9 +52,28 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             yield partial
             _flush(partial)
-            partial.replace(path)
+            if replace:
+                partial.replace(path)
+            else:
+                _name_once(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _name_once(partial: Path, path: Path) -> None:
+    """Give a file its name unless another has it; where there are no hard links, as far as known.
+
+    Raises:
+        FileExistsError: Another has it.
+    """
+    try:
+        os.link(partial, path)
+    except FileExistsError as error:
+        raise FileExistsError(f"{path} has been written by somebody else meanwhile") from error
+    except OSError:
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} has been written by somebody else meanwhile") from None
+        partial.replace(path)
 
 
 @contextmanager

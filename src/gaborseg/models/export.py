@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from gaborseg.interface import mistakes_as_user_errors
+from gaborseg.interface import UserError, mistakes_as_user_errors
 from gaborseg.machine import software_versions, whole_file
 from gaborseg.models.deployed import Deployed, metadata_of
 from gaborseg.models.exported import read_onnx
@@ -61,13 +61,15 @@ def export_model(settings: SimpleNamespace) -> bool:
     shape = (1, len(trained.channels), *size)
     program = exported_program(Deployed(trained.network, trained.decision), shape)
     try:
-        with whole_file(path) as unproved:
+        with whole_file(path, replace=settings.overwrite) as unproved:
             write(unproved, program, metadata)
             if settings.verify and not verify(trained, unproved, shape):
                 raise _DifferenceError
     except _DifferenceError:
         log.error(f"{path} was not written")
         return False
+    except FileExistsError as error:
+        raise UserError(f"output {error}: name another, or overwrite=true") from error
     megabytes = path.stat().st_size / 1e6
     log.info(f"Written to {path} ({megabytes:.0f} MB, {time.perf_counter() - started:.0f} s)")
     return True
