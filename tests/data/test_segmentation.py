@@ -242,6 +242,16 @@ def test_patches_follow_seed_and_epoch_alone(tiny_data: Build) -> None:
         assert not torch.equal(images[0][position], images[1][position])
 
 
+def test_patches_that_would_take_hours_are_refused_before_training(
+    tiny_data: Build, cohort: Path
+) -> None:
+    for path in cohort.glob("*/anat/*.nii.gz"):
+        voxels = np.asarray(nib.load(path).dataobj)
+        write_nifti(path, np.pad(voxels, ((0, 8), (0, 0), (0, 0)), mode="edge"))
+    with pytest.raises(ValueError, match=r"patch_size must be at least 2, .* side, got 1"):
+        tiny_data(patch_size=1)
+
+
 def test_only_training_cases_are_cut_into_patches(tiny_data: Build) -> None:
     data = tiny_data(patch_size=4, num_workers=0)
     assert_same_batches(batches(data, "test", 0), batches(tiny_data(num_workers=0), "test", 0))

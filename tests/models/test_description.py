@@ -133,6 +133,8 @@ def test_a_trusted_module_that_cannot_be_imported_is_named() -> None:
         ({"_convert_": "all"}, "_convert_ is not allowed"),
         ({"channels": [12, 10**6]}, "channels must be at most 4096"),
         ({"kernel_size": 33}, "kernel_size must be at most 31"),
+        ({"depths_down": [1, 4096]}, "depths_down must be at most 32"),
+        ({"channels": [4] * 33}, "channels must have at most 32 values, got 33"),
         ({"dropout": float("nan")}, "dropout must be at most"),
         ({"interpolation": "${oc.env:HOME}"}, "interpolation must be resolved"),
         ({"groups": object()}, "groups must be a plain value, got object"),
@@ -215,6 +217,6 @@ def test_without_an_appearance_the_field_of_view_is_that_of_the_first_case() -> 
 
 
 def test_patches_that_would_take_hours_are_refused() -> None:
-    assert facts_of(description(size=64, patch_size=2)["data"]).patch_size == 2
-    with pytest.raises(ModelError, match=r"patch_size must be 1 numbers in 2..1024, got \[1\]"):
-        facts_of(description(size=64, patch_size=1)["data"])
+    assert facts_of(description(size=64, patch_size=8)["data"]).patch_size == 8
+    with pytest.raises(ModelError, match=r"patch_size must be at least 8, .* side, got 7"):
+        facts_of(description(size=64, patch_size=7)["data"])

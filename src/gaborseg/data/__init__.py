@@ -17,7 +17,7 @@ from gaborseg.data.folder import (
     write_volume,
 )
 from gaborseg.data.parallel import map_in_processes
-from gaborseg.data.patches import infer_volume
+from gaborseg.data.patches import check_patches, infer_volume
 from gaborseg.data.segmentation import EpochLoader, SegmentationData, fill_cache
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "appearance_of",
     "case_of",
     "check_intensities",
+    "check_patches",
     "fill_cache",
     "infer_volume",
     "is_name",

@@ -1,6 +1,6 @@
 """Large volumes piece by piece: random patches to train on, overlapping ones to put together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,9 @@ import torchio as tio
 from torch import Tensor
 
 _SAMPLERS = ("uniform", "label")
+_MOST_PATCHES = 8
+"""Side by side along an axis: with their overlaps up to 3375 in all, each many times as slow to
+segment as its voxels would be in one piece."""
 
 
 def _check_patch_size(patch_size: int) -> None:
@@ -18,6 +21,20 @@ def _check_patch_size(patch_size: int) -> None:
     """
     if patch_size < 1:
         raise ValueError(f"patch_size must be at least 1, got {patch_size}")
+
+
+def check_patches(patch_size: int | None, shape: Sequence[int]) -> None:
+    """Check that patches cut a volume of some shape into no more pieces than minutes suffice for.
+
+    Raises:
+        ValueError: They are too small, or no whole number.
+    """
+    smallest = -(-max(shape) // _MOST_PATCHES)
+    if patch_size is not None and (type(patch_size) is not int or patch_size < smallest):
+        raise ValueError(
+            f"patch_size must be at least {smallest}, an eighth of the volumes' longest side, got "
+            f"{patch_size!r}"
+        )
 
 
 class RandomPatches:

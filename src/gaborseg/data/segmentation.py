@@ -24,7 +24,7 @@ from gaborseg.data.checks import (
 )
 from gaborseg.data.folder import EMPTY, Folder
 from gaborseg.data.parallel import map_in_processes
-from gaborseg.data.patches import RandomPatches
+from gaborseg.data.patches import RandomPatches, check_patches
 from gaborseg.data.sampling import EpochSampler, sample_seed
 from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
 from gaborseg.machine import die_with_parent, remove_partials
@@ -206,11 +206,13 @@ class SegmentationData:
 
         Raises:
             DataError: The data set, one of its cases, or the split cannot be used.
+            ValueError: The patches are too small for its volumes.
         """
         dataset = self.source.dataset()
         split = self._choose_split(dataset)
         cases = fill_cache(self.source.cache, dataset)
         check_common_shape(dataset, cases)
+        check_patches(self.patch_size, cases[0].read("label").shape)
         check_parts(dataset, split, cases)
         note_uneven_voxels(dataset, cases)
         self._prepared = _Prepared(dataset, split, cases)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gaborseg.data import infer_volume, zscore
+from gaborseg.data import check_patches, infer_volume, zscore
 from gaborseg.inference.framing import Frame, frame_for
 from gaborseg.models import Facts, Model, ModelError, check_logits
 from gaborseg.scans import PreparedGrid, labels_to_native, to_prepared, voxel_sides
@@ -240,10 +240,11 @@ def _check_patch_size(patch_size: int | None, models: Sequence[Model]) -> None:
     """Check that patches are what the models take.
 
     Raises:
-        ValueError: They are not, or are not positive.
+        ValueError: They are not, or are not positive, or too many.
     """
     if patch_size is not None and patch_size < 1:
         raise ValueError(f"patch_size must be positive, got {patch_size}")
+    check_patches(patch_size, models[0].facts.size)
     for model in models:
         shape = model.facts.shape_seen(patch_size)
         if model.fixed_size not in (None, shape):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from gaborseg.data import LEVELS
+from gaborseg.data import LEVELS, check_patches
 from gaborseg.scans import FORMS
 
 _HOMES = ("gaborseg.networks", "gaborseg.layers", "gaborseg.decisions")
@@ -17,11 +17,17 @@ _HOMES = ("gaborseg.networks", "gaborseg.layers", "gaborseg.decisions")
 _ACTIVATIONS = {"CELU", "ELU", "GELU", "LeakyReLU", "Mish", "PReLU", "ReLU", "SELU", "SiLU"}
 """What of ``torch.nn`` it may name."""
 _KEYWORDS = ("_target_", "_partial_")
-_LIMITS = {"kernel_size": 31, "in_channels": 64, "num_classes": 256}
-_LARGEST_NUMBER, _MOST_VALUES, _DEEPEST = 4096, 10_000, 32
+_MOST_LAYERS = 32
+"""Of each level: thousands take minutes to build, though they are without memory."""
+_LIMITS = {
+    "kernel_size": 31,
+    "in_channels": 64,
+    "num_classes": 256,
+    "depths_down": _MOST_LAYERS,
+    "depths_up": _MOST_LAYERS,
+}
+_LARGEST_NUMBER, _MOST_VALUES, _LONGEST_LIST, _DEEPEST = 4096, 10_000, 32, 32
 _LARGEST_CUBE = 1024
-_MOST_PATCHES = 32
-"""Along an axis: with more, a scan would take hours."""
 _SPACINGS = (1e-3, 1e3)
 """Smallest and largest distance of two voxels, mm."""
 
@@ -79,8 +85,11 @@ def check_data(data: Mapping[str, Any]) -> None:
     check_numbers("size", data.get("size"), 3, 1, _LARGEST_CUBE)
     check_numbers("spacing", data.get("spacing"), 3, *_SPACINGS)
     if (patch_size := data.get("patch_size")) is not None:
-        smallest = -(-max(data["size"]) // _MOST_PATCHES)
-        check_numbers("patch_size", [patch_size], 1, smallest, _LARGEST_CUBE)
+        check_numbers("patch_size", [patch_size], 1, 1, _LARGEST_CUBE)
+        try:
+            check_patches(patch_size, data["size"])
+        except ValueError as error:
+            raise ModelError(str(error)) from error
     preparation = data.get("preparation") or {}
     if not isinstance(preparation, dict) or preparation.get("forms", "agree") not in FORMS:
         raise ModelError(f"preparation.forms must be one of {', '.join(FORMS)}")
@@ -183,6 +192,8 @@ def _check_value(key: str, value: object) -> None:
         raise ModelError(f"{key} must be a plain value, got {type(value).__name__}")
     if isinstance(value, int | float) and not abs(value) <= limit:
         raise ModelError(f"{key} must be at most {limit}, got {value}")
+    if isinstance(value, list) and len(value) > _LONGEST_LIST:
+        raise ModelError(f"{key} must have at most {_LONGEST_LIST} values, got {len(value)}")
     if isinstance(value, str) and "${" in value:
         raise ModelError(f"{key} must be resolved, got {value[:80]!r}")
 
