@@ -17,7 +17,7 @@ from gaborseg.evaluation.label_maps import find_pairs
 from gaborseg.evaluation.runs import own_cases, own_data
 from gaborseg.experiment import run as training
 from gaborseg.interface import UserError
-from gaborseg.models import load_trained
+from gaborseg.models import ModelError, load_trained
 from gaborseg.networks import VNetDS
 from gaborseg.runs import Score, read_scores
 from holding import held_by_another
@@ -216,6 +216,16 @@ def test_a_run_does_not_say_where_prepared_arrays_are_written(
     evaluated(f"run={folder}", f"output={tmp_path / 'out'}")
     assert not (tmp_path / "home").exists()
     assert len([*own_cache.glob("prepared/*/image.npy")]) == 6
+
+
+@pytest.mark.parametrize("count", [1001, 10**9, "many", [1]])
+def test_a_run_does_not_say_that_thousands_of_brains_are_to_be_built(
+    run: Path, count: object
+) -> None:
+    source = {"_target_": "gaborseg.data.AtlasCohort", "num_subjects": count}
+    node = {"_target_": "gaborseg.data.SegmentationData", "source": source}
+    with pytest.raises(ModelError, match=r"must have at most 1000 simulated subjects, got"):
+        own_data(run, node)
 
 
 def test_the_cache_of_a_cohort_is_the_users_own_too(run: Path) -> None:

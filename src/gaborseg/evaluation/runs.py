@@ -27,6 +27,8 @@ _BUILDERS = {
     "source": ("gaborseg.data.AtlasCohort",),
 }
 """What a run's data, and their source, may be built with: a run folder may be a stranger's."""
+_MOST_SIMULATED = 1000
+"""Subjects of a cohort that is built because a run folder says so."""
 _LOCAL = ("cache", "processes")
 """Settings of data that are of the machine that the run was trained on."""
 
@@ -127,8 +129,23 @@ def own_data(run: Path, node: object) -> dict[str, Any]:
     node = node | {"augmentation": None}
     _check_data(run, node)
     source = node.get("source")
+    _check_cohort(run, source)
     kept = {"source": _without_local(source)} if isinstance(source, dict) else {}
     return _without_local(node) | kept
+
+
+def _check_cohort(run: Path, source: object) -> None:
+    """Check that a run asks for no more simulated subjects than take some minutes.
+
+    Raises:
+        ModelError: It does.
+    """
+    count = source.get("num_subjects", 1) if isinstance(source, dict) else 1
+    if not isinstance(count, int) or count > _MOST_SIMULATED:
+        raise ModelError(
+            f"{run} must have at most {_MOST_SIMULATED} simulated subjects, got {count}; if they "
+            "are yours: data=atlas data.source.num_subjects=..."
+        )
 
 
 def _without_local(node: dict[str, Any]) -> dict[str, Any]:
