@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from gaborseg.data import map_in_processes
 from gaborseg.interface import Obstacle, UserError, mistakes_as_user_errors, obstacle
 from gaborseg.interface.screen import never_fail_to_print
 from gaborseg.machine import cache_folder, whole_file, whole_folder, write_text
@@ -88,6 +89,18 @@ def test_an_error_that_names_a_file_keeps_it(tmp_path: Path) -> None:
 def test_what_the_machine_lacks_is_one_line_with_the_remedy(error: Exception, remedy: str) -> None:
     assert remedy in told(error)
     assert "\n" not in told(error)
+
+
+def write_to_a_full_disk(name: str) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+
+
+@pytest.mark.parametrize("name", ["/data/sub-01", "/Ann's/a: b", None])
+def test_a_full_disk_in_a_process_of_its_own_is_told_likewise(name: str | None) -> None:
+    with pytest.raises(OSError, match="No space left") as error:
+        map_in_processes(write_to_a_full_disk, [name], title="Writing", processes=1)
+    place = f"{name}: " if name else ""
+    assert told(error.value).startswith(f"{place}No space left on device: make room, then")
 
 
 @pytest.mark.parametrize("error", [ValueError("out of memory"), KeyError("x"), OSError("?")])

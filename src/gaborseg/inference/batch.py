@@ -15,6 +15,7 @@ from gaborseg.inference.inputs import Images, ScanFiles, read_images
 from gaborseg.inference.outputs import write_labels, write_probabilities
 from gaborseg.inference.results import SOURCE, Results, Work, digest
 from gaborseg.inference.segmenter import Segmentation, Segmenter
+from gaborseg.interface import obstacle
 from gaborseg.machine import PARTIAL
 from gaborseg.pictures import draw_overlay
 from gaborseg.scans import DataError
@@ -48,7 +49,8 @@ def segment_all(
             work = work_on(scan, results)
             line = _segment_one(segmenter, scan, results, work) if work.write else "done before"
         except _FAILURES as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            told = obstacle(error) or error
+            reason = (str(told).strip() or type(error).__name__).splitlines()[0]
             problems.append(Problem(scan.name, reason))
             with contextlib.suppress(OSError):  # others write there now, or the disk is full
                 results.add_problem(scan, reason)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 
 _ROOM = "make room, then start the same command again"
@@ -21,7 +22,10 @@ _SHARED = (
     "shared memory (/dev/shm) is too small for the loading processes: set data.num_workers=0, or "
     "make it larger (docker run --shm-size=1g)"
 )
-_MEMORY = "there is too little memory: free some, or use less (data.patch_size, data.batch_size)"
+_MEMORY = (
+    "there is too little memory: free some, or use less (data.batch_size, data.patch_size; for "
+    "predict patch_size)"
+)
 _SIGNS = {
     "Too many open files": f"too many open files: {_REMEDIES[errno.EMFILE]}",
     "out of shared memory": _SHARED,
@@ -38,6 +42,10 @@ _SIGNS = {
     ),
 }
 """What libraries write in an error whose cause is the machine, and what to say instead."""
+
+
+_IN_A_WORKER = re.compile(r"OSError: \[Errno (\d+)\] [^\n:]*(?:: ['\"](.*)['\"])?\s*$")
+"""How the text of an error ends that a loader's process has raised: number and file."""
 
 
 class Obstacle(Exception):  # noqa: N818 - nothing in the program is wrong
@@ -71,10 +79,21 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _told_by_number(error: BaseException) -> str | None:
-    if not isinstance(error, OSError) or error.errno not in _REMEDIES:
+    number, place = _number_and_place(error) if isinstance(error, OSError) else (None, None)
+    if number is None or number not in _REMEDIES:
         return None
-    place = "" if error.filename is None else f"{error.filename}: "
-    return f"{place}{os.strerror(error.errno)}: {_REMEDIES[error.errno]}"
+    return f"{f'{place}: ' if place else ''}{os.strerror(number)}: {_REMEDIES[number]}"
+
+
+def _number_and_place(error: OSError) -> tuple[int | None, str | None]:
+    """Return the number and the file of an error, also if it was raised in a loader's process.
+
+    Such an error comes with its text alone, at the end of which the original one stands.
+    """
+    found = _IN_A_WORKER.search(str(error)) if error.errno is None else None
+    if found is None:
+        return error.errno, error.filename
+    return int(found[1]), found[2]
 
 
 def _told_by_words(error: BaseException) -> str | None:
