@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,33 @@ def test_a_compiler_that_hangs_is_ended(
     monkeypatch.setattr(library, "LONGEST_COMPILATION", 0.2)
     with pytest.raises(TimeoutError, match=r"slow-compiler was ended after 0\.2 seconds"):
         library_file("same", sources)
+
+
+def test_a_compiler_that_hung_is_not_waited_for_again(
+    fresh: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(*_: object) -> Path:
+        waited.append(1)
+        raise TimeoutError("c++ was ended")
+
+    waited: list[int] = []
+    monkeypatch.setattr(library, "build", hang)
+    with pytest.raises(TimeoutError, match=r"c\+\+ was ended"):
+        library_file("same", sources)
+    note = fresh / "native" / "hung.json"
+    for name in ("same", "another"):
+        with pytest.raises(TimeoutError, match=f"took too long before: .* delete {note}"):
+            library_file(name, sources)
+    assert len(waited) == 1
+    assert note.stat().st_mode & 0o077 == 0
+    compiled = pretend_to_compile(monkeypatch)
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(note, (two_days_ago, two_days_ago))
+    library_file("same", sources)
+    monkeypatch.setenv("CXX", "another-compiler")
+    os.utime(note)
+    library_file("another", sources)
+    assert len(compiled) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"a lib", bytes(9), b"another one"])

@@ -45,6 +45,10 @@ FLAGS = (
 _OPTIONAL_FLAGS = (("-march=native", "-fopenmp"), ("-fopenmp",), ())
 LONGEST_COMPILATION = 120
 """Seconds; a compiler usually takes up to 20, and one that hangs is ended after these."""
+_HUNG = "hung.json"
+"""In the cache: the compiler that was ended, which no other process then waits for ..."""
+_UNTRIED = 24 * 3600
+"""... for so many seconds."""
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -81,15 +85,40 @@ def library_file(name: str, sources: Path) -> Path:
     Raises:
         PermissionError: The cache belongs to somebody else, or others may write to it.
         RuntimeError: It cannot be compiled.
-        TimeoutError: The compiler took too long.
+        TimeoutError: The compiler took too long, now or within a day.
     """
     finished = cache_folder() / "native" / fingerprint(sources) / f"{name}.so"
     if not _is_whole(finished):
         _make_private(finished.parent)
         with FileLock(finished.parent / "building", mode=0o600):
             if not _is_whole(finished):
-                _compile_to(finished, sources)
+                _compile_once(finished, sources)
     return finished
+
+
+def _compile_once(finished: Path, sources: Path) -> None:
+    """Compile unless the compiler has hung lately; note it if it does now.
+
+    Raises:
+        TimeoutError: It did, or does.
+    """
+    note = finished.parents[1] / _HUNG
+    if _hung_lately(note):
+        raise TimeoutError(f"{compiler()[0]} took too long before: to try again, delete {note}")
+    try:
+        _compile_to(finished, sources)
+    except TimeoutError:
+        _write_private(note, compiler())
+        raise
+
+
+def _hung_lately(note: Path) -> bool:
+    """Return whether a note tells of this compiler and is not too old."""
+    try:
+        recent = time.time() - note.lstat().st_mtime < _UNTRIED
+        return recent and load_json(read_text(note)) == compiler()
+    except (OSError, ValueError):
+        return False
 
 
 def fingerprint(sources: Path) -> str:
@@ -189,9 +218,14 @@ def _keep(built: Path, finished: Path) -> None:
         os.fsync(file.fileno())
     built.chmod(0o600)
     built.replace(finished)
-    with write_atomically(_note_of(finished)) as file:
+    _write_private(_note_of(finished), note)
+
+
+def _write_private(path: Path, content: object) -> None:
+    """Write JSON that only this user may read."""
+    with write_atomically(path) as file:
         os.fchmod(file.fileno(), 0o600)
-        json.dump(note, file)
+        json.dump(content, file)
 
 
 def compiler() -> list[str]:
