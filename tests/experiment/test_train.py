@@ -526,6 +526,7 @@ def test_counts_that_contradict_the_data_are_refused(run: Callable[..., Path]) -
         ("data.batch_size=0", "batch_size must be at least 1, got 0"),
         ("+loss.weight=3", "unexpected keyword argument 'weight'"),
         ("split=9", "split"),
+        ("data.cache='a\udcff'", r"data.cache must be UTF-8, got a\\udcff: rename the file"),
     ],
 )
 def test_mistakes_are_one_line_before_training(

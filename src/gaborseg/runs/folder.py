@@ -31,7 +31,7 @@ from gaborseg.runs.files import (
 from gaborseg.runs.lock import LOCK, locked
 from gaborseg.runs.renames import as_saved_now
 from gaborseg.runs.scores import read_run_scores
-from gaborseg.runs.settings import differences, settings_digest, without_technical
+from gaborseg.runs.settings import check_texts, differences, settings_digest, without_technical
 
 _FOLDERS = (RunFile.PREDICTIONS, "wandb")  # what is written to in a run folder
 _IDENTITY = re.compile("[0-9a-f]{12}")  # trackers name folders by it
@@ -124,8 +124,10 @@ class Run:
 
         Raises:
             FileExistsError: If the folder holds a run of another configuration.
-            ValueError: If a folder is where a file of the run belongs, or the other way round.
+            ValueError: If a folder is where a file of the run belongs, or the other way round, or
+                if a setting is no UTF-8.
         """
+        check_texts(self.config)
         for name in RunFile:
             path, wanted = self.path(name), "folder" if name == RunFile.PREDICTIONS else "file"
             if path.exists() and path.is_dir() != (wanted == "folder"):

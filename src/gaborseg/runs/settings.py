@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gaborseg.machine import encodable
 from gaborseg.runs.renames import as_saved_now
 
 # Settings that change where or how fast a run works, never its result ...
@@ -23,6 +24,25 @@ def differences(old: Any, new: Any, key: str = "") -> list[str]:
             for line in differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
         ]
     return [] if old == new or key in TECHNICAL else [f"{key}: {old} -> {new}"]
+
+
+def check_texts(config: Any, key: str = "") -> None:
+    """Check that a file of settings can hold all texts of a configuration.
+
+    Raises:
+        ValueError: One has bytes that are no UTF-8; it names the key and the remedy.
+    """
+    if isinstance(config, dict):
+        for name, value in config.items():
+            check_texts(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(config, list):
+        for value in config:
+            check_texts(value, key)
+    elif isinstance(config, str) and encodable(config) != config:
+        raise ValueError(
+            f"{key} must be UTF-8, got {encodable(config)}: rename the file or folder, or name a "
+            "link to it"
+        )
 
 
 def settings_digest(config: Mapping[str, Any]) -> str:
