@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from config import PROJECT
+from gaborseg.commands import main
 from tiny_cohort import write_cohort
 
 PAGE = (PROJECT / "docs" / "extending.md").read_text()
@@ -43,6 +44,19 @@ def gaborseg(folder: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
+
+
+def test_what_the_console_program_starts_finds_no_modules_in_the_folder_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "colorsys.py").write_text("print('not the library')")
+    for name in ("PYTHONSAFEPATH", "GABORSEG_CONSOLE"):
+        monkeypatch.setenv(name, "")  # to be as before afterwards
+    monkeypatch.setattr(sys, "argv", ["gaborseg", "--version"])
+    main()
+    words = [sys.executable, "-m", "colorsys"]
+    started = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert started.stdout == ""
 
 
 def column(path: Path, name: str) -> list[str]:

@@ -20,6 +20,7 @@ def main() -> None:
     """Run the command that the first argument names, as ``python -m`` would."""
     name, *arguments = sys.argv[1:] or ["--help"]
     os.environ[CONSOLE] = "1"
+    os.environ["PYTHONSAFEPATH"] = "1"  # for processes that it starts: no modules from this folder
     if name in ("-h", "--help", "help"):
         with output_may_be_cut():
             print(_overview(), flush=True)
