@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import wandb
 
 from gaborseg.runs import Run
+from gaborseg.sweeps import TRACKER_NOTE
 from gaborseg.training import finish, has_key, start_run, use_epoch_as_axis, wandb_logger
 
 
@@ -99,6 +101,29 @@ def test_an_unreachable_server_or_a_bad_key_turns_a_run_offline(
     assert f"W&B cannot be used: {str(refusal).splitlines()[0]}\n" in caplog.text
     assert f"wandb sync {run.folder}/wandb/offline-run-*" in caplog.text
     assert not (run.folder / "wandb" / "run-1").exists()
+
+
+def test_one_run_of_a_sweep_finds_out_for_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**settings: Any) -> str:
+        asked.append(settings["mode"])
+        if settings["mode"] == "online":
+            raise wandb.errors.CommError("no way")
+        return "a run"
+
+    asked: list[str] = []
+    note = tmp_path / "sweep" / ".partial-tracker"
+    monkeypatch.setenv(TRACKER_NOTE, str(note))
+    monkeypatch.setattr("wandb.init", init)
+    monkeypatch.setattr("wandb.teardown", lambda exit_code: None)
+    for name in ("a", "b"):
+        start_run(mode="online", dir=tmp_path / name, id=name)
+    assert asked == ["online", "offline", "offline"]
+    assert "cannot be used, as another run of the sweep has found: no way\n" in caplog.text
+    os.utime(note, (0, 0))  # long ago
+    start_run(mode="online", dir=tmp_path / "c", id="c")
+    assert asked[3:] == ["online", "offline"]
 
 
 @pytest.mark.slow

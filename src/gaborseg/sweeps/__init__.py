@@ -1,7 +1,7 @@
 """Many runs: their processes, the machine that they share, and how far they are."""
 
 from gaborseg.sweeps.cells import SHELLS_SIGNAL, Cell, SweepFailed
-from gaborseg.sweeps.machine import device_count, machine_for, visible_gpus
+from gaborseg.sweeps.machine import TRACKER_NOTE, device_count, machine_for, visible_gpus
 from gaborseg.sweeps.plan import PLAN, read_plan, write_plan
 from gaborseg.sweeps.status import show_sweeps, sweeps_in
 from gaborseg.sweeps.work import work_through
@@ -9,6 +9,7 @@ from gaborseg.sweeps.work import work_through
 __all__ = [
     "PLAN",
     "SHELLS_SIGNAL",
+    "TRACKER_NOTE",
     "Cell",
     "SweepFailed",
     "device_count",

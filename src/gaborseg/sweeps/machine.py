@@ -8,6 +8,9 @@ from gaborseg.sweeps.cells import Cell
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _THREADS = "OMP_NUM_THREADS"
+TRACKER_NOTE = "GABORSEG_TRACKER_NOTE"
+"""Names, in the environment of a sweep's cells, the file in which one tells the others that its
+tracker's server cannot be reached."""
 
 
 class DevicePool:

@@ -1,5 +1,6 @@
 """Weights & Biases tracking that works without an account: offline unless a key is found."""
 
+import contextlib
 import functools
 import logging
 import netrc
@@ -7,7 +8,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from gaborseg.machine import read_text, write_text
 from gaborseg.runs import Run, RunFile
+from gaborseg.sweeps import TRACKER_NOTE
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,7 @@ _OFFLINE = "offline"
 MODES = ("auto", "online", _OFFLINE)
 _ONLINE = ("online", "run", "shared")  # as ``WANDB_MODE`` may say it
 _PATIENCE, _UPLOAD = 20, 300  # seconds to wait for the server at the start and the end of a run
+_UNTRIED = 3600  # seconds for which the runs of a sweep believe one of them that found no server
 
 
 def wandb_logger(run: Run, *, project: str, entity: str | None, mode: str) -> WandbLogger:
@@ -60,6 +65,10 @@ def wandb_logger(run: Run, *, project: str, entity: str | None, mode: str) -> Wa
     )
 
 
+class _UnreachableError(Exception):
+    """W&B cannot be used: no server in time, or one that refuses the key."""
+
+
 class _PatientLogger(WandbLogger):
     """Lightning's logger, whose run is offline if W&B cannot be reached in time."""
 
@@ -91,20 +100,53 @@ def start_run(*, mode: str, dir: str | Path, **options: Any) -> Any:
     start = functools.partial(wandb.init, **options, dir=dir)
     if mode in _ONLINE:
         host = wandb.setup().settings.base_url
-        log.info(f"W&B: waiting for {host}, {_PATIENCE} seconds at most")
-        before = {*_online_folders(dir)}
-        try:
-            settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
-            return start(mode=mode, resume="allow", settings=settings)
-        except (wandb.Error, ValueError, OSError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            log.warning(f"W&B cannot be used: {reason}")
-            wandb.teardown(exit_code=1)  # or the run that did not start holds on to its id
-            for folder in {*_online_folders(dir)} - before:
-                shutil.rmtree(folder, ignore_errors=True)
+        if reason := _told_by_another_run():
+            log.warning(f"W&B cannot be used, as another run of the sweep has found: {reason}")
+        else:
+            log.info(f"W&B: waiting for {host}, {_PATIENCE} seconds at most")
+            try:
+                return _start_online(start, mode, Path(dir))
+            except _UnreachableError as error:
+                log.warning(f"W&B cannot be used: {error}")
+                _tell_other_runs(str(error))
         _say_offline(Path(dir))
         mode = _OFFLINE
     return start(mode=mode, resume=None, settings=wandb.Settings(silent=True))
+
+
+def _start_online(start: Callable[..., Any], mode: str, folder: Path) -> Any:
+    """Return a new W&B run that is online, if that works in time; else it leaves nothing.
+
+    Raises:
+        _UnreachableError: It does not.
+    """
+    import wandb
+
+    before = {*_online_folders(folder)}
+    try:
+        settings = wandb.Settings(silent=True, init_timeout=_PATIENCE)
+        return start(mode=mode, resume="allow", settings=settings)
+    except (wandb.Error, ValueError, OSError) as error:
+        wandb.teardown(exit_code=1)  # or the run that did not start holds on to its id
+        for made in {*_online_folders(folder)} - before:
+            shutil.rmtree(made, ignore_errors=True)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise _UnreachableError(reason) from error
+
+
+def _told_by_another_run() -> str:
+    """Return why W&B cannot be used, if another run of the same sweep has found that lately."""
+    if note := os.environ.get(TRACKER_NOTE):
+        with contextlib.suppress(OSError, ValueError):
+            if time.time() - Path(note).stat().st_mtime < _UNTRIED:
+                return read_text(Path(note))
+    return ""
+
+
+def _tell_other_runs(reason: str) -> None:
+    if note := os.environ.get(TRACKER_NOTE):
+        with contextlib.suppress(OSError):
+            write_text(Path(note), reason)
 
 
 def _set_up() -> Any:

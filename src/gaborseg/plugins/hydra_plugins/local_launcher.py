@@ -77,15 +77,17 @@ class LocalLauncher(Launcher):
             KeyboardInterrupt: If a signal asked for an end.
         """
         from gaborseg.interface import mistakes_as_user_errors
-        from gaborseg.machine import available_processors, remove_partials
-        from gaborseg.sweeps import machine_for, work_through, write_plan
+        from gaborseg.machine import PARTIAL, available_processors, remove_partials
+        from gaborseg.sweeps import TRACKER_NOTE, machine_for, work_through, write_plan
 
         setup_globals()
         folder = Path(self.config.hydra.sweep.dir)
+        note = folder.absolute() / f"{PARTIAL}tracker"
         with contextlib.ExitStack() as stack:
             with mistakes_as_user_errors():
                 stack.enter_context(locked(folder))
                 remove_partials(folder)
+                stack.callback(note.unlink, missing_ok=True)
                 jobs = self._compose(job_overrides, initial_job_idx)
                 gpus = self._gpus() if any(_may_use_gpus(job) for job in jobs) else ()
                 cells = [self._cell(job, name, gpus) for job, name in named(distinct(jobs))]
@@ -94,7 +96,11 @@ class LocalLauncher(Launcher):
                     n_jobs=self.n_jobs,
                     gpus=gpus,
                     processors=available_processors(),
-                    environment={"WANDB_RUN_GROUP": self._group(), **os.environ},
+                    environment={
+                        "WANDB_RUN_GROUP": self._group(),
+                        **os.environ,
+                        TRACKER_NOTE: str(note),
+                    },
                 )
                 write_plan(folder, cells, sys.argv[1:])
             entries = work_through(cells, machine, folder, rich.get_console())
