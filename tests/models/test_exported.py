@@ -188,6 +188,25 @@ def short_calibration(model: onnx.ModelProto) -> None:
     model.metadata_props[0].value = json.dumps(told)
 
 
+def negative_image(model: onnx.ModelProto) -> None:
+    told = json.loads(model.metadata_props[0].value)
+    told["input"]["shape"] = [1, 1, -32, -32, -32]
+    model.metadata_props[0].value = json.dumps(told)
+
+
+def no_logits(model: onnx.ModelProto) -> None:
+    del model.graph.output[0]
+
+
+def integer_logits(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["before" if name == "logits" else name for name in names]
+    cast = onnx.helper.make_node("Cast", ["before"], ["logits"], to=onnx.TensorProto.INT64)
+    model.graph.node.append(cast)
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+
+
 def constant_elsewhere(model: onnx.ModelProto) -> None:
     value = onnx.numpy_helper.from_array(np.ones(3, np.float32), "c")
     value.data_location = onnx.TensorProto.EXTERNAL
@@ -206,6 +225,9 @@ def constant_elsewhere(model: onnx.ModelProto) -> None:
         (deep_metadata, "lacks the metadata"),
         (huge_metadata, "size must be 3 numbers in 1..1024"),
         (short_calibration, "calibration.scale must be 4 numbers"),
+        (negative_image, r"size of the image must be 3 numbers in 1\.\.1024, got"),
+        (no_logits, r"its logits must be tensor\(float\), got None"),
+        (integer_logits, r"its logits must be tensor\(float\), got tensor\(int64\)"),
     ],
 )
 def test_an_onnx_file_with_anything_but_arithmetic_is_refused(
@@ -219,6 +241,18 @@ def test_an_onnx_file_with_anything_but_arithmetic_is_refused(
     (tmp_path / "bad.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=problem):
         load_exported(tmp_path / "bad.onnx", CPU)
+
+
+def test_logits_of_other_structures_than_those_named_are_told(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    model = without_digest(files["onnx"])
+    told = json.loads(model.metadata_props[0].value)
+    told["data"]["structures"], told["calibration"] = ["egg"], None
+    model.metadata_props[0].value = json.dumps(told)
+    (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"other\.onnx: logits must be \(1, 2, 32, 32, 32\), got"):
+        load_exported(tmp_path / "other.onnx", CPU).logits(smooth_noise(SHAPE))
 
 
 def test_garbage_and_missing_files_are_told(tmp_path: Path) -> None:

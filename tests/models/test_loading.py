@@ -186,3 +186,29 @@ def test_weights_that_are_not_finite_are_refused(checkpoint: Path) -> None:
     state["decision.scale"][1] = float("nan")
     with pytest.raises(ModelError, match=r"weights must be finite, .* in decision\.scale"):
         load_trained(rewrite(checkpoint, state_dict=state))
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_of_another_kind_are_refused(checkpoint: Path, kind: torch.dtype) -> None:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    state = {name: value.to(kind) for name, value in state.items()}
+    with pytest.raises(ModelError, match=f"must be torch.float32, got {kind}"):
+        load_trained(rewrite(checkpoint, state_dict=state))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_used_in_single_precision(
+    checkpoint: Path, kind: torch.dtype
+) -> None:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    state = {name: value.to(kind) for name, value in state.items()}
+    network = load_trained(rewrite(checkpoint, state_dict=state)).network
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, state[f"network.{name}"].float())
+
+
+def test_weights_beyond_single_precision_are_refused(checkpoint: Path) -> None:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    state["decision.scale"] = torch.full((4,), 1e300, dtype=torch.float64)
+    with pytest.raises(ModelError, match=r"weights must be finite, .* in decision\.scale"):
+        load_trained(rewrite(checkpoint, state_dict=state))

@@ -27,7 +27,7 @@ _LIMITS = {
     "depths_up": _MOST_LAYERS,
 }
 _LARGEST_NUMBER, _MOST_VALUES, _LONGEST_LIST, _DEEPEST = 4096, 10_000, 32, 32
-_LARGEST_CUBE = 1024
+LARGEST_CUBE = 1024
 _SPACINGS = (1e-3, 1e3)
 """Smallest and largest distance of two voxels, mm."""
 
@@ -82,10 +82,10 @@ def check_data(data: Mapping[str, Any]) -> None:
     """
     _check_names("structures", data.get("structures"), _LIMITS["num_classes"] - 1)
     _check_names("channels", data.get("channels"), _LIMITS["in_channels"])
-    check_numbers("size", data.get("size"), 3, 1, _LARGEST_CUBE)
+    check_numbers("size", data.get("size"), 3, 1, LARGEST_CUBE)
     check_numbers("spacing", data.get("spacing"), 3, *_SPACINGS)
     if (patch_size := data.get("patch_size")) is not None:
-        check_numbers("patch_size", [patch_size], 1, 1, _LARGEST_CUBE)
+        check_numbers("patch_size", [patch_size], 1, 1, LARGEST_CUBE)
         try:
             check_patches(patch_size, data["size"])
         except ValueError as error:

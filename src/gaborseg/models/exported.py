@@ -16,7 +16,7 @@ from torch import Tensor
 from gaborseg.decisions import Argmax, Calibrated
 from gaborseg.machine import load_json
 from gaborseg.models.deployed import FORMAT, Outputs
-from gaborseg.models.description import ModelError, check_numbers
+from gaborseg.models.description import LARGEST_CUBE, ModelError, check_numbers
 from gaborseg.models.exporting import METADATA, ONNX_DIGEST, onnx_seal, require_onnx
 from gaborseg.models.model import Model, facts_of
 
@@ -43,7 +43,15 @@ def load_exported(path: Path, device: torch.device) -> Model:
         decision = _decision_of(metadata, len(facts.structures) + 1)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Model(path, facts, lambda image: outputs(image, ["logits"])[0], decision.scores, size)
+
+    def logits(image: Tensor) -> Tensor:
+        (found,) = outputs(image, ["logits"])
+        wanted = (1, len(facts.structures) + 1, *image.shape[2:])
+        if tuple(found.shape) != wanted:
+            raise ModelError(f"{path}: logits must be {wanted}, got {tuple(found.shape)}")
+        return found
+
+    return Model(path, facts, logits, decision.scores, size)
 
 
 def read_onnx(path: Path, device: torch.device) -> tuple[dict[str, Any], Outputs]:
@@ -79,6 +87,9 @@ def _session(path: Path, device: torch.device) -> Outputs:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime has exceptions of its own for each thing wrong
         raise ModelError(f"onnxruntime cannot use it: {error}".splitlines()[0]) from error
+    kinds = {output.name: output.type for output in session.get_outputs()}
+    if kinds.get("logits") != "tensor(float)":
+        raise ModelError(f"its logits must be tensor(float), got {kinds.get('logits')}")
 
     def outputs(image: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
         try:
@@ -182,9 +193,14 @@ def _decision_of(metadata: dict[str, Any], classes: int) -> Argmax | Calibrated:
 
 
 def _input_size(metadata: dict[str, Any]) -> tuple[int, int, int]:
-    """Voxels along each axis of the volumes that an exported file takes."""
+    """Voxels along each axis of the volumes that an exported file takes.
+
+    Raises:
+        ModelError: The metadata do not state them.
+    """
     shape = metadata.get("input", {}).get("shape") if isinstance(metadata.get("input"), dict) else 0
-    if not isinstance(shape, list) or len(shape) != 5 or not all(type(n) is int for n in shape):
+    if not isinstance(shape, list) or len(shape) != 5:
         raise ModelError("its metadata must state the shape of the image")
+    check_numbers("size of the image", shape[2:], 3, 1, LARGEST_CUBE)
     depth, height, width = shape[2:]
     return depth, height, width

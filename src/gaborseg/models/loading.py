@@ -21,6 +21,8 @@ from gaborseg.models.archive import read_checkpoint
 from gaborseg.models.description import ModelError, check_description, check_node
 from gaborseg.runs import RunFile, RunFileError, not_finite, read_record, read_settings
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What weights may be stored as; they are used as float32."""
 _LARGEST_KERNELS = 2**29
 """Voxels in all kernels of a network, 2 GiB in float32; the 7x7x7 Gabor network has 2^26."""
 
@@ -102,7 +104,7 @@ def _assemble(
 ) -> TrainedModel:
     description = content.get("description") or _described_by_run(path.parent)
     check_description(description)
-    state = content["state_dict"]
+    state = {name: _as_used(value) for name, value in content["state_dict"].items()}
     if names := not_finite(state):
         raise ModelError(f"weights must be finite, got NaN or infinity in {names[0]}")
     weights = _weights_of("network", state)
@@ -125,6 +127,11 @@ def _assemble(
         config=config | {part: description[part] for part in ("network", "decision")},
         run=run,
     )
+
+
+def _as_used(weight: Tensor) -> Tensor:
+    """Return a weight in single precision, if it is a number with a fraction."""
+    return weight.float() if weight.dtype in _FLOATS else weight
 
 
 def _described_by_run(folder: Path) -> dict[str, Any]:
@@ -180,16 +187,19 @@ def _loaded(module: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _check_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Check that weights have the names and shapes of a module's.
+    """Check that weights have the names, shapes and types of a module's.
 
     Raises:
         ModelError: They have not.
     """
-    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    own = module.state_dict()
+    wanted = {name: tuple(value.shape) for name, value in own.items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise ModelError(f"{name} must be {wanted.get(name)}, got {found.get(name)}")
+        if own[name].dtype != weights[name].dtype:
+            raise ModelError(f"{name} must be {own[name].dtype}, got {weights[name].dtype}")
 
 
 def build_network(node: Mapping[str, Any], trust: Sequence[str] = ()) -> nn.Module:
