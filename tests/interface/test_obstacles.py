@@ -91,6 +91,17 @@ def test_what_the_machine_lacks_is_one_line_with_the_remedy(error: Exception, re
     assert "\n" not in told(error)
 
 
+def test_too_few_open_files_are_told_before_processes_wait_for_ever() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (63, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as error:
+            map_in_processes(write_to_a_full_disk, ["x"], title="Writing", processes=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert "ulimit -n 4096" in told(error.value)
+
+
 def write_to_a_full_disk(name: str) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
 

@@ -40,6 +40,13 @@ def test_a_link_in_the_place_of_the_half_written_file_gives_way_too(
     assert (thesis.read_text(), (tmp_path / "a.png").read_bytes()) == ("mine\n", b"picture")
 
 
+@pytest.mark.parametrize("letter", ["a", "\N{HANGUL SYLLABLE HAN}"])
+def test_a_name_may_have_as_many_bytes_as_the_system_lets(tmp_path: Path, letter: str) -> None:
+    path = tmp_path / (letter * (251 // len(letter.encode())) + ".csv")
+    write_text(path, "text")
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
 def test_a_file_may_be_read_by_whom_the_user_lets(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from gaborseg.machine import available_processors, progress
+from gaborseg.machine import available_processors, check_open_files, progress
 
 _Item = TypeVar("_Item")
 Result = TypeVar("Result")
@@ -41,10 +41,15 @@ def map_in_processes(
     A data loader is the pool of processes: each computes with one thread, so that no sum depends
     on the machine; a worker that dies is noticed; and workers leave on their own, and let go of
     inherited locks, when their parent is killed. With no processes all is done in this one.
+
+    Raises:
+        OSError: This process may open too few files to have others.
     """
     if not items:
         return []
     workers = min(len(items), available_processors() if processes is None else processes)
+    if workers:
+        check_open_files()
     loader: DataLoader = DataLoader(
         _Work(function, items),
         batch_size=None,

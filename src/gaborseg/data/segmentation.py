@@ -27,7 +27,7 @@ from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import RandomPatches, check_patches
 from gaborseg.data.sampling import EpochSampler, sample_seed
 from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
-from gaborseg.machine import die_with_parent, remove_partials
+from gaborseg.machine import check_open_files, die_with_parent, remove_partials
 from gaborseg.scans import DataError, voxel_sides
 
 _Augmentation = Callable[[Tensor, Tensor, NDArray], tuple[Tensor, Tensor]]
@@ -207,7 +207,10 @@ class SegmentationData:
         Raises:
             DataError: The data set, one of its cases, or the split cannot be used.
             ValueError: The patches are too small for its volumes.
+            OSError: This process may open too few files to have loading processes.
         """
+        if self.num_workers:
+            check_open_files()
         dataset = self.source.dataset()
         split = self._choose_split(dataset)
         cases = fill_cache(self.source.cache, dataset)

@@ -23,6 +23,7 @@ from gaborseg.machine.plain import (
 )
 from gaborseg.machine.processors import (
     available_processors,
+    check_open_files,
     device_name,
     die_with_parent,
     peak_memory,
@@ -39,6 +40,7 @@ __all__ = [
     "as_cell",
     "available_processors",
     "cache_folder",
+    "check_open_files",
     "check_size",
     "check_torch_index",
     "device_name",

@@ -21,6 +21,8 @@ from typing import IO, Any, Literal
 
 PARTIAL = ".partial-"
 """How the names of half-written files and folders begin."""
+_LONGEST_ENDING = 48
+"""Characters of a file's name that its half-written one keeps: names have at most 255 bytes."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -44,7 +46,7 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     Raises:
         FileExistsError: There is another that is not to be replaced.
     """
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name[-_LONGEST_ENDING:]}")
     try:
         with _naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)

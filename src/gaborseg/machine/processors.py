@@ -1,6 +1,7 @@
 """The processors, devices and memory that this process uses, and how long it may live."""
 
 import ctypes
+import errno
 import os
 import platform
 import signal
@@ -12,11 +13,28 @@ if TYPE_CHECKING:
     import torch
 
 _PR_SET_PDEATHSIG = 1
+_FEWEST_FILES = 64
+"""That a process may open if others load for it: with 20, what they load was lost, and it waited
+for ever."""
 
 
 def available_processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_open_files() -> None:
+    """Check that this process may open as many files as loading processes need.
+
+    Raises:
+        OSError: It may not; the number is that of too many open files.
+    """
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < _FEWEST_FILES:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def peak_memory(device: "torch.device") -> int:
