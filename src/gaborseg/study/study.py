@@ -25,6 +25,9 @@ from gaborseg.study.run_folders import SCORES, Problem, RunRecord, read_records,
 
 Array = NDArray[np.float64]
 
+_MOST_NAMED = 3
+"""Folders that an error names."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -91,8 +94,11 @@ def make_study(
     """
     runs, others = keep_one_cohort([record for record in records if record.done])
     if not runs:
+        folders = ", ".join(str(record.folder) for record in [*records][:_MOST_NAMED])
         first = f"; {problems[0]}" if problems else ""
-        raise ValueError(f"runs must hold a finished run, got {len(records)} unfinished{first}")
+        raise ValueError(
+            f"runs must hold a finished run, got {len(records)} unfinished ({folders}){first}"
+        )
     runs, copies, notes = without_copies(runs, ignored)
     subjects = tuple(sorted({subject for run in runs for subject in run.scores["subject"]}))
     arrays = _arrays(runs, subjects, runs[0].structures)
