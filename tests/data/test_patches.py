@@ -32,6 +32,7 @@ def test_a_patch_is_no_longer_than_the_volume() -> None:
     assert RandomPatches(8)(image, label)[0].shape == (1, 1, 4, 8, 8)
 
 
+@pytest.mark.slow
 def test_the_label_sampler_finds_the_rare_as_often_as_the_common() -> None:
     image, label = numbered()
     _, labels = RandomPatches(3, 600, "label")(image, label)

@@ -108,7 +108,9 @@ def score_on_rank(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_agree_with_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(score_on_rank, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.start_processes(
+        score_on_rank, (str(tmp_path),), nprocs=2, start_method="fork"
+    )
     want = table_of(list(range(13)))
     for rank in range(2):
         for table in torch.load(tmp_path / f"{rank}.pt"):

@@ -1,19 +1,18 @@
 """The kill storm, the bit rot and the hostile files, small; the scripts do the same at any size."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from warm import run_command
+
 HERE = Path(__file__).parent
+SCRIPT = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], None, '__main__')"
 
 
 def run(script: str, *words: str | Path) -> None:
     """Run a script; it must end well."""
-    ending = subprocess.run(
-        [sys.executable, HERE / script, *words], capture_output=True, text=True, check=False
-    )
+    ending = run_command("-c", SCRIPT, str(HERE / script), *map(str, words))
     assert ending.returncode == 0, ending.stdout[-4000:] + ending.stderr[-2000:]
 
 
@@ -24,9 +23,9 @@ def test_a_sweep_survives_blows(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_damaged_files_are_noticed(tmp_path: Path) -> None:
-    run("bit_rot.py", tmp_path / "files", "--tries", "12")
+    run("bit_rot.py", tmp_path / "files", "--tries", "6")
 
 
 @pytest.mark.slow
 def test_hostile_files_do_no_harm(tmp_path: Path) -> None:
-    run("hostile_files.py", tmp_path / "files", "--every", "10")
+    run("hostile_files.py", tmp_path / "files", "--every", "15")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing import spawn
+from torch.multiprocessing import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from gaborseg.layers import ConventionalConv3d, GaborConv3d
@@ -51,7 +51,7 @@ def one_of_two(rank: int, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Tensor]]]:
     folder = tmp_path_factory.mktemp("ddp")
-    spawn(one_of_two, (folder,), nprocs=PROCESSES)
+    start_processes(one_of_two, (folder,), nprocs=PROCESSES, start_method="fork")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
 
 
