@@ -31,7 +31,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms.spli
 ONLY = {
     "hydra": {"interface", "plugins", "commands", "models"},
     "omegaconf": {"interface", "plugins", "commands", "benchmarks", "experiment"},
-    "pytorch_lightning": {"training", "experiment"},
+    "pytorch_lightning": {"data", "training", "experiment"},
     "torchio": {"data"},
     "wandb": {"training", "reporting"},
 }

@@ -16,6 +16,10 @@ for losses of your own, ``StatisticsLoss``.
 The rest of a method: ``VNetDS``, the paper's network; ``Calibrated`` and ``Argmax``, from logits to
 labels; ``case_scores``, Dice, HD95, NSD and volumes; ``load_trained``, a trained network.
 
+Training with Lightning: ``SegmentationData``, the data module, of an ``AtlasCohort`` or a folder,
+with an ``Augmentation`` of TorchIO's transforms, ``RandomAffine`` and ``RandomMirror``;
+``SegmentationModule``, the module around network and loss.
+
 Names are imported when they are first used, so that ``import gaborseg`` takes no time.
 """
 
@@ -23,6 +27,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gaborseg.data import (
+        AtlasCohort,
+        Augmentation,
+        RandomAffine,
+        RandomMirror,
+        SegmentationData,
+    )
     from gaborseg.decisions import Argmax, Calibrated
     from gaborseg.layers import (
         ConventionalConv3d,
@@ -45,9 +56,12 @@ if TYPE_CHECKING:
     from gaborseg.metrics import case_scores
     from gaborseg.models import load_trained
     from gaborseg.networks import VNetDS
+    from gaborseg.training import SegmentationModule
 
 __all__ = [
     "Argmax",
+    "AtlasCohort",
+    "Augmentation",
     "CCCLoss",
     "Calibrated",
     "ConventionalConv3d",
@@ -60,6 +74,10 @@ __all__ = [
     "JaccardLoss",
     "PCCLoss",
     "ParametricConv3d",
+    "RandomAffine",
+    "RandomMirror",
+    "SegmentationData",
+    "SegmentationModule",
     "StatisticsLoss",
     "TverskyLoss",
     "VNetDS",
@@ -68,7 +86,7 @@ __all__ = [
     "load_trained",
 ]
 
-_ROOMS = ("layers", "losses", "networks", "decisions", "metrics", "models")
+_ROOMS = ("layers", "losses", "networks", "decisions", "metrics", "data", "models", "training")
 
 
 def __getattr__(name: str) -> Any:

@@ -128,7 +128,7 @@ def test_the_paper_experiment_is_the_papers_protocol() -> None:
     assert config.trainer.devices * config.data.batch_size == 2
     assert config.loss._target_ == "gaborseg.losses.PCCLoss"
     assert config.decision._target_ == "gaborseg.decisions.Argmax"
-    assert config.augmentation.probability == 0.8
+    assert config.augmentation.transforms.affine.probability == 0.8
     assert (config.optimizer.eps, config.optimizer.momentum_decay) == (1e-7, 4e-3)
     assert config.scheduler._target_ == "gaborseg.training.constant"
     assert set(config.rates.values()) == {1}
@@ -182,7 +182,7 @@ def test_every_run_of_a_sweep_has_its_own_readable_folder(sweep: str) -> None:
 @pytest.mark.parametrize("sweep", CPU_EVIDENCE)
 def test_the_quickstart_can_change_without_the_evidence_on_a_cpu(sweep: str) -> None:
     config = compose_config([f"+sweeps={sweep}"])
-    assert config.augmentation.probability == 0
+    assert config.augmentation.transforms == {}
     assert config.trainer.max_epochs == CPU_EVIDENCE[sweep]
 
 

@@ -54,7 +54,7 @@ def test_only_the_children_of_the_block_are_led() -> None:
 WORKER = """
 import os, signal, sys, time
 sys.path.insert(0, {project!r})
-from gaborseg.data.segmentation import begin_worker
+from gaborseg.data.sampling import begin_worker
 pid = os.fork()
 if pid == 0:
     begin_worker(0)

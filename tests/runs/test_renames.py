@@ -60,6 +60,19 @@ def test_a_layer_from_before_its_settings_says_what_it_did_then() -> None:
     }
 
 
+@pytest.mark.parametrize("package", ["src", "gaborseg"])
+def test_an_augmentation_of_before_is_a_pipeline_of_one_transform(package: str) -> None:
+    affine = {"_target_": f"{package}.data.RandomAffine", "probability": 0.8, "shift": 0.2}
+    before = {"augmentation": affine, "data": {"augmentation": {**affine, "probability": 0.0}}}
+    today = {**affine, "_target_": "gaborseg.data.RandomAffine"}
+    target = "gaborseg.data.Augmentation"
+    now = {
+        "augmentation": {"_target_": target, "transforms": {"affine": today}},
+        "data": {"augmentation": {"_target_": target, "transforms": {}}},
+    }
+    assert as_saved_now(before) == now == as_saved_now(now)
+
+
 def test_no_part_of_a_tree_is_copied_twice_and_a_circle_ends() -> None:
     bomb: list[Any] = ["x"]
     for _ in range(100):

@@ -5,8 +5,7 @@ from gaborseg.training import SegmentationModule
 
 
 def test_labels_that_came_as_bytes_are_int64_for_the_losses() -> None:
-    parts = (nn.Identity(), nn.Identity(), torch.optim.SGD, torch.optim.lr_scheduler.ConstantLR)
-    module = SegmentationModule(*parts, decision=nn.Identity(), structures=("a",))
+    module = SegmentationModule(nn.Identity(), nn.Identity(), structures=("a",))
     labels = torch.arange(256, dtype=torch.uint8)
     batch = module.on_after_batch_transfer({"image": labels / 2, "label": labels}, 0)
     torch.testing.assert_close(batch["label"], torch.arange(256))

@@ -3,7 +3,7 @@
 from gaborseg.data.anatomy import parse_ids
 from gaborseg.data.appearance import LEVELS, Appearance, appearance_of
 from gaborseg.data.atlas import AtlasCohort
-from gaborseg.data.augmentation import RandomAffine
+from gaborseg.data.augmentation import Augmentation, RandomAffine, RandomMirror, use_one_thread
 from gaborseg.data.cache import PreparedCase, locked, zscore
 from gaborseg.data.cases import Case, Source, person_of, shared_files, told_person
 from gaborseg.data.checks import MOST_UNEVEN, check_intensities, whole_numbers
@@ -18,7 +18,8 @@ from gaborseg.data.folder import (
 )
 from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import check_patches, infer_volume
-from gaborseg.data.segmentation import EpochLoader, SegmentationData, fill_cache
+from gaborseg.data.sampling import EpochLoader
+from gaborseg.data.segmentation import SegmentationData, fill_cache
 
 __all__ = [
     "DESCRIPTION",
@@ -29,10 +30,12 @@ __all__ = [
     "PARTICIPANTS",
     "Appearance",
     "AtlasCohort",
+    "Augmentation",
     "Case",
     "EpochLoader",
     "PreparedCase",
     "RandomAffine",
+    "RandomMirror",
     "SegmentationData",
     "Source",
     "appearance_of",
@@ -48,6 +51,7 @@ __all__ = [
     "person_of",
     "shared_files",
     "told_person",
+    "use_one_thread",
     "whole_numbers",
     "write_volume",
     "zscore",

@@ -1,19 +1,14 @@
 """Cases ready for training: checked, prepared, split, augmented and batched."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, get_worker_info
-from torch.utils.data import Dataset as TorchDataset
 
-from gaborseg.data.augmentation import use_one_thread
+from gaborseg.data.augmentation import Transform, try_augmentation
 from gaborseg.data.cache import PreparedCase, locked, prepared_case
 from gaborseg.data.cases import Case, Dataset, Source
 from gaborseg.data.checks import (
@@ -25,75 +20,17 @@ from gaborseg.data.checks import (
 from gaborseg.data.folder import EMPTY, Folder
 from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import RandomPatches, check_patches
-from gaborseg.data.sampling import EpochSampler, sample_seed
+from gaborseg.data.sampling import (
+    EpochLoader,
+    EpochSampler,
+    VolumeDataset,
+    begin_worker,
+    one_batch,
+    read_sample,
+)
 from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
-from gaborseg.machine import check_open_files, die_with_parent, remove_partials
+from gaborseg.machine import check_open_files, remove_partials
 from gaborseg.scans import DataError, voxel_sides
-
-_Augmentation = Callable[[Tensor, Tensor, NDArray], tuple[Tensor, Tensor]]
-
-
-class _VolumeDataset(TorchDataset[dict[str, Any]]):
-    """Prepared cases as samples, asked for by (epoch, position).
-
-    Augmentation and patches are seeded by (seed, epoch, subject) and by nothing else: neither the
-    number of workers, nor resuming, nor what was drawn before changes a sample.
-    """
-
-    def __init__(
-        self,
-        subjects: tuple[str, ...],
-        cases: tuple[PreparedCase, ...],
-        augmentation: _Augmentation | None,
-        seed: int,
-        patches: RandomPatches | None = None,
-    ) -> None:
-        self.subjects = subjects
-        self.cases = cases
-        self.augmentation = augmentation
-        self.seed = seed
-        self.patches = patches
-
-    def __len__(self) -> int:
-        return len(self.cases)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """The sample: image (C, *S) float32, label (*S) uint8, index (position in the data set).
-
-        If patches are drawn, there are K of everything: (K, C, *P), (K, *P), (K,).
-        """
-        epoch, position = key
-        case = self.cases[position]
-        image = torch.from_numpy(np.array(case.read("image")))
-        label = torch.from_numpy(np.array(case.read("label")))
-        index = torch.tensor(position)
-        with torch.random.fork_rng(devices=[]):
-            seed = sample_seed(self.seed, epoch, self.subjects[position])
-            torch.default_generator.manual_seed(seed)
-            if self.augmentation is not None:
-                image, label = self.augmentation(image, label, np.array(case.read("affine")))
-            if self.patches is not None:
-                image, label = self.patches(image, label)
-                index = index.repeat(len(image))
-        return {"image": image, "label": label, "index": index}
-
-
-def _one_batch(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """A batch of all patches of some samples; in a worker it is put where others can read it."""
-    batch = {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}
-    in_worker = get_worker_info() is not None
-    return {key: part.share_memory_() if in_worker else part for key, part in batch.items()}
-
-
-class EpochLoader(DataLoader[dict[str, Any]]):
-    """A loader whose pass begins when its first batch is asked for, and not before.
-
-    Lightning, when it resumes, makes the iterator first and sets the sampler's epoch afterwards;
-    workers would by then have begun with the wrong epoch.
-    """
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        yield from super().__iter__()
 
 
 @dataclass(frozen=True)
@@ -140,12 +77,18 @@ def fill_cache(cache: Path, dataset: Dataset) -> tuple[PreparedCase, ...]:
     return entries
 
 
-class SegmentationData:
-    """A data set, one of its splits, and loaders of batches; call ``prepare()`` first.
+class SegmentationData(pl.LightningDataModule):
+    """A data set, one of its splits, and loaders of batches, as a Lightning data module.
+
+    ``Trainer.fit(module, datamodule=data)`` checks and prepares the data by itself;
+    ``data.prepare()`` does so beforehand, to learn what is in them. A sample depends on the seed,
+    the epoch and the subject alone, whatever the number of workers or processes.
 
     Args:
         source: Where the cases come from.
-        augmentation: Transform of the training samples (image, label, affine), or None.
+        augmentation: Transform of the training samples, called with a ``torchio.Subject`` of
+            ``image``, ``label`` and ``structures``: any of TorchIO's, or ``Augmentation``; None:
+            samples stay as they are.
         split: Which of the five shuffled splits, 0..4.
         split_file: JSON with the subjects of train, validation and test, instead of ``split``.
         batch_size: Training cases per step and process; validation and test take one at a time.
@@ -158,12 +101,16 @@ class SegmentationData:
 
     Raises:
         ValueError: ``batch_size`` is below 1 or ``num_workers`` negative, or patches cannot be so.
+
+    Example:
+        >>> SegmentationData.from_folder("prepared", split=1)
+        SegmentationData(Folder, split 1): not prepared
     """
 
     def __init__(
         self,
         source: Source,
-        augmentation: _Augmentation | None = None,
+        augmentation: Transform | None = None,
         split: int = 0,
         split_file: str | Path | None = None,
         batch_size: int = 1,
@@ -173,6 +120,7 @@ class SegmentationData:
         patches_per_volume: int = 1,
         patch_sampler: str = "uniform",
     ) -> None:
+        super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if num_workers < 0:
@@ -206,7 +154,8 @@ class SegmentationData:
 
         Raises:
             DataError: The data set, one of its cases, or the split cannot be used.
-            ValueError: The patches are too small for its volumes.
+            ValueError: The patches are too small for its volumes, or the augmentation cannot be
+                applied to a training case.
             OSError: This process may open too few files to have loading processes.
         """
         if self.num_workers:
@@ -218,7 +167,20 @@ class SegmentationData:
         check_patches(self.patch_size, cases[0].read("label").shape)
         check_parts(dataset, split, cases)
         note_uneven_voxels(dataset, cases)
+        if self.augmentation is not None:
+            first = cases[dataset.subjects.index(split.train[0])]
+            try_augmentation(self.augmentation, *read_sample(first), dataset.structures)
         self._prepared = _Prepared(dataset, split, cases)
+
+    def prepare_data(self) -> None:
+        """Build or find the data set and fill the cache; Lightning calls it once on a machine."""
+        if self._prepared is None:
+            fill_cache(self.source.cache, self.source.dataset())
+
+    def setup(self, stage: str) -> None:
+        """Prepare in this process, unless that is done; Lightning calls it before every stage."""
+        if self._prepared is None:
+            self.prepare()
 
     def _choose_split(self, dataset: Dataset) -> Split:
         if self.split_file is not None:
@@ -306,19 +268,72 @@ class SegmentationData:
         """
         training = part == "train"
         positions = [self.subjects.index(subject) for subject in self.split.part(part)]
-        augmentation = self.augmentation if training else None
-        patches = self.patches if training else None
         return EpochLoader(
-            _VolumeDataset(self.subjects, self.prepared.cases, augmentation, self.seed, patches),
+            self._samples(self.augmentation, self.patches) if training else self._samples(),
             batch_size=self.batch_size if training else 1,
             sampler=EpochSampler(positions, training=training, seed=self.seed),
-            collate_fn=_one_batch if patches else None,
+            collate_fn=one_batch if training and self.patches else None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=begin_worker,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # so that loading leaves torch's global one alone
         )
+
+    def train_dataloader(self) -> EpochLoader:
+        """Batches of the training subjects, as ``loader("train")``."""
+        return self.loader("train")
+
+    def val_dataloader(self) -> EpochLoader:
+        """Batches of the validation subjects, as ``loader("validation")``."""
+        return self.loader("validation")
+
+    def test_dataloader(self) -> EpochLoader:
+        """Batches of the test subjects, as ``loader("test")``."""
+        return self.loader("test")
+
+    def predict_dataloader(self) -> EpochLoader:
+        """Batches of the test subjects, as ``loader("test")``."""
+        return self.loader("test")
+
+    def sample(self, subject: str, epoch: int | None = None) -> dict[str, Any]:
+        """A subject as it is trained on in an epoch, before patches are cut; None: as it is.
+
+        A dict: image (C, *S) float32, label (*S) uint8, index () int64.
+
+        Raises:
+            ValueError: There is no such subject.
+        """
+        samples = self._samples(None if epoch is None else self.augmentation)
+        return samples[epoch or 0, self.subjects.index(subject)]
+
+    def _samples(
+        self, augmentation: Transform | None = None, patches: RandomPatches | None = None
+    ) -> VolumeDataset:
+        known = (self.subjects, self.prepared.cases, self.structures)
+        return VolumeDataset(*known, augmentation, self.seed, patches)
+
+    def __repr__(self) -> str:
+        """What is in the data, as far as they are prepared."""
+        name = type(self).__name__
+        if self._prepared is None:
+            source = type(self.source).__name__
+            return f"{name}({source}, split {self.split_index}): not prepared"
+        parts = ", ".join(f"{len(self.split.part(part))} {part}" for part in PARTS)
+        size = " x ".join(map(str, self.spatial_shape))
+        sides = " x ".join(f"{side:.3g}" for side in self.spacing)
+        return "\n".join(
+            [
+                f"{name}({self.dataset.name}, split {self.split_index})",
+                f"  subjects: {len(self.subjects)} ({parts})",
+                f"  images: {', '.join(self.dataset.channels)}, {size} voxels of {sides} mm",
+                f"  structures: {len(self.structures)} ({', '.join(self.structures)})",
+                f"  augmentation: {self.augmentation}",
+                f"  patches: {self.patch_size}, batch size {self.batch_size}, seed {self.seed}",
+            ]
+        )
+
+    __str__ = __repr__
 
     def describe(self) -> dict[str, Any]:
         """What a run's folder should say about its data, ready for JSON."""
@@ -335,9 +350,3 @@ class SegmentationData:
             **{key: self.dataset.info.get(key) for key in told},
             "split": {part: list(self.split.part(part)) for part in PARTS},
         }
-
-
-def begin_worker(worker: int) -> None:
-    """Let a process that loads data use one thread, and end however the training ends."""
-    die_with_parent()
-    use_one_thread(worker)

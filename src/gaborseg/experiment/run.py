@@ -110,7 +110,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
         with mistakes_as_user_errors():
             check_best(run)
         best = str(run.path(RunFile.BEST))
-        trainer.test(module, data.loader("test"), ckpt_path=best, verbose=False)
+        trainer.test(module, datamodule=data, ckpt_path=best, verbose=False)
     record_end(run, trainer, time.time() - started)
     return float(mean_dice(module.test_scores.dice))
 
@@ -249,9 +249,4 @@ def _fit(
 ) -> None:
     if resume is not None:
         rank_zero_only(log.info)(f"Resuming from {resume}")
-    trainer.fit(
-        module,
-        data.loader("train"),
-        data.loader("validation"),
-        ckpt_path=None if resume is None else str(resume),
-    )
+    trainer.fit(module, datamodule=data, ckpt_path=None if resume is None else str(resume))

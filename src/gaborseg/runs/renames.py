@@ -1,8 +1,8 @@
 """Settings that an earlier version saved, as this one would have saved them.
 
-The package was once called ``src``, decisions lived in ``src.training``, and the way in which a
-Gabor layer convolves was a setting. Earlier still, there were no settings for how a Gabor layer
-starts and is trained.
+The augmentation was once a single transform. Before that, the package was called ``src``,
+decisions lived in ``src.training``, and the way in which a Gabor layer convolves was a setting.
+Earlier still, there were no settings for how a Gabor layer starts and is trained.
 """
 
 import copy
@@ -12,6 +12,7 @@ _FORMER_PACKAGE = "src."
 _MOVED = {f"training.{name}": f"decisions.{name}" for name in ("Argmax", "Calibrated")}
 _FORMER_GABOR_LAYERS = ("src.layers.GaborConv3d", "src.layers.GeneralGaborConv3d")
 _GONE = "algorithm"
+_SINGLE_TRANSFORMS = ("src.data.RandomAffine", "gaborseg.data.RandomAffine")
 _KINDS = ("sigma", "theta", "amplitude", "frequency", "phase")
 
 
@@ -44,6 +45,9 @@ def as_saved_now(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _update(node: dict[str, Any]) -> None:
+    augmentation = node.get("augmentation")
+    if isinstance(augmentation, dict) and augmentation.get("_target_") in _SINGLE_TRANSFORMS:
+        node["augmentation"] = _pipeline(augmentation)
     target = node.get("_target_")
     if not isinstance(target, str) or not target.startswith(_FORMER_PACKAGE):
         return
@@ -51,6 +55,12 @@ def _update(node: dict[str, Any]) -> None:
         _complete_gabor_layer(node)
     name = target.removeprefix(_FORMER_PACKAGE)
     node["_target_"] = f"gaborseg.{_MOVED.get(name, name)}"
+
+
+def _pipeline(affine: dict[str, Any]) -> dict[str, Any]:
+    """Return the pipeline of one transform, or of none if that was never applied."""
+    transforms = {"affine": affine} if affine.get("probability", True) else {}
+    return {"_target_": "gaborseg.data.Augmentation", "transforms": transforms}
 
 
 def _complete_gabor_layer(node: dict[str, Any]) -> None:

@@ -1,18 +1,20 @@
 """The one LightningModule: network, loss, optimiser, schedule and decision arrive built."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import NAdam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from gaborseg.data import infer_volume
-from gaborseg.decisions import are_finite
+from gaborseg.decisions import Argmax, are_finite
 from gaborseg.metrics import SubjectDice, SubjectTable, mean_dice, structure_means
+from gaborseg.training.schedules import constant
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +24,31 @@ Batch = dict[str, Tensor]
 class SegmentationModule(pl.LightningModule):
     """Trains a network to segment; scores every validation and test subject by Dice.
 
+    It needs no callback of ours: ``Trainer(max_epochs=40).fit(module, datamodule=data)`` trains.
+    Optimiser, schedule and decision are the paper's unless others are given.
+
     Logs ``train/loss``, ``lr``, ``val/loss``, ``val/dice`` (the monitored value) and
     ``val/dice/<structure>``, and keeps the test subjects' scores in ``test_scores``.
 
     Args:
         network: Maps images (B, I, *S) to logits (B, C, *S).
         loss: Called as ``loss(logits, target)``.
-        optimizer: Called with the parameters.
-        scheduler: Called as ``scheduler(optimizer, total_steps=n)``.
-        decision: Maps logits to a label map.
         structures: Names of the labels 1 ... C-1.
+        optimizer: Called with the parameters; Nadam at 10^-3 if not given.
+        scheduler: Called as ``scheduler(optimizer, total_steps=n)``; a constant rate if not given.
+        decision: Maps logits to a label map; the argmax if not given. ``Calibrated`` needs the
+            callback ``gaborseg.training.FitDecision`` too.
         patch_size: Voxels a side of the patches in which whole images are segmented outside
             training; None: they are not cut.
         description: Plain values that make a checkpoint enough to use the network: how network and
             decision are built, and what the data are.
+
+    Example:
+        >>> import torch
+        >>> from gaborseg import GaborConv3d, PCCLoss, SegmentationModule
+        >>> module = SegmentationModule(GaborConv3d(1, 3), PCCLoss(), structures=("a", "b"))
+        >>> module(torch.zeros(1, 1, 8, 8, 8)).shape
+        torch.Size([1, 8, 8, 8])
     """
 
     test_scores: SubjectTable
@@ -44,20 +57,21 @@ class SegmentationModule(pl.LightningModule):
         self,
         network: nn.Module,
         loss: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[..., LRScheduler],
-        decision: nn.Module,
-        structures: tuple[str, ...],
+        *,
+        structures: Sequence[str],
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None = None,
+        scheduler: Callable[..., LRScheduler] = constant,
+        decision: nn.Module | None = None,
         description: dict[str, Any] | None = None,
         patch_size: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
-        self.optimizer = optimizer
+        self.optimizer = optimizer or partial(NAdam, lr=1e-3, eps=1e-7)
         self.scheduler = scheduler
-        self.decision = decision
-        self.structures = structures
+        self.decision = decision or Argmax()
+        self.structures = tuple(structures)
         self.description = description
         self.patch_size = patch_size
         self.dice = SubjectDice(len(structures) + 1)
@@ -111,6 +125,10 @@ class SegmentationModule(pl.LightningModule):
         """Keep the scores of the test subjects of all processes."""
         self.test_scores = self._collect_scores()
         self.log("test/dice", mean_dice(self.test_scores.dice).float())
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the label map (B, *S) of one batch."""
+        return self(batch["image"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the description beside the weights."""
