@@ -1,5 +1,6 @@
 """Pictures: of scans with label maps, of kernels, of surfaces, of the paper's Fig. 1."""
 
+from gaborseg.pictures.augmented import draw_augmentation
 from gaborseg.pictures.contact_sheet import contact_sheets
 from gaborseg.pictures.example import Example, draw_example, example_slices
 from gaborseg.pictures.first_figure import (
@@ -22,6 +23,7 @@ __all__ = [
     "Example",
     "KernelLayer",
     "contact_sheets",
+    "draw_augmentation",
     "draw_example",
     "draw_losses",
     "draw_overlay",
