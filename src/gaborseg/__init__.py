@@ -10,8 +10,8 @@ Layers: ``GaborConv3d`` (eq. 2), ``GeneralGaborConv3d`` (eq. 1), ``ConventionalC
 base for kernels of your own, ``ParametricConv3d``; ``gabor_kernel`` is eq. (2) itself.
 
 Losses: ``PCCLoss``, ``CCCLoss``, ``DiceLoss``, ``JaccardLoss``, ``TverskyLoss``,
-``CrossEntropyLoss``, ``DiceCELoss``, ``ExpLogLoss``, called ``loss(logits, target)``, and the base
-for losses of your own, ``StatisticsLoss``.
+``CrossEntropyLoss``, ``DiceCELoss``, ``ExpLogLoss``, called ``loss(logits, target)``; the base for
+losses of your own, ``StatisticsLoss``; ``MaskedLoss``, any of them without unlabelled voxels.
 
 The rest of a method: ``VNetDS``, the paper's network; ``Calibrated`` and ``Argmax``, from logits to
 labels; ``case_scores``, Dice, HD95, NSD and volumes; ``load_trained``, a trained network.
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         DiceLoss,
         ExpLogLoss,
         JaccardLoss,
+        MaskedLoss,
         PCCLoss,
         StatisticsLoss,
         TverskyLoss,
@@ -72,6 +73,7 @@ __all__ = [
     "GaborConv3d",
     "GeneralGaborConv3d",
     "JaccardLoss",
+    "MaskedLoss",
     "PCCLoss",
     "ParametricConv3d",
     "RandomAffine",

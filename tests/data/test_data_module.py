@@ -54,6 +54,7 @@ def data(cohort: Path, tmp_path: Path) -> SegmentationData:
     )
 
 
+@pytest.mark.filterwarnings("error:You have overridden")
 def test_a_plain_trainer_prepares_the_data_and_sees_each_epoch(
     data: SegmentationData, tmp_path: Path
 ) -> None:
@@ -82,6 +83,13 @@ def test_a_plain_trainer_tests_and_predicts_every_test_subject_once(
 def test_lightning_does_not_share_out_what_is_shared_out_already(tiny_data: Build) -> None:
     loaders = (tiny_data().train_dataloader(), tiny_data().val_dataloader())
     assert all(isinstance(loader.sampler, DistributedSampler) for loader in loaders)
+
+
+def test_labels_that_came_as_bytes_are_int64_for_the_losses(data: SegmentationData) -> None:
+    labels = torch.arange(256, dtype=torch.uint8)
+    batch = data.on_after_batch_transfer({"image": labels / 2, "label": labels}, 0)
+    torch.testing.assert_close(batch["label"], torch.arange(256))
+    torch.testing.assert_close(batch["image"], labels / 2)
 
 
 def test_setup_prepares_once(data: SegmentationData) -> None:
@@ -127,7 +135,8 @@ def test_the_page_on_the_library_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     with redirect_stdout(io.StringIO()) as printed:
         exec(code, names)
     told = printed.getvalue()
-    for line in re.findall(r"\n```\n(.*?)```", page, re.DOTALL)[0].splitlines():
+    (block,) = re.findall(r"```\n(SegmentationData.*?)```", page, re.DOTALL)
+    for line in block.splitlines():
         assert line.removesuffix("(...)") in told
     assert names["module"].test_scores.dice.shape == (1, 19)
     assert list(tmp_path.iterdir()) == []

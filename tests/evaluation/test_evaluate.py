@@ -534,3 +534,38 @@ def test_the_predictions_of_a_run_lie_where_its_scans_lie(run: Path, cohort: Pat
         assert volume.header.get_xyzt_units()[0] == "mm"
         np.testing.assert_array_equal(volume.affine, AFFINE)
         assert torch.from_numpy(np.asarray(volume.dataobj)).max() <= 2
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_voxels_that_nobody_has_labelled_do_not_count(
+    folders: Callable[..., list[str]], tmp_path: Path, mapped: bool
+) -> None:
+    for path in (tmp_path / "truth").iterdir():
+        voxels = np.asarray(nib.load(path).dataobj).copy()
+        voxels[4:] = 99
+        write_nifti(path, voxels)
+    told = mapping_file(tmp_path, "1: a\n2: b\n3: c\n17: d\n99: ignore\n")
+    more = [told, "structures=[a,b,c,d]"] if mapped else ["ignore=99"]
+    if mapped:
+        for path in (tmp_path / "predictions").iterdir():
+            voxels = np.asarray(nib.load(path).dataobj).copy()
+            voxels[voxels == 17] = 4
+            write_nifti(path, voxels)
+    rows = {row.structure: row for row in evaluated(*folders(*more)) if row.subject == "sub-1"}
+    row = rows["c" if mapped else "label_3"]
+    assert row.dice == pytest.approx(2 * 9 / (9 + 18))  # one slice is found, of two
+    assert (row.volume, row.true_volume) == (9 * 8, 18 * 8)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["ignore=255", "labels=aal"], "ignore must only be given with predictions= and truth="),
+        (["ignore=some"], "ignore must be an integer, got some"),
+    ],
+)
+def test_what_to_ignore_is_told_once(
+    folders: Callable[..., list[str]], more: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        evaluated(*folders(*more))

@@ -115,6 +115,21 @@ def test_names_are_as_typed(tmp_path: Path, name: str) -> None:
     assert read_mapping(write(tmp_path / "labels.yaml", f"1: {name}\n")).names == (name,)
 
 
+def test_what_nobody_has_labelled_becomes_255(tmp_path: Path) -> None:
+    text = "17: a\n5: b\n24: background\n99 255: ignore\n"
+    mapping = read_mapping(write(tmp_path / "labels.yaml", text))
+    assert (mapping.names, mapping.ignore) == (("a", "b"), 255)
+    assert mapping.apply(np.array([17, 5, 24, 0, 99, 255])).tolist() == [1, 2, 0, 0, 255, 255]
+    assert mapping.others == {"background": [0, 24], "ignore": [99, 255]}
+    assert mapping.unknown([5, 98, 99]) == [98]
+
+
+def test_most_mappings_ignore_nothing() -> None:
+    mapping = read_mapping("aal")
+    assert mapping.ignore is None
+    assert list(mapping.others) == ["background"]
+
+
 def test_ids_are_as_typed(tmp_path: Path) -> None:
     mapping = read_mapping(write(tmp_path / "labels.yaml", "017: a\n008: b\n"))
     assert mapping.structures == {"a": (17,), "b": (8,)}

@@ -6,7 +6,7 @@ from gaborseg.data.atlas import AtlasCohort
 from gaborseg.data.augmentation import Augmentation, RandomAffine, RandomMirror, use_one_thread
 from gaborseg.data.cache import PreparedCase, locked, zscore
 from gaborseg.data.cases import Case, Source, person_of, shared_files, told_person
-from gaborseg.data.checks import MOST_UNEVEN, check_intensities, whole_numbers
+from gaborseg.data.checks import MOST_UNEVEN, check_intensities, fill_cache, whole_numbers
 from gaborseg.data.folder import (
     DESCRIPTION,
     EMPTY,
@@ -19,7 +19,7 @@ from gaborseg.data.folder import (
 from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import check_patches, infer_volume
 from gaborseg.data.sampling import EpochLoader
-from gaborseg.data.segmentation import SegmentationData, fill_cache
+from gaborseg.data.segmentation import SegmentationData
 
 __all__ = [
     "DESCRIPTION",

@@ -186,7 +186,8 @@ class RandomMirror(RandomTransform, SpatialTransform):
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         """Mirror all images, or leave them alone because of their structures."""
-        if any(map(_HAS_SIDE.search, subject.get("structures", ()))):
+        names: Sequence[str] = subject.get("structures", ())  # type: ignore[assignment]
+        if any(map(_HAS_SIDE.search, names)):
             return subject
         return tio.Flip(axes=("Left",))(subject)
 
@@ -210,7 +211,8 @@ def augmented(
     moved = transform(_subject(image, label, affine, structures))
     if problem := _problem(moved, image, label):
         raise ValueError(f"augmentation {problem}")
-    return moved["image"].data.to(image.dtype), moved["label"].data[0].to(label.dtype)
+    new_image, new_label = _volumes(moved)
+    return new_image.to(image.dtype), new_label[0].to(label.dtype)
 
 
 def try_augmentation(
@@ -265,9 +267,15 @@ def _subject(
     )
 
 
+def _volumes(subject: tio.Subject) -> tuple[Tensor, Tensor]:
+    """Image (C, *S) and label map (1, *S) of a subject."""
+    images = subject.get_images_dict(intensity_only=False)
+    return images["image"].data, images["label"].data
+
+
 def _problem(moved: tio.Subject, image: Tensor, label: Tensor) -> str:
     """What a transform has done to a sample that it must not, or nothing."""
-    new_image, new_label = moved["image"].data, moved["label"].data
+    new_image, new_label = _volumes(moved)
     for old, new in ((image, new_image), (label[None], new_label)):
         if old.shape != new.shape:
             return (

@@ -88,11 +88,14 @@ class PreparedCase:
                 np.save(folder / f"{name}.npy", array)
 
 
-def prepared_case(cache: Path, case: Case, num_structures: int) -> PreparedCase:
+def prepared_case(
+    cache: Path, case: Case, num_structures: int, ignore: int | None = None
+) -> PreparedCase:
     """Where the prepared arrays of a case are kept, whether or not they exist yet."""
     states = [(path, path.stat()) for path in case.files]
     identity = [(str(path), state.st_size, state.st_mtime_ns) for path, state in states]
-    key = repr((_PREPARATION, num_structures, identity)).encode()
+    labels = num_structures if ignore is None else (num_structures, ignore)
+    key = repr((_PREPARATION, labels, identity)).encode()
     return PreparedCase(cache / "prepared" / hashlib.blake2b(key, digest_size=16).hexdigest())
 
 

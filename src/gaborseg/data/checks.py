@@ -1,15 +1,19 @@
 """What every case must fulfil before anything is trained on it."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.data.cache import PreparedCase, zscore
+from gaborseg.data.cache import PreparedCase, locked, prepared_case, zscore
 from gaborseg.data.cases import Case, Dataset
+from gaborseg.data.folder import MAX_STRUCTURES
+from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.splits import PARTS, Split
+from gaborseg.machine import remove_partials
 from gaborseg.scans import DataError, ScanError, read_scan, voxel_sides
 
 log = logging.getLogger(__name__)
@@ -68,18 +72,21 @@ def _checked_image(path: Path) -> tuple[NDArray[np.float32], NDArray]:
     return zscore(scan.voxels), scan.affine
 
 
-def _checked_label(path: Path, num_structures: int) -> tuple[NDArray[np.uint8], NDArray]:
+def _checked_label(
+    path: Path, num_structures: int, ignore: int | None
+) -> tuple[NDArray[np.uint8], NDArray]:
     """The label map and its affine.
 
     Raises:
-        DataError: It cannot be read, or holds something else than the integers 0..n.
+        DataError: It cannot be read, or holds something else than the integers 0..n and ``ignore``.
     """
     scan = read_scan(path)
     labels = whole_numbers(path, scan.voxels)
     values = np.unique(labels)
     unknown = values[(values < 0) | (values > num_structures)]
-    if unknown.size:
-        raise DataError(f"{path} must hold labels 0..{num_structures}, got {unknown[0]:g}")
+    if unknown.size and (unknown := unknown[unknown != ignore]).size:
+        also = "" if ignore is None else f" and {ignore}"
+        raise DataError(f"{path} must hold labels 0..{num_structures}{also}, got {unknown[0]:g}")
     return labels.astype(np.uint8), scan.affine
 
 
@@ -97,13 +104,18 @@ def _check_orientation(path: Path, affine: NDArray) -> None:
         )
 
 
-def checked_case(case: Case, num_structures: int) -> dict[str, NDArray]:
+def _checked_case(case: Case, num_structures: int, ignore: int | None = None) -> dict[str, NDArray]:
     """The prepared arrays of a case: image (C, *S), label (*S), affine (4, 4).
+
+    Args:
+        case: Its files.
+        num_structures: n; labels are 0..n.
+        ignore: Another label that voxels may have, that of voxels without a label.
 
     Raises:
         DataError: A file is unfit, the files of the case do not share one grid, or it is turned.
     """
-    label, affine = _checked_label(case.label, num_structures)
+    label, affine = _checked_label(case.label, num_structures, ignore)
     _check_orientation(case.label, affine)
     channels = []
     for path in case.images:
@@ -119,6 +131,19 @@ def checked_case(case: Case, num_structures: int) -> dict[str, NDArray]:
             )
         channels.append(image)
     return {"image": np.stack(channels), "label": label, "affine": affine}
+
+
+def check_ignored_label(ignore: int | None, num_structures: int) -> None:
+    """Check that the label of voxels without a label is that of nothing else.
+
+    Raises:
+        ValueError: It is.
+    """
+    if ignore is not None and ignore not in range(num_structures + 1, MAX_STRUCTURES + 1):
+        raise ValueError(
+            f"ignore must be a label from {num_structures + 1} to {MAX_STRUCTURES}, that of no "
+            f"structure, got {ignore}"
+        )
 
 
 def check_common_shape(dataset: Dataset, cases: tuple[PreparedCase, ...]) -> None:
@@ -145,7 +170,8 @@ def check_parts(dataset: Dataset, split: Split, cases: tuple[PreparedCase, ...])
     """
     labels = dict(zip(dataset.subjects, cases, strict=True))
     for part in PARTS:
-        if not any(labels[subject].read("label").any() for subject in split.part(part)):
+        maps = (labels[subject].read("label") for subject in split.part(part))
+        if not any(((label >= 1) & (label <= len(dataset.structures))).any() for label in maps):
             raise DataError(
                 f"{dataset.root}: {part} must hold a scan with a structure; choose another split=, "
                 "or the subjects with data.split_file="
@@ -164,3 +190,47 @@ def note_uneven_voxels(dataset: Dataset, cases: tuple[PreparedCase, ...]) -> Non
                 " x ".join(f"{side:.3g}" for side in sides),
             )
             return
+
+
+def _check_and_store(
+    cache: Path, num_structures: int, ignore: int | None, case: Case
+) -> str | None:
+    """Check a case and store its arrays; returns what is wrong with it, or None."""
+    try:
+        arrays = _checked_case(case, num_structures, ignore)
+    except DataError as error:
+        return str(error)
+    prepared_case(cache, case, num_structures, ignore).write(**arrays)
+    return None
+
+
+def fill_cache(
+    cache: Path, dataset: Dataset, ignore: int | None = None
+) -> tuple[PreparedCase, ...]:
+    """The prepared cases of a data set; those that are not in the cache are checked and stored.
+
+    Args:
+        cache: Where they are kept.
+        dataset: What they are of.
+        ignore: Label of voxels that have none, which label maps may hold too.
+
+    Raises:
+        DataError: A case is unfit; all unfit ones are listed.
+    """
+    num_structures = len(dataset.structures)
+    entries = tuple(prepared_case(cache, case, num_structures, ignore) for case in dataset.cases)
+    if all(entry.exists for entry in entries):
+        return entries
+    with locked(cache / "prepared", "preparation"):
+        remove_partials(cache / "prepared")
+        for entry in entries:
+            entry.discard_damaged()
+        pairs = zip(dataset.cases, entries, strict=True)
+        problems = map_in_processes(
+            partial(_check_and_store, cache, num_structures, ignore),
+            [case for case, entry in pairs if not entry.exists],
+            title=f"Checking and preparing {dataset.name}",
+        )
+    if found := [problem for problem in problems if problem]:
+        raise DataError.first_of(found)
+    return entries

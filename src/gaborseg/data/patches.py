@@ -45,12 +45,19 @@ class RandomPatches:
         count: Patches to draw from a sample.
         sampler: ``uniform``: every patch is equally likely. ``label``: every label that the sample
             has, background included, is equally likely in the patch's centre.
+        ignore: A label that is never chosen as a centre by ``label``, or None.
 
     Raises:
         ValueError: ``patch_size`` or ``count`` is below 1, or there is no such sampler.
     """
 
-    def __init__(self, patch_size: int, count: int = 1, sampler: str = "uniform") -> None:
+    def __init__(
+        self,
+        patch_size: int,
+        count: int = 1,
+        sampler: str = "uniform",
+        ignore: int | None = None,
+    ) -> None:
         _check_patch_size(patch_size)
         if count < 1:
             raise ValueError(f"patches_per_volume must be at least 1, got {count}")
@@ -59,6 +66,7 @@ class RandomPatches:
         self.patch_size = patch_size
         self.count = count
         self.sampler = sampler
+        self.ignore = ignore
 
     def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Patches (K, C, *P) and (K, *P) of an image (C, *S) and its label map (*S)."""
@@ -68,16 +76,17 @@ class RandomPatches:
             image=tio.ScalarImage(tensor=image),
             label=tio.LabelMap(tensor=label[None].float()),  # of integers, odds would round to 0
         )
-        odds = dict.fromkeys(label.unique().tolist(), 1.0)
+        labels = [value for value in label.unique().tolist() if value != self.ignore]
+        odds = dict.fromkeys(labels, 1.0)
         sampler: Any = (
             tio.UniformSampler(sides)
-            if self.sampler == "uniform"
+            if self.sampler == "uniform" or not odds
             else tio.LabelSampler(sides, "label", odds)
         )
         patches = list(sampler(subject, self.count))
         images = torch.stack([patch["image"][tio.DATA] for patch in patches])
-        labels = torch.stack([patch["label"][tio.DATA][0] for patch in patches])
-        return images, labels.to(label.dtype)
+        cut = torch.stack([patch["label"][tio.DATA][0] for patch in patches])
+        return images, cut.to(label.dtype)
 
 
 def infer_volume(

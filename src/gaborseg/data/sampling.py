@@ -55,7 +55,7 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         """Choose the epoch of the next pass."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         epoch = self.epoch
         return ((epoch, position) for position in self._share(self._order(epoch)))
 

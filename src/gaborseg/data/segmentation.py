@@ -1,24 +1,24 @@
 """Cases ready for training: checked, prepared, split, augmented and batched."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from gaborseg.data.augmentation import Transform, try_augmentation
-from gaborseg.data.cache import PreparedCase, locked, prepared_case
-from gaborseg.data.cases import Case, Dataset, Source
+from gaborseg.data.cache import PreparedCase
+from gaborseg.data.cases import Dataset, Source
 from gaborseg.data.checks import (
     check_common_shape,
+    check_ignored_label,
     check_parts,
-    checked_case,
+    fill_cache,
     note_uneven_voxels,
 )
 from gaborseg.data.folder import EMPTY, Folder
-from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import RandomPatches, check_patches
 from gaborseg.data.sampling import (
     EpochLoader,
@@ -29,7 +29,7 @@ from gaborseg.data.sampling import (
     read_sample,
 )
 from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
-from gaborseg.machine import check_open_files, remove_partials
+from gaborseg.machine import check_open_files
 from gaborseg.scans import DataError, voxel_sides
 
 
@@ -40,41 +40,6 @@ class _Prepared:
     dataset: Dataset
     split: Split
     cases: tuple[PreparedCase, ...]
-
-
-def _check_and_store(cache: Path, num_structures: int, case: Case) -> str | None:
-    """Check a case and store its arrays; returns what is wrong with it, or None."""
-    try:
-        arrays = checked_case(case, num_structures)
-    except DataError as error:
-        return str(error)
-    prepared_case(cache, case, num_structures).write(**arrays)
-    return None
-
-
-def fill_cache(cache: Path, dataset: Dataset) -> tuple[PreparedCase, ...]:
-    """The prepared cases of a data set; those that are not in the cache are checked and stored.
-
-    Raises:
-        DataError: A case is unfit; all unfit ones are listed.
-    """
-    num_structures = len(dataset.structures)
-    entries = tuple(prepared_case(cache, case, num_structures) for case in dataset.cases)
-    if all(entry.exists for entry in entries):
-        return entries
-    with locked(cache / "prepared", "preparation"):
-        remove_partials(cache / "prepared")
-        for entry in entries:
-            entry.discard_damaged()
-        pairs = zip(dataset.cases, entries, strict=True)
-        problems = map_in_processes(
-            partial(_check_and_store, cache, num_structures),
-            [case for case, entry in pairs if not entry.exists],
-            title=f"Checking and preparing {dataset.name}",
-        )
-    if found := [problem for problem in problems if problem]:
-        raise DataError.first_of(found)
-    return entries
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -96,6 +61,8 @@ class SegmentationData(pl.LightningDataModule):
             are segmented; None: whole volumes.
         patches_per_volume: Patches that each training case gives at a time.
         patch_sampler: ``uniform`` or ``label``: where they are drawn.
+        ignore: Label of voxels that nobody has labelled, such as 255: they are in no loss, score or
+            fit. None: every voxel has one of the labels 0..n.
         num_workers: Loading processes beside the training one; changes speed alone.
         seed: Seed of the order, the augmentation and the patches of training cases.
 
@@ -119,6 +86,7 @@ class SegmentationData(pl.LightningDataModule):
         patch_size: int | None = None,
         patches_per_volume: int = 1,
         patch_sampler: str = "uniform",
+        ignore: int | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -132,10 +100,11 @@ class SegmentationData(pl.LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.ignore = ignore
         self.patches = (
             None
             if patch_size is None
-            else RandomPatches(patch_size, patches_per_volume, patch_sampler)
+            else RandomPatches(patch_size, patches_per_volume, patch_sampler, ignore)
         )
         self._prepared: _Prepared | None = None
 
@@ -154,15 +123,16 @@ class SegmentationData(pl.LightningDataModule):
 
         Raises:
             DataError: The data set, one of its cases, or the split cannot be used.
-            ValueError: The patches are too small for its volumes, or the augmentation cannot be
-                applied to a training case.
+            ValueError: The patches are too small for its volumes, the augmentation cannot be applied to
+                a training case, or ``ignore`` is the label of a structure.
             OSError: This process may open too few files to have loading processes.
         """
         if self.num_workers:
             check_open_files()
         dataset = self.source.dataset()
+        check_ignored_label(self.ignore, len(dataset.structures))
         split = self._choose_split(dataset)
-        cases = fill_cache(self.source.cache, dataset)
+        cases = fill_cache(self.source.cache, dataset, self.ignore)
         check_common_shape(dataset, cases)
         check_patches(self.patch_size, cases[0].read("label").shape)
         check_parts(dataset, split, cases)
@@ -175,7 +145,7 @@ class SegmentationData(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Build or find the data set and fill the cache; Lightning calls it once on a machine."""
         if self._prepared is None:
-            fill_cache(self.source.cache, self.source.dataset())
+            fill_cache(self.source.cache, self.source.dataset(), self.ignore)
 
     def setup(self, stage: str) -> None:
         """Prepare in this process, unless that is done; Lightning calls it before every stage."""
@@ -295,6 +265,12 @@ class SegmentationData(pl.LightningDataModule):
     def predict_dataloader(self) -> EpochLoader:
         """Batches of the test subjects, as ``loader("test")``."""
         return self.loader("test")
+
+    def on_after_batch_transfer(
+        self, batch: dict[str, Tensor], dataloader_idx: int
+    ) -> dict[str, Tensor]:
+        """The batch with int64 labels, made on the device: they come as bytes."""
+        return {**batch, "label": batch["label"].long()}
 
     def sample(self, subject: str, epoch: int | None = None) -> dict[str, Any]:
         """A subject as it is trained on in an epoch, before patches are cut; None: as it is.

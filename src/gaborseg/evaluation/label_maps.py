@@ -170,6 +170,7 @@ def score_pairs(
     structures: Sequence[str] | None,
     tolerance: float,
     mapping: LabelMapping | None = None,
+    ignore: int | None = None,
 ) -> list[Score]:
     """Scores of all pairs.
 
@@ -178,12 +179,15 @@ def score_pairs(
         structures: Names of the labels 1 ... n; without, those that occur are named by number.
         tolerance: Millimetres that a surface may be off (NSD).
         mapping: Ids of the structures in the truth; None: it holds the same labels.
+        ignore: Label of voxels of the truth that nobody has labelled and that do not count; with a
+            mapping, that says so.
 
     Raises:
         DataError: A file cannot be read, is no label map, or does not lie on its truth's grid.
     """
     last = None if structures is None else len(structures)
-    score = partial(_score_pair, last=last, tolerance=tolerance, mapping=mapping)
+    ignore = ignore if mapping is None else mapping.ignore
+    score = partial(_score_pair, last=last, tolerance=tolerance, mapping=mapping, ignore=ignore)
     results = map_in_processes(score, pairs, title="Scoring label maps")
     if problems := [result for result in results if isinstance(result, str)]:
         raise DataError.first_of(problems)
@@ -218,7 +222,12 @@ def _check_common_labels(found: Sequence[_Numbers]) -> None:
 
 
 def _score_pair(
-    pair: _LabelMaps, *, last: int | None, tolerance: float, mapping: LabelMapping | None
+    pair: _LabelMaps,
+    *,
+    last: int | None,
+    tolerance: float,
+    mapping: LabelMapping | None,
+    ignore: int | None,
 ) -> _Numbers | str:
     """Dice, HD95, NSD, volume and true volume of each label that occurs, or what is wrong.
 
@@ -227,13 +236,17 @@ def _score_pair(
         last: The greatest label that has a name; any if None.
         tolerance: Millimetres that a surface may be off (NSD).
         mapping: Ids of the structures in the truth.
+        ignore: Label of voxels of the truth that do not count.
     """
     try:
         predicted, affine = _read_labels(pair.prediction, last)
-        true, true_affine = _read_labels(pair.truth, last, mapping)
+        true, true_affine = _read_labels(pair.truth, last, mapping, ignore)
         _check_grids(pair, (predicted.shape, affine), (true.shape, true_affine))
     except DataError as error:
         return str(error)
+    if ignore is not None:
+        unlabelled = true == ignore
+        predicted, true = (np.where(unlabelled, 0, labels) for labels in (predicted, true))
     values = np.union1d(predicted, true)
     values = np.concatenate([[0], values[values > 0]])
     scores = case_scores(
@@ -248,13 +261,16 @@ def _score_pair(
 
 
 def _read_labels(
-    path: Path, last: int | None, mapping: LabelMapping | None = None
+    path: Path,
+    last: int | None,
+    mapping: LabelMapping | None = None,
+    ignore: int | None = None,
 ) -> tuple[NDArray[np.integer], NDArray]:
     """The labels (X, Y, Z) in a file, or those that its ids are mapped to, and its affine (4, 4).
 
     Raises:
-        DataError: It cannot be read, or holds something else than the integers 0 ... ``last``, or
-            an id that is not mapped.
+        DataError: It cannot be read, or holds something else than the integers 0 ... ``last`` and
+            ``ignore``, or an id that is not mapped.
     """
     scan = read_scan(path)
     labels = whole_numbers(path, scan.voxels)
@@ -266,6 +282,8 @@ def _read_labels(
                 "mapping; as background to ignore them"
             )
         return mapping.apply(labels), scan.affine
+    if ignore is not None:
+        values = np.unique(np.where(labels == ignore, 0, labels))
     if values[0] < 0 or (last is not None and values[-1] > last):
         wrong = values[0] if values[0] < 0 else values[-1]
         raise DataError(f"{path} must hold labels from 0 to {last or 'any number'}, got {wrong}")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gaborseg.data import PreparedCase, SegmentationData, Source, fill_cache, infer_volume
+from gaborseg.data import PreparedCase, SegmentationData, fill_cache, infer_volume
 from gaborseg.interface import build, mistakes_as_user_errors
 from gaborseg.machine import progress, refuse_link
 from gaborseg.metrics import case_scores, voxel_tolerance
@@ -43,11 +43,12 @@ class Result(NamedTuple):
 
 
 class _Cases(NamedTuple):
-    """Prepared cases by subject, and of their whole data set the name and NSD tolerance in mm."""
+    """Prepared cases by subject; name, NSD tolerance in mm and ignored label of all their data."""
 
     prepared: dict[str, PreparedCase]
     name: str
     tolerance: float
+    ignore: int | None
 
 
 def score_run(settings: SimpleNamespace, output: Path) -> Result:
@@ -73,7 +74,12 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
         write_label_map(output / RunFile.PREDICTIONS / f"{subject}.nii.gz", prediction, affine)
         spacing = voxel_sides(affine).tolist()
         scores = case_scores(
-            prediction, truth, len(trained.structures), spacing=spacing, tolerance=tolerance
+            prediction,
+            truth,
+            len(trained.structures),
+            spacing=spacing,
+            tolerance=tolerance,
+            ignore=cases.ignore,
         )
         rows += score_rows(subject, trained.structures, [column.tolist() for column in scores])
     inputs = {"checkpoint": str(trained.checkpoint), "data": cases.name}
@@ -112,7 +118,7 @@ def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
     split = _split(trained.run)
     part = settings.part or "test"
     wanted = [s for name in PARTS[:3] if part in (name, "all") for s in split.get(name, [])]
-    cases = _fit_cases(build(node).source, trained)
+    cases = _fit_cases(build(node), trained)
     if missing := [subject for subject in wanted if subject not in cases.prepared]:
         raise DataError(f"{missing[0]} of the run is not in {cases.name} any more")
     return cases._replace(prepared={subject: cases.prepared[subject] for subject in wanted})
@@ -179,7 +185,7 @@ def _other_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
         DataError: The data cannot be used, or do not fit the network.
     """
     data: SegmentationData = build(settings.data)
-    cases = _fit_cases(data.source, trained)
+    cases = _fit_cases(data, trained)
     if trained.run is not None and cases.name == trained.data.get("name"):
         split = _split(trained.run)
         seen = {*split["train"], *split["validation"]} & set(cases.prepared)
@@ -203,13 +209,13 @@ def _split(run: Path) -> dict[str, list[str]]:
         raise ModelError(f"{run / RunFile.RECORD} must tell the split of the run's data") from error
 
 
-def _fit_cases(source: Source, trained: TrainedModel) -> _Cases:
+def _fit_cases(data: SegmentationData, trained: TrainedModel) -> _Cases:
     """All cases of a data set, checked and prepared.
 
     Raises:
         DataError: The data cannot be used, or their structures or channels are not the network's.
     """
-    dataset = source.dataset()
+    dataset = data.source.dataset()
     for what in ("structures", "channels"):
         found, wanted = getattr(dataset, what), getattr(trained, what)
         if found != wanted:
@@ -217,6 +223,7 @@ def _fit_cases(source: Source, trained: TrainedModel) -> _Cases:
                 f"{dataset.root} must have the {what} of {trained.checkpoint}, "
                 f"{', '.join(wanted)}, got {', '.join(found)}"
             )
-    prepared = fill_cache(source.cache, dataset)
+    prepared = fill_cache(data.source.cache, dataset, data.ignore)
     tolerance = voxel_tolerance(case.read("affine") for case in prepared)
-    return _Cases(dict(zip(dataset.subjects, prepared, strict=True)), dataset.name, tolerance)
+    by_subject = dict(zip(dataset.subjects, prepared, strict=True))
+    return _Cases(by_subject, dataset.name, tolerance, data.ignore)

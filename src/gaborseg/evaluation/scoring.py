@@ -76,6 +76,13 @@ def _check(settings: SimpleNamespace) -> None:
         raise ValueError("part must only be given with run= and the run's own data")
     if settings.labels is not None and settings.run:
         raise ValueError("labels must only be given with predictions= and truth=")
+    if settings.ignore is not None and (settings.run or settings.labels is not None):
+        raise ValueError(
+            "ignore must only be given with predictions= and truth=, and without labels=, whose "
+            "file says what to ignore; of a run, data.ignore says it"
+        )
+    if not isinstance(settings.ignore, int | None):
+        raise ValueError(f"ignore must be an integer, got {settings.ignore}")
     if settings.decision and (not settings.run or "num_classes" in settings.decision):
         raise ValueError("decision must be argmax, which needs no fit, and only be given with run=")
 
@@ -113,7 +120,7 @@ def _score_folders(settings: SimpleNamespace, output: Path) -> Result:
             log.warning(f"{left_over} label maps of {truth} have no prediction and do not count")
         tolerance = tolerance_of(truth) if settings.tolerance is None else settings.tolerance
         output.mkdir(parents=True, exist_ok=True)
-        rows = score_pairs(pairs, structures, tolerance, mapping)
+        rows = score_pairs(pairs, structures, tolerance, mapping, settings.ignore)
     return Result(rows, tolerance, {"predictions": str(predictions), "truth": str(truth)})
 
 

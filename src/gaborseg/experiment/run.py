@@ -209,6 +209,7 @@ def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModu
         structures=data.structures,
         description=_describe_model(config, data),
         patch_size=data.patch_size,
+        ignore=data.ignore,
     )
 
 

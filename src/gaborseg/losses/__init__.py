@@ -4,6 +4,7 @@ from gaborseg.losses.base import StatisticsLoss
 from gaborseg.losses.ccc import CCCLoss
 from gaborseg.losses.cross_entropy import CrossEntropyLoss, DiceCELoss
 from gaborseg.losses.exp_log import ExpLogLoss
+from gaborseg.losses.masked import MaskedLoss, counted_voxels
 from gaborseg.losses.overlap import DiceLoss, JaccardLoss, TverskyLoss
 from gaborseg.losses.pcc import PCCLoss
 from gaborseg.losses.statistics import LabelStatistics
@@ -16,7 +17,9 @@ __all__ = [
     "ExpLogLoss",
     "JaccardLoss",
     "LabelStatistics",
+    "MaskedLoss",
     "PCCLoss",
     "StatisticsLoss",
     "TverskyLoss",
+    "counted_voxels",
 ]

@@ -1,7 +1,13 @@
 """Scores of segmentations: pure functions, and torchmetrics that hold the state."""
 
 from gaborseg.metrics.case_scores import case_scores
-from gaborseg.metrics.overlap import confusion_counts, dice_from_counts, mean_dice, structure_means
+from gaborseg.metrics.overlap import (
+    confusion_counts,
+    counted_labels,
+    dice_from_counts,
+    mean_dice,
+    structure_means,
+)
 from gaborseg.metrics.subject_dice import SubjectDice, SubjectTable
 from gaborseg.metrics.surface import surface_scores, voxel_tolerance
 
@@ -10,6 +16,7 @@ __all__ = [
     "SubjectTable",
     "case_scores",
     "confusion_counts",
+    "counted_labels",
     "dice_from_counts",
     "mean_dice",
     "structure_means",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gaborseg.metrics.overlap import confusion_counts, dice_from_counts
+from gaborseg.metrics.overlap import confusion_counts, counted_labels, dice_from_counts
 from gaborseg.metrics.surface import surface_scores
 
 
@@ -34,6 +34,7 @@ def case_scores(
     *,
     spacing: Sequence[float],
     tolerance: float,
+    ignore: int | None = None,
 ) -> CaseScores:
     """Dice, HD95, NSD and volumes of a case.
 
@@ -43,11 +44,13 @@ def case_scores(
         num_structures: L, without the background.
         spacing: Millimetres from voxel to voxel along each axis of S.
         tolerance: Millimetres that a surface may be off and still count as found (NSD).
+        ignore: Label of voxels of the truth that do not count: both maps are background there.
 
     Raises:
         ValueError: The shapes differ, a label is out of range, the spacing is not one positive
             number an axis, or the tolerance is negative or not finite.
     """
+    prediction, truth = counted_labels(prediction, truth, ignore)
     hd95, nsd = surface_scores(
         prediction, truth, num_structures, spacing=spacing, tolerance=tolerance
     )

@@ -31,6 +31,30 @@ def confusion_counts(prediction: Tensor, target: Tensor, num_classes: int) -> Te
     return counts.view(batch_size, num_classes, num_classes)
 
 
+def counted_labels(prediction: Tensor, target: Tensor, ignore: int | None) -> tuple[Tensor, Tensor]:
+    """Two label maps, both background where the target is ``ignore``; as they are if it is None.
+
+    So such voxels are in the volume, the overlap and the surface of no structure.
+
+    Args:
+        prediction: Predicted label of each voxel, any shape.
+        target: True label of each voxel, likewise.
+        ignore: The label that says that a voxel has none.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if ignore is None:
+        return prediction, target
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction and target must share a shape, "
+            f"got {tuple(prediction.shape)} and {tuple(target.shape)}"
+        )
+    unlabelled = target == ignore
+    return prediction.masked_fill(unlabelled, 0), target.masked_fill(unlabelled, 0)
+
+
 def dice_from_counts(counts: Tensor) -> Tensor:
     """Dice of each sample and label, (B, C) in float64, from confusion counts (B, C, C).
 

@@ -1,11 +1,13 @@
 """Which ids of a label map stand for which structure: ``labels.yaml`` files, and those shipped.
 
 A file maps ids to names, several ids and ranges to a key if wanted; the order of the names is the
-order of the labels 1..n, and ``background`` is what is to be ignored::
+order of the labels 1..n, ``background`` is what is no structure, and ``ignore`` what nobody has
+labelled; it becomes label 255::
 
     17 53: hippocampus
     1000-1035 2000-2035: cerebral_grey
     24: background
+    999: ignore
 """
 
 import re
@@ -24,7 +26,9 @@ from gaborseg.machine import load_yaml, read_text
 from gaborseg.scans import DataError
 
 _SHIPPED = Path(__file__).parent / "labels"
-BACKGROUND = "background"
+_BACKGROUND, _IGNORED = "background", "ignore"
+_IGNORED_LABEL = MAX_STRUCTURES
+"""What ids become that stand for voxels without a label."""
 _ONE_ID = re.compile(r"-?\d{1,9}", re.ASCII)
 _IDS = re.compile(r"\d{1,9}(-\d{1,9})?( +\d{1,9}(-\d{1,9})?)*", re.ASCII)
 _MOST_IDS = 100_000
@@ -32,10 +36,28 @@ _MOST_IDS = 100_000
 
 @dataclass(frozen=True)
 class LabelMapping:
-    """The ids of each structure, in the order of the labels 1..n, and the ids that are ignored."""
+    """The ids of each structure, in the order of the labels 1..n, and of what is none.
+
+    Attributes:
+        structures: Ids by name.
+        background: Ids of label 0.
+        ignored: Ids of voxels that nobody has labelled; they become label 255.
+    """
 
     structures: dict[str, tuple[int, ...]]
     background: tuple[int, ...] = (0,)
+    ignored: tuple[int, ...] = ()
+
+    @property
+    def ignore(self) -> int | None:
+        """The label of voxels that nobody has labelled, None if the mapping knows of none."""
+        return _IGNORED_LABEL if self.ignored else None
+
+    @property
+    def others(self) -> dict[str, list[int]]:
+        """The ids of what is no structure, by the name that a file gives it."""
+        ignored = {_IGNORED: [*self.ignored]} if self.ignored else {}
+        return {_BACKGROUND: [*self.background], **ignored}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -44,8 +66,8 @@ class LabelMapping:
 
     @property
     def labels(self) -> dict[int, int]:
-        """The label 0..n of each id."""
-        every = dict.fromkeys(self.background, 0)
+        """The label of each id."""
+        every = dict.fromkeys(self.background, 0) | dict.fromkeys(self.ignored, _IGNORED_LABEL)
         for label, ids in enumerate(self.structures.values(), start=1):
             every.update(dict.fromkeys(ids, label))
         return every
@@ -55,7 +77,7 @@ class LabelMapping:
         return sorted(set(ids) - set(self.labels))
 
     def apply(self, voxels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """A map of ids, all known, as a map of labels 0..n."""
+        """A map of ids, all known, as a map of labels."""
         ids, labels = (np.array(part) for part in zip(*sorted(self.labels.items()), strict=True))
         return labels.astype(np.uint8)[np.searchsorted(ids, voxels)]
 
@@ -120,10 +142,11 @@ def _checked_mapping(path: Path, content: object) -> LabelMapping:
     counts = Counter(one for ids in ids_of.values() for one in ids)
     if twice := sorted(one for one, count in counts.items() if count > 1):
         raise DataError(f"{path}: every id must be mapped once, got {twice[0]} twice")
-    background = set(ids_of.pop(BACKGROUND, ())) | ({0} - set(counts))
-    _check_count(len(ids_of), str(path))
+    background = set(ids_of.pop(_BACKGROUND, ())) | ({0} - set(counts))
+    ignored = tuple(sorted(ids_of.pop(_IGNORED, ())))
+    _check_count(len(ids_of) + bool(ignored), str(path))
     structures = {name: tuple(ids) for name, ids in ids_of.items()}
-    return LabelMapping(structures, tuple(sorted(background)))
+    return LabelMapping(structures, tuple(sorted(background)), ignored)
 
 
 def _ids_in(path: Path, key: object) -> list[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gaborseg.machine import PARTIAL, load_json, read_text, write_text
-from gaborseg.preparation.mapping import BACKGROUND, LabelMapping
+from gaborseg.preparation.mapping import LabelMapping
 from gaborseg.scans import FORMS, SETTINGS, DataError
 
 _VERSION = 2
@@ -39,7 +39,7 @@ class Recipe:
             "size": self.size,
             "channels": list(self.channels),
             "forms": self.forms,
-            "labels": ids | {BACKGROUND: list(self.mapping.background)},
+            "labels": ids | self.mapping.others,
         }
 
     def claim(self, output: Path) -> None:

@@ -149,7 +149,7 @@ def write_scan(folder: Path, recipe: Recipe, case: Case) -> list[str]:
     labels = recipe.mapping.apply(whole_numbers(case.label, scan.voxels))
     cube = labels_to_prepared(torch.from_numpy(labels), grid)
     write_volume(folder / "anat" / prepared.label.name, cube.numpy(), grid.prepared_affine)
-    lost = {*np.unique(labels).tolist()} - {0, *cube.unique().tolist()}
+    lost = {*np.unique(labels).tolist()} - {0, recipe.mapping.ignore, *cube.unique().tolist()}
     return [recipe.mapping.names[label - 1] for label in sorted(lost)]
 
 

@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from gaborseg.decisions import Calibrated
+from gaborseg.losses import counted_voxels
 from gaborseg.training.checkpoints import MONITOR
 from gaborseg.training.csv_logger import CsvLogger
 from gaborseg.training.module import SegmentationModule
@@ -81,7 +82,12 @@ class FitDecision(Callback):
         for batch in self.loader:
             batch = trainer.strategy.batch_to_device(batch, pl_module.device)
             with trainer.precision_plugin.val_step_context():
-                decision.observe(pl_module.logits(batch["image"]), batch["label"])
+                logits, label = pl_module.logits(batch["image"]), batch["label"]
+                if pl_module.ignore is None:
+                    decision.observe(logits, label)
+                    continue
+                for part in counted_voxels(logits, label, pl_module.ignore):
+                    decision.observe(*part)
         decision.fit()
 
 

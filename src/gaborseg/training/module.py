@@ -13,7 +13,14 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gaborseg.data import infer_volume
 from gaborseg.decisions import Argmax, are_finite
-from gaborseg.metrics import SubjectDice, SubjectTable, mean_dice, structure_means
+from gaborseg.losses import MaskedLoss
+from gaborseg.metrics import (
+    SubjectDice,
+    SubjectTable,
+    counted_labels,
+    mean_dice,
+    structure_means,
+)
 from gaborseg.training.schedules import constant
 
 log = logging.getLogger(__name__)
@@ -40,6 +47,8 @@ class SegmentationModule(pl.LightningModule):
             callback ``gaborseg.training.FitDecision`` too.
         patch_size: Voxels a side of the patches in which whole images are segmented outside
             training; None: they are not cut.
+        ignore: Label of voxels that nobody has labelled: they are in no loss and no score; None:
+            there are none.
         description: Plain values that make a checkpoint enough to use the network: how network and
             decision are built, and what the data are.
 
@@ -64,16 +73,18 @@ class SegmentationModule(pl.LightningModule):
         decision: nn.Module | None = None,
         description: dict[str, Any] | None = None,
         patch_size: int | None = None,
+        ignore: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.loss = loss
+        self.loss = loss if ignore is None else MaskedLoss(loss, ignore)
         self.optimizer = optimizer or partial(NAdam, lr=1e-3, eps=1e-7)
         self.scheduler = scheduler
         self.decision = decision or Argmax()
         self.structures = tuple(structures)
         self.description = description
         self.patch_size = patch_size
+        self.ignore = ignore
         self.dice = SubjectDice(len(structures) + 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -83,10 +94,6 @@ class SegmentationModule(pl.LightningModule):
     def logits(self, image: Tensor) -> Tensor:
         """Return the logits (B, C, *S) of whole images (B, I, *S)."""
         return infer_volume(self.network, image, self.patch_size)
-
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Return the batch with int64 labels, made on the device: they come as bytes."""
-        return {**batch, "label": batch["label"].long()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
@@ -102,7 +109,7 @@ class SegmentationModule(pl.LightningModule):
         """Score one batch of validation subjects."""
         logits = self.logits(batch["image"])
         self._log_mean("val/loss", self.loss(logits, batch["label"]), batch)
-        self.dice.update(self.decision(logits), batch["label"], batch["index"])
+        self._score(self.decision(logits), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log mean Dice, and Dice per structure, over the validation subjects of all processes."""
@@ -118,7 +125,7 @@ class SegmentationModule(pl.LightningModule):
         if not are_finite(logits):
             log.warning("logits of a test subject are not finite: nothing is found in it")
         prediction: Tensor = self.decision(logits)
-        self.dice.update(prediction, batch["label"], batch["index"])
+        self._score(prediction, batch)
         return prediction
 
     def on_test_epoch_end(self) -> None:
@@ -147,6 +154,10 @@ class SegmentationModule(pl.LightningModule):
     def _log_mean(self, name: str, value: Tensor, batch: Batch) -> None:
         size = len(batch["image"])
         self.log(name, value, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
+
+    def _score(self, prediction: Tensor, batch: Batch) -> None:
+        counted = counted_labels(prediction, batch["label"], self.ignore)
+        self.dice.update(*counted, batch["index"])
 
     def _collect_scores(self) -> SubjectTable:
         scores = self.dice.compute()

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from gaborseg.machine import write_atomically
-from gaborseg.metrics import case_scores, voxel_tolerance
+from gaborseg.metrics import case_scores, counted_labels, voxel_tolerance
 from gaborseg.pictures import Example, draw_example, example_slices
 from gaborseg.runs import (
     Run,
@@ -71,14 +71,15 @@ class TestReport(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Score and write each subject that this process segments, and keep its slices."""
-        structures = cast(SegmentationModule, pl_module).structures
+        module = cast(SegmentationModule, pl_module)
         parts = zip(batch["index"].tolist(), batch["image"], batch["label"], outputs, strict=True)
         for index, image, label, prediction in parts:
             subject = self.subjects[index]
-            self.rows[subject] = self._score(subject, structures, prediction, label)
+            self.rows[subject] = self._score(subject, module, prediction, label)
             path = self.run.path(RunFile.PREDICTIONS) / f"{subject}.nii.gz"
             write_label_map(path, prediction, self.affines[subject])
-            self.examples[subject] = example_slices(image, label, prediction)
+            _, truth = counted_labels(label, label, module.ignore)
+            self.examples[subject] = example_slices(image, truth, prediction)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Collect the scores of all processes, and log their means beside Dice."""
@@ -100,16 +101,17 @@ class TestReport(Callback):
         draw_example(self.run.path(RunFile.EXAMPLE), self.examples[median], title)
 
     def _score(
-        self, subject: str, structures: tuple[str, ...], prediction: Tensor, label: Tensor
+        self, subject: str, module: SegmentationModule, prediction: Tensor, label: Tensor
     ) -> list[Score]:
         scores = case_scores(
             prediction.cpu(),
             label.cpu(),
-            len(structures),
+            len(module.structures),
             spacing=voxel_sides(self.affines[subject]).tolist(),
             tolerance=self.tolerance,
+            ignore=module.ignore,
         )
-        return score_rows(subject, structures, [column.tolist() for column in scores])
+        return score_rows(subject, module.structures, [column.tolist() for column in scores])
 
 
 def write_label_map(path: Path, labels: Tensor, affine: NDArray) -> None:
