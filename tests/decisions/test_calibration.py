@@ -116,3 +116,23 @@ def test_wrong_shapes_are_named() -> None:
         AffineCalibration(4).update(probs, target)
     with pytest.raises(ValueError, match=r"got \(2, 3, 6, 6, 6\) and \(2, 216\)"):
         AffineCalibration(3).update(probs, target.flatten(1))
+
+
+def test_a_label_is_fitted_where_it_was_looked_for() -> None:
+    whole, part = example(1), example(2)
+    calibration = AffineCalibration(3)
+    calibration.update(*whole)
+    calibration.update(*part, torch.tensor([False, False, True]))
+    scale, offset = calibration.compute()
+    alone = fitted(*whole)
+    both = fitted(*(torch.cat(pair) for pair in zip(whole, part, strict=True)))
+    for label, want in enumerate((alone, both, alone)):
+        torch.testing.assert_close(scale[label], want[0][label])
+        torch.testing.assert_close(offset[label], want[1][label])
+
+
+def test_a_label_that_nobody_looked_for_keeps_its_score() -> None:
+    calibration = AffineCalibration(3)
+    calibration.update(*example(), torch.tensor([False, True, False]))
+    scale, offset = calibration.compute()
+    assert (scale[:2].tolist(), offset[:2].tolist()) == ([1, 1], [0, 0])

@@ -42,9 +42,13 @@ def example() -> tuple[Tensor, Tensor]:
 
 def naive(name: str, logits: Tensor, target: Tensor) -> Tensor:
     """The loss by weighting every sum over voxels with 0 or 1, with a one-hot volume."""
+    return of_scores(name, logits.log_softmax(1), target)
+
+
+def of_scores(name: str, log_p: Tensor, target: Tensor) -> Tensor:
     weight = (target != IGNORE).double().flatten(1).unsqueeze(1)
-    y = F.one_hot(target.flatten(1) % IGNORE, 3).mT.double() * weight
-    log_p = logits.log_softmax(1).flatten(2)
+    y = F.one_hot(target.flatten(1) % IGNORE, log_p.shape[1]).mT.double() * weight
+    log_p = log_p.flatten(2)
     p, n = log_p.exp() * weight, weight.sum(-1)
     mean_p, mean_y = p.sum(-1) / n, y.sum(-1) / n
     dp, dy = (p - mean_p[..., None]) * weight, (y - mean_y[..., None]) * weight
@@ -105,3 +109,41 @@ def test_a_label_that_is_neither_is_still_refused() -> None:
     target[0, 0, 0, 0] = 7
     with pytest.raises(RuntimeError):
         MaskedLoss(losses.PCCLoss())(logits, target)
+
+
+@pytest.mark.usefixtures("_path")
+@pytest.mark.parametrize("kind", LOSSES, ids=lambda kind: kind.__name__)
+def test_unlabelled_structures_are_background_with_the_sum_of_their_scores(
+    kind: type[SegmentationLoss],
+) -> None:
+    logits, target = example()
+    logits = torch.cat([logits, 1.5 - logits[:, :2].detach()], dim=1)  # five labels
+    unlabelled = torch.tensor([[0, 1, 0, 0, 1], [0, 0, 0, 1, 1]]).bool()
+    target[0][target[0] == 1] = 3
+    got = MaskedLoss(kind(), IGNORE)(logits, target, unlabelled)
+    p = logits.softmax(1)
+    first = torch.stack([p[0, 0] + p[0, 1] + p[0, 4], p[0, 2], p[0, 3]])
+    second = torch.stack([p[1, 0] + p[1, 3] + p[1, 4], p[1, 1], p[1, 2]])
+    for label in (2, 3):
+        target[0][target[0] == label] = label - 1
+    want = of_scores(kind.__name__, torch.stack([first, second]).log(), target)
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
+    gradients = [torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (got, want)]
+    torch.testing.assert_close(*gradients, rtol=1e-7, atol=1e-12)
+
+
+def test_samples_without_unlabelled_structures_keep_all_labels() -> None:
+    logits, target = example()
+    target = target % IGNORE % 2
+    unlabelled = torch.tensor([[False] * 3, [False, False, True]])
+    loss = losses.DiceLoss()
+    got = MaskedLoss(loss, None)(logits, target, unlabelled)
+    merged = torch.stack([logits[1, [0, 2]].logsumexp(0), logits[1, 1]])[None]
+    torch.testing.assert_close(got, (loss(logits[:1], target[:1]) + loss(merged, target[1:])) / 2)
+
+
+def test_what_is_labelled_everywhere_has_the_loss_itself() -> None:
+    logits, target = example()
+    target = target % IGNORE
+    got = MaskedLoss(losses.PCCLoss(), None)(logits, target, torch.zeros(2, 3, dtype=torch.bool))
+    assert torch.equal(got, losses.PCCLoss()(logits, target))

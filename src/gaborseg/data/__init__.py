@@ -1,5 +1,7 @@
 """Data sets of images and label maps: cohort, folder, checks, cache, splits, patches."""
 
+from typing import TYPE_CHECKING, Any
+
 from gaborseg.data.anatomy import parse_ids
 from gaborseg.data.appearance import LEVELS, Appearance, appearance_of
 from gaborseg.data.atlas import AtlasCohort
@@ -19,7 +21,9 @@ from gaborseg.data.folder import (
 from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import check_patches, infer_volume
 from gaborseg.data.sampling import EpochLoader
-from gaborseg.data.segmentation import SegmentationData
+
+if TYPE_CHECKING:
+    from gaborseg.data.segmentation import SegmentationData
 
 __all__ = [
     "DESCRIPTION",
@@ -56,3 +60,11 @@ __all__ = [
     "write_volume",
     "zscore",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SegmentationData":  # it needs Lightning, which takes seconds to import
+        from gaborseg.data.segmentation import SegmentationData
+
+        return SegmentationData
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

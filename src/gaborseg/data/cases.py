@@ -7,18 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Case:
     """One scan: an image file per channel, and the label map on the same grid.
 
     ``participant`` is the person; scans of one person share it, and stay in one part of a split.
+    ``unlabelled`` are the labels of structures that nobody has looked for in the scan.
     """
 
     subject: str
     images: tuple[Path, ...]
     label: Path
     participant: str
+    unlabelled: tuple[int, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -49,6 +54,19 @@ class Dataset:
     def participants(self) -> tuple[str, ...]:
         """The person of each case."""
         return tuple(case.participant for case in self.cases)
+
+    @property
+    def unlabelled(self) -> Tensor | None:
+        """Which labels nobody has looked for in each case, (cases, n + 1) bool; None without any.
+
+        The background, label 0, is never among them.
+        """
+        if not any(case.unlabelled for case in self.cases):
+            return None
+        table = torch.zeros(len(self.cases), len(self.structures) + 1, dtype=torch.bool)
+        for row, case in zip(table, self.cases, strict=True):
+            row[list(case.unlabelled)] = True
+        return table
 
 
 def told_person(cell: str | None) -> str | None:

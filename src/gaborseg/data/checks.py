@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gaborseg.data.cache import PreparedCase, locked, prepared_case, zscore
 from gaborseg.data.cases import Case, Dataset
-from gaborseg.data.folder import MAX_STRUCTURES
+from gaborseg.data.folder import DESCRIPTION, MAX_STRUCTURES
 from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.splits import PARTS, Split
 from gaborseg.machine import remove_partials
@@ -175,6 +175,29 @@ def check_parts(dataset: Dataset, split: Split, cases: tuple[PreparedCase, ...])
             raise DataError(
                 f"{dataset.root}: {part} must hold a scan with a structure; choose another split=, "
                 "or the subjects with data.split_file="
+            )
+
+
+def check_unlabelled(dataset: Dataset, split: Split, cases: tuple[PreparedCase, ...]) -> None:
+    """Check the structures that nobody has looked for in some scans.
+
+    Raises:
+        DataError: A label map has one of them after all, or no training case is left to learn a
+            structure from.
+    """
+    for case, prepared in zip(dataset.cases, cases, strict=True):
+        found = set(np.unique(prepared.read("label")).tolist()) if case.unlabelled else set()
+        for label in found.intersection(case.unlabelled):
+            raise DataError(
+                f"{case.label} must not hold {dataset.structures[label - 1]}, which {DESCRIPTION} "
+                "says is unlabelled in it"
+            )
+    trained = [case for case in dataset.cases if case.subject in split.train]
+    for label, name in enumerate(dataset.structures, start=1):
+        if all(label in case.unlabelled for case in trained):
+            raise DataError(
+                f"{dataset.root}: train must hold a scan in which {name} is labelled; choose "
+                "another split=, or the subjects with data.split_file="
             )
 
 

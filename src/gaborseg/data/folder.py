@@ -2,7 +2,8 @@
 
 ::
 
-    <root>/dataset.json                      name, structures, channels, credit, licence
+    <root>/dataset.json                      name, structures, channels, credit, licence; and, if
+                                             there are, unlabelled: structures by subject
     <root>/participants.tsv                  participant_id, in the order of the data set; and, if
                                              scans were repeated, participant: whose scan it is
     <root>/sub-01/anat/sub-01_T1w.nii.gz     one image per channel
@@ -13,6 +14,7 @@ import csv
 import io
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION = "dataset.json"
 PARTICIPANTS = "participants.tsv"
+_UNLABELLED = "unlabelled"
+"""In the description: by subject, the structures that nobody has looked for in its scan."""
 EMPTY = "empty"
 """In the description: subjects without any structure, such as healthy controls, if there are."""
 MAX_STRUCTURES = 255
@@ -84,12 +88,15 @@ class Folder:
         info = self._description()
         structures, channels = tuple(info["structures"]), tuple(info["channels"])
         people = self._people()
-        cases = tuple(case_of(self.root, name, channels, people[name]) for name in people)
+        missing = _unlabelled(info, people)
+        cases = tuple(
+            replace(case_of(self.root, name, channels, people[name]), unlabelled=missing[name])
+            for name in people
+        )
         if not cases:
             raise DataError(f"{self.root} holds no subject: expected folders named sub-*")
-        missing = [path for case in cases for path in case.files if not path.is_file()]
-        if missing:
-            raise DataError.first_of([f"{path} is missing" for path in missing])
+        if absent := [path for case in cases for path in case.files if not path.is_file()]:
+            raise DataError.first_of([f"{path} is missing" for path in absent])
         if shared := [
             f"{path} is the same file as {other}" for _, path, other in shared_files(cases)
         ]:
@@ -168,11 +175,40 @@ def _description_problem(info: object) -> str | None:
             return f"{key} must differ from one another, got {names!r}"
     if len(info["structures"]) > MAX_STRUCTURES:
         return f"structures must be at most {MAX_STRUCTURES}, got {len(info['structures'])}"
+    if problem := _unlabelled_problem(info):
+        return problem
     if not isinstance(info.get(EMPTY, []), list):
         return f"{EMPTY} must be a list of subjects, got {info[EMPTY]!r}"
     if strange := [name for name in info["channels"] if Path(name).name != name]:
         return f"channels must be a list of names of files, got {strange[0]!r}"
     return None
+
+
+def _unlabelled_problem(info: dict[str, Any]) -> str | None:
+    """What is wrong with the structures that a ``dataset.json`` says are not labelled, or None."""
+    told = info.get(_UNLABELLED, {})
+    if not isinstance(told, dict) or not all(isinstance(names, list) for names in told.values()):
+        return f"{_UNLABELLED} must map subjects to lists of structures, got {told!r}"
+    named = [name for names in told.values() for name in names]
+    if strange := [name for name in named if name not in info["structures"]]:
+        return f"{_UNLABELLED} must name structures of the data set, got {strange[0]!r}"
+    return None
+
+
+def _unlabelled(info: dict[str, Any], subjects: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """The labels that nobody has looked for in the scan of each subject.
+
+    Raises:
+        DataError: A subject is not in the data set.
+    """
+    told = info.get(_UNLABELLED, {})
+    if strange := sorted({*told} - {*subjects}):
+        raise DataError(f"{DESCRIPTION}: {_UNLABELLED} names {strange[0]}, which is no subject")
+    place = {name: label for label, name in enumerate(info["structures"], start=1)}
+    return {
+        subject: tuple(sorted({place[name] for name in told.get(subject, [])}))
+        for subject in subjects
+    }
 
 
 def is_name(value: object) -> bool:

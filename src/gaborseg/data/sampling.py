@@ -89,6 +89,8 @@ class VolumeDataset(TorchDataset[dict[str, Any]]):
         augmentation: Transform of a sample, or None.
         seed: Seed of augmentation and patches.
         patches: Draws patches from a sample; None: samples are whole volumes.
+        unlabelled: Labels that nobody has looked for in each case, (cases, n + 1) bool; None: there
+            are none.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class VolumeDataset(TorchDataset[dict[str, Any]]):
         augmentation: Transform | None,
         seed: int,
         patches: RandomPatches | None = None,
+        unlabelled: Tensor | None = None,
     ) -> None:
         self.subjects = subjects
         self.cases = cases
@@ -106,6 +109,7 @@ class VolumeDataset(TorchDataset[dict[str, Any]]):
         self.augmentation = augmentation
         self.seed = seed
         self.patches = patches
+        self.unlabelled = unlabelled
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -113,6 +117,7 @@ class VolumeDataset(TorchDataset[dict[str, Any]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
         """The sample: image (C, *S) float32, label (*S) uint8, index (position in the data set).
 
+        If there are labels that nobody has looked for: also unlabelled (n + 1,) bool.
         If patches are drawn, there are K of everything: (K, C, *P), (K, *P), (K,).
         """
         epoch, position = key
@@ -124,7 +129,10 @@ class VolumeDataset(TorchDataset[dict[str, Any]]):
             if self.patches is not None:
                 image, label = self.patches(image, label)
                 index = index.repeat(len(image))
-        return {"image": image, "label": label, "index": index}
+        sample = {"image": image, "label": label, "index": index}
+        if self.unlabelled is not None:
+            sample["unlabelled"] = self.unlabelled[index]
+        return sample
 
 
 def read_sample(case: PreparedCase) -> tuple[Tensor, Tensor, np.ndarray]:

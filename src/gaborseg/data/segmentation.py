@@ -15,6 +15,7 @@ from gaborseg.data.checks import (
     check_common_shape,
     check_ignored_label,
     check_parts,
+    check_unlabelled,
     fill_cache,
     note_uneven_voxels,
 )
@@ -136,6 +137,7 @@ class SegmentationData(pl.LightningDataModule):
         check_common_shape(dataset, cases)
         check_patches(self.patch_size, cases[0].read("label").shape)
         check_parts(dataset, split, cases)
+        check_unlabelled(dataset, split, cases)
         note_uneven_voxels(dataset, cases)
         if self.augmentation is not None:
             first = cases[dataset.subjects.index(split.train[0])]
@@ -147,7 +149,7 @@ class SegmentationData(pl.LightningDataModule):
         if self._prepared is None:
             fill_cache(self.source.cache, self.source.dataset(), self.ignore)
 
-    def setup(self, stage: str) -> None:
+    def setup(self, stage: str | None = None) -> None:
         """Prepare in this process, unless that is done; Lightning calls it before every stage."""
         if self._prepared is None:
             self.prepare()
@@ -231,7 +233,8 @@ class SegmentationData(pl.LightningDataModule):
         """Batches of ``train``, ``validation`` or ``test``.
 
         Each is a dict: image (B, C, *S) float32, label (B, *S) uint8, index (B,) int64. Of patches,
-        B is the batch size times the patches of a volume, and *S their size.
+        B is the batch size times the patches of a volume, and *S their size. If nobody has looked
+        for some structures in some scans: also unlabelled (B, n + 1) bool, their labels.
 
         Raises:
             ValueError: There is no such part.
@@ -287,7 +290,7 @@ class SegmentationData(pl.LightningDataModule):
         self, augmentation: Transform | None = None, patches: RandomPatches | None = None
     ) -> VolumeDataset:
         known = (self.subjects, self.prepared.cases, self.structures)
-        return VolumeDataset(*known, augmentation, self.seed, patches)
+        return VolumeDataset(*known, augmentation, self.seed, patches, self.dataset.unlabelled)
 
     def __repr__(self) -> str:
         """What is in the data, as far as they are prepared."""

@@ -39,7 +39,8 @@ class AffineCalibration(Metric):
     The slope is held at 0 or above. Where the scores say nothing about a label, because they are
     constant up to the rounding of float32, fall where the label is, or because the label does not
     occur, the best such line is flat at the label's frequency: its score loses against any label
-    that is more likely at a voxel, in particular against the background where nothing is found.
+    that is more likely at a voxel, in particular against the background where nothing is found. A
+    label of which no voxel was seen keeps its score.
 
     Args:
         num_classes: Number of labels, background included.
@@ -55,15 +56,18 @@ class AffineCalibration(Metric):
         super().__init__()
         self.num_classes = num_classes
         zeros = torch.zeros(4, num_classes, dtype=torch.float64)
-        self.add_state("voxels", default=torch.tensor(0), dist_reduce_fx="sum")
+        counts = torch.zeros(num_classes, dtype=torch.int64)
+        self.add_state("voxels", default=counts, dist_reduce_fx="sum")
         self.add_state("sums", default=zeros, dist_reduce_fx="sum")
 
-    def update(self, probs: Tensor, target: Tensor) -> None:
+    def update(self, probs: Tensor, target: Tensor, unlabelled: Tensor | None = None) -> None:
         """Add the voxels of one batch.
 
         Args:
             probs: Scores, (B, C, *S), floating.
             target: True labels, (B, *S), any integer type.
+            unlabelled: Labels that were not looked for, (C,) bool: neither they nor the background,
+                in which they are, are fitted on this batch.
 
         Raises:
             ValueError: The shapes do not belong together.
@@ -73,18 +77,23 @@ class AffineCalibration(Metric):
                 f"probs must be (B, {self.num_classes}, *S) and target (B, *S), "
                 f"got {tuple(probs.shape)} and {tuple(target.shape)}"
             )
-        self.voxels += target.numel()
-        for label in range(self.num_classes):
+        counted = torch.ones(self.num_classes, dtype=torch.bool, device=probs.device)
+        if unlabelled is not None and unlabelled.any():
+            counted &= ~unlabelled
+            counted[0] = False
+        self.voxels += target.numel() * counted
+        for label in counted.nonzero().flatten().tolist():
             self.sums[:, label] += _sums(probs[:, label].double(), target == label)
 
     def compute(self) -> _AffineMap:
         """Slope and offset of each label, (C,) float64 each."""
-        mean_p, mean_pp, mean_py, mean_y = self.sums / self.voxels
+        mean_p, mean_pp, mean_py, mean_y = self.sums / self.voxels.clamp_min(1)
         variance = mean_pp - mean_p.square()
         rounding = torch.finfo(torch.float32).eps * mean_p
         varies = variance > rounding.square()
         slope = (mean_py - mean_p * mean_y) / torch.where(varies, variance, 1)
         scale = torch.where(varies, slope, 0).clamp_min(0)
+        scale = torch.where(self.voxels > 0, scale, 1)
         return _AffineMap(scale, mean_y - scale * mean_p)
 
 
@@ -121,9 +130,15 @@ class Calibrated(nn.Module):
         """Return ``scale * p + offset``, (B, C, *S), the largest of which decides."""
         return calibrated_scores(logits.float().softmax(dim=1), self.scale, self.offset)
 
-    def observe(self, logits: Tensor, target: Tensor) -> None:
-        """Collect the statistics of one batch: logits (B, C, *S), target (B, *S)."""
-        self.calibration.update(logits.float().softmax(dim=1), target)
+    def observe(self, logits: Tensor, target: Tensor, unlabelled: Tensor | None = None) -> None:
+        """Collect the statistics of one batch.
+
+        Args:
+            logits: (B, C, *S).
+            target: (B, *S).
+            unlabelled: Labels that were not looked for in the batch, (C,) bool.
+        """
+        self.calibration.update(logits.float().softmax(dim=1), target, unlabelled)
 
     def fit(self) -> None:
         """Set the maps from all that was observed, on every process, and forget it."""

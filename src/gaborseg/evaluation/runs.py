@@ -43,12 +43,16 @@ class Result(NamedTuple):
 
 
 class _Cases(NamedTuple):
-    """Prepared cases by subject; name, NSD tolerance in mm and ignored label of all their data."""
+    """Prepared cases by subject; name, NSD tolerance in mm, ignored label of all their data.
+
+    ``unlabelled`` are the labels that nobody has looked for, (n + 1,) bool, if there are such.
+    """
 
     prepared: dict[str, PreparedCase]
     name: str
     tolerance: float
     ignore: int | None
+    unlabelled: dict[str, Tensor]
 
 
 def score_run(settings: SimpleNamespace, output: Path) -> Result:
@@ -80,6 +84,7 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
             spacing=spacing,
             tolerance=tolerance,
             ignore=cases.ignore,
+            unlabelled=cases.unlabelled.get(subject),
         )
         rows += score_rows(subject, trained.structures, [column.tolist() for column in scores])
     inputs = {"checkpoint": str(trained.checkpoint), "data": cases.name}
@@ -226,4 +231,6 @@ def _fit_cases(data: SegmentationData, trained: TrainedModel) -> _Cases:
     prepared = fill_cache(data.source.cache, dataset, data.ignore)
     tolerance = voxel_tolerance(case.read("affine") for case in prepared)
     by_subject = dict(zip(dataset.subjects, prepared, strict=True))
-    return _Cases(by_subject, dataset.name, tolerance, data.ignore)
+    rows = () if dataset.unlabelled is None else dataset.unlabelled
+    unlabelled = dict(zip(dataset.subjects, rows, strict=False))
+    return _Cases(by_subject, dataset.name, tolerance, data.ignore, unlabelled)

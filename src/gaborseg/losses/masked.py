@@ -1,4 +1,4 @@
-"""Any loss without the voxels that nobody has labelled."""
+"""Any loss without the voxels and structures that nobody has labelled."""
 
 from collections.abc import Iterator
 
@@ -6,31 +6,58 @@ import torch
 from torch import Tensor, nn
 
 
-def counted_voxels(logits: Tensor, target: Tensor, ignore: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The labelled voxels of each sample that has any: logits (1, C, n) and labels (1, n).
+def counted_voxels(
+    logits: Tensor, target: Tensor, ignore: int | None
+) -> Iterator[tuple[Tensor, Tensor] | None]:
+    """The labelled voxels of each sample, logits (1, C, n) and labels (1, n); None without any.
 
     Args:
         logits: (B, C, *S).
         target: Label of each voxel, (B, *S), any integer type.
-        ignore: The label that says that a voxel has none.
+        ignore: The label that says that a voxel has none; None: every voxel has one.
     """
     for scores, labels in zip(logits.flatten(2), target.flatten(1), strict=True):
+        if ignore is None:
+            yield scores[None], labels[None]
+            continue
         (places,) = (labels != ignore).nonzero(as_tuple=True)
-        if len(places):
-            yield scores.index_select(1, places)[None], labels[places][None]
+        counted = (scores.index_select(1, places)[None], labels[places][None])
+        yield counted if len(places) else None
+
+
+def _merged_labels(logits: Tensor, target: Tensor, unlabelled: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, C', n) and labels (B, n) in which unlabelled structures are background.
+
+    The logit of the new background is the log-sum-exp of those that it is made of: its softmax
+    score is the sum of theirs.
+
+    Args:
+        logits: (B, C, n).
+        target: Label of each voxel, (B, n), none of the unlabelled ones.
+        unlabelled: Which labels are merged with the background, (C,) bool; the first is False.
+    """
+    background = unlabelled.clone()
+    background[0] = True
+    kept = ~background
+    merged = [logits[:, background].logsumexp(1, keepdim=True), logits[:, kept]]
+    return torch.cat(merged, dim=1), (kept.cumsum(0) * kept)[target.long()]
 
 
 class MaskedLoss(nn.Module):
-    """A loss of the labelled voxels alone: the others might as well not be in the volume.
+    """A loss of what is labelled alone: other voxels might as well not be in the volume.
 
     Each sample is reduced to its labelled voxels, in one row; the loss is the mean over samples. A
     sample without any has no part in it; if none has any, it is 0, without gradient. It suits every
     loss of this package: none of them asks where a voxel lies. Samples without such voxels
     cost nothing more than the loss itself; others a copy of their logits.
 
+    Structures that nobody has looked for in a sample cannot be told from its background: there both
+    are one label, whose score is the sum of theirs (the marginal loss).
+
     Args:
         loss: Called as ``loss(logits, target)``; a mean over samples.
-        ignore: The label of voxels that do not count, such as 255; none of 0 ... C - 1.
+        ignore: The label of voxels that do not count, such as 255; none of 0 ... C - 1. None: there
+            are none.
 
     Shape:
         Logits (B, C, *S) and labels (B, *S), integers 0 ... C - 1 or ``ignore`` -> a scalar.
@@ -40,19 +67,37 @@ class MaskedLoss(nn.Module):
         >>> logits = torch.tensor([[[2.0, 1.0, -1.0, 9.0], [-2.0, -1.0, 1.0, 9.0]]])
         >>> MaskedLoss(PCCLoss(), ignore=255)(logits, torch.tensor([[0, 0, 1, 255]]))
         tensor(0.0029)
+
+    References:
+        Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ
+        segmentation, Medical Image Analysis 2021.
     """
 
-    def __init__(self, loss: nn.Module, ignore: int = 255) -> None:
+    def __init__(self, loss: nn.Module, ignore: int | None = 255) -> None:
         super().__init__()
         self.loss = loss
         self.ignore = ignore
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of logits (B, C, *S) against a label map (B, *S), a scalar."""
-        if not bool((target == self.ignore).any()):
+    def forward(self, logits: Tensor, target: Tensor, unlabelled: Tensor | None = None) -> Tensor:
+        """The loss of logits (B, C, *S) against a label map (B, *S), a scalar.
+
+        Args:
+            logits: (B, C, *S).
+            target: (B, *S).
+            unlabelled: Labels of structures that were not looked for in a sample, (B, C) bool.
+        """
+        ignores = self.ignore is not None and bool((target == self.ignore).any())
+        merges = unlabelled is not None and bool(unlabelled.any())
+        if not (ignores or merges):
             return self.loss(logits, target)
-        parts = [self.loss(*part) for part in counted_voxels(logits, target, self.ignore)]
-        return torch.stack(parts).mean() if parts else logits.flatten()[:0].sum()
+        samples = counted_voxels(logits, target, self.ignore if ignores else None)
+        rows = [None] * len(logits) if unlabelled is None else unlabelled
+        losses = [
+            self.loss(*(_merged_labels(*sample, row) if row is not None and row.any() else sample))
+            for sample, row in zip(samples, rows, strict=True)
+            if sample is not None
+        ]
+        return torch.stack(losses).mean() if losses else logits.flatten()[:0].sum()
 
     def extra_repr(self) -> str:
         """What `print` shows between the brackets."""

@@ -35,6 +35,7 @@ def case_scores(
     spacing: Sequence[float],
     tolerance: float,
     ignore: int | None = None,
+    unlabelled: Tensor | None = None,
 ) -> CaseScores:
     """Dice, HD95, NSD and volumes of a case.
 
@@ -45,12 +46,17 @@ def case_scores(
         spacing: Millimetres from voxel to voxel along each axis of S.
         tolerance: Millimetres that a surface may be off and still count as found (NSD).
         ignore: Label of voxels of the truth that do not count: both maps are background there.
+        unlabelled: Labels of structures that were not looked for in the truth, (L + 1,) bool: they
+            are absent from both maps.
 
     Raises:
         ValueError: The shapes differ, a label is out of range, the spacing is not one positive
             number an axis, or the tolerance is negative or not finite.
     """
-    prediction, truth = counted_labels(prediction, truth, ignore)
+    rows = None if unlabelled is None else unlabelled[None]
+    prediction, truth = (
+        maps[0] for maps in counted_labels(prediction[None], truth[None], ignore, rows)
+    )
     hd95, nsd = surface_scores(
         prediction, truth, num_structures, spacing=spacing, tolerance=tolerance
     )

@@ -31,19 +31,26 @@ def confusion_counts(prediction: Tensor, target: Tensor, num_classes: int) -> Te
     return counts.view(batch_size, num_classes, num_classes)
 
 
-def counted_labels(prediction: Tensor, target: Tensor, ignore: int | None) -> tuple[Tensor, Tensor]:
-    """Two label maps, both background where the target is ``ignore``; as they are if it is None.
+def counted_labels(
+    prediction: Tensor, target: Tensor, ignore: int | None, unlabelled: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Two batches of label maps in which what nobody has labelled is background.
 
-    So such voxels are in the volume, the overlap and the surface of no structure.
+    So such voxels are in the volume, the overlap and the surface of no structure, and a structure
+    that was not looked for is absent from both maps.
 
     Args:
-        prediction: Predicted label of each voxel, any shape.
+        prediction: Predicted label of each voxel, (B, *S), 0 ... C - 1.
         target: True label of each voxel, likewise.
-        ignore: The label that says that a voxel has none.
+        ignore: The label in the target that says that a voxel has none; None: there is none.
+        unlabelled: Labels of structures that were not looked for in a sample, (B, C) bool.
 
     Raises:
         ValueError: The shapes differ.
     """
+    if unlabelled is not None:
+        hidden = unlabelled.gather(1, prediction.flatten(1).long()).view_as(prediction)
+        prediction = prediction.masked_fill(hidden, 0)
     if ignore is None:
         return prediction, target
     if prediction.shape != target.shape:

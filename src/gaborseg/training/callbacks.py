@@ -13,13 +13,14 @@ import torch
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gaborseg.decisions import Calibrated
 from gaborseg.losses import counted_voxels
 from gaborseg.training.checkpoints import MONITOR
 from gaborseg.training.csv_logger import CsvLogger
-from gaborseg.training.module import SegmentationModule
+from gaborseg.training.module import Batch, SegmentationModule
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +83,20 @@ class FitDecision(Callback):
         for batch in self.loader:
             batch = trainer.strategy.batch_to_device(batch, pl_module.device)
             with trainer.precision_plugin.val_step_context():
-                logits, label = pl_module.logits(batch["image"]), batch["label"]
-                if pl_module.ignore is None:
-                    decision.observe(logits, label)
-                    continue
-                for part in counted_voxels(logits, label, pl_module.ignore):
-                    decision.observe(*part)
+                _observe(decision, pl_module.logits(batch["image"]), batch, pl_module.ignore)
         decision.fit()
+
+
+def _observe(decision: Calibrated, logits: Tensor, batch: Batch, ignore: int | None) -> None:
+    """Show a decision a batch, without what nobody has labelled in it."""
+    unlabelled = batch.get("unlabelled")
+    if ignore is None and unlabelled is None:
+        decision.observe(logits, batch["label"])
+        return
+    rows = [None] * len(logits) if unlabelled is None else unlabelled
+    for part, row in zip(counted_voxels(logits, batch["label"], ignore), rows, strict=True):
+        if part is not None:
+            decision.observe(*part, row)
 
 
 class StopAtNaN(Callback):

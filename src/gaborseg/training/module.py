@@ -97,7 +97,7 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
-        loss = self.loss(self.network(batch["image"]), batch["label"])
+        loss = self._loss(self.network(batch["image"]), batch)
         self._log_mean("train/loss", loss, batch)
         return loss
 
@@ -108,7 +108,7 @@ class SegmentationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score one batch of validation subjects."""
         logits = self.logits(batch["image"])
-        self._log_mean("val/loss", self.loss(logits, batch["label"]), batch)
+        self._log_mean("val/loss", self._loss(logits, batch), batch)
         self._score(self.decision(logits), batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -155,8 +155,15 @@ class SegmentationModule(pl.LightningModule):
         size = len(batch["image"])
         self.log(name, value, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
 
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        if "unlabelled" not in batch:
+            return self.loss(logits, batch["label"])
+        masked = self.loss if isinstance(self.loss, MaskedLoss) else MaskedLoss(self.loss, None)
+        return masked(logits, batch["label"], batch["unlabelled"])
+
     def _score(self, prediction: Tensor, batch: Batch) -> None:
-        counted = counted_labels(prediction, batch["label"], self.ignore)
+        unlabelled = batch.get("unlabelled")
+        counted = counted_labels(prediction, batch["label"], self.ignore, unlabelled)
         self.dice.update(*counted, batch["index"])
 
     def _collect_scores(self) -> SubjectTable:

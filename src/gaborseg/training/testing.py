@@ -72,10 +72,12 @@ class TestReport(Callback):
     ) -> None:
         """Score and write each subject that this process segments, and keep its slices."""
         module = cast(SegmentationModule, pl_module)
-        parts = zip(batch["index"].tolist(), batch["image"], batch["label"], outputs, strict=True)
-        for index, image, label, prediction in parts:
+        unlabelled = batch.get("unlabelled", [None] * len(outputs))
+        indices = batch["index"].tolist()
+        parts = zip(indices, batch["image"], batch["label"], outputs, unlabelled, strict=True)
+        for index, image, label, prediction, row in parts:
             subject = self.subjects[index]
-            self.rows[subject] = self._score(subject, module, prediction, label)
+            self.rows[subject] = self._score(subject, module, prediction, label, row)
             path = self.run.path(RunFile.PREDICTIONS) / f"{subject}.nii.gz"
             write_label_map(path, prediction, self.affines[subject])
             _, truth = counted_labels(label, label, module.ignore)
@@ -101,7 +103,12 @@ class TestReport(Callback):
         draw_example(self.run.path(RunFile.EXAMPLE), self.examples[median], title)
 
     def _score(
-        self, subject: str, module: SegmentationModule, prediction: Tensor, label: Tensor
+        self,
+        subject: str,
+        module: SegmentationModule,
+        prediction: Tensor,
+        label: Tensor,
+        unlabelled: Tensor | None,
     ) -> list[Score]:
         scores = case_scores(
             prediction.cpu(),
@@ -110,6 +117,7 @@ class TestReport(Callback):
             spacing=voxel_sides(self.affines[subject]).tolist(),
             tolerance=self.tolerance,
             ignore=module.ignore,
+            unlabelled=None if unlabelled is None else unlabelled.cpu(),
         )
         return score_rows(subject, module.structures, [column.tolist() for column in scores])
 
