@@ -260,6 +260,11 @@ def half_label(subject: tio.Subject) -> tio.Subject:
     return subject
 
 
+def large_label(subject: tio.Subject) -> tio.Subject:
+    subject["label"].set_data(subject["label"].data.int() * 128)
+    return subject
+
+
 def broken(subject: tio.Subject) -> tio.Subject:
     raise KeyError("t1")
 
@@ -272,6 +277,7 @@ def broken(subject: tio.Subject) -> tio.Subject:
         (tio.RandomBlur(p=0.0), None),
         (tio.Lambda(lambda x: x / 0, types_to_apply=[tio.INTENSITY]), r"must keep intensities fin"),
         (new_label, r"must keep the labels of a sample, got a new one, 1"),
+        (large_label, r"must keep the labels of a sample, got a new one, 256"),
         (half_label, r"must keep the labels of a sample, got a new one, 0\.5"),
         (broken, r"cannot be applied to a sample: 't1'"),
     ],
