@@ -124,8 +124,8 @@ class SegmentationData(pl.LightningDataModule):
 
         Raises:
             DataError: The data set, one of its cases, or the split cannot be used.
-            ValueError: The patches are too small for its volumes, the augmentation cannot be applied
-                to a training case, or ``ignore`` is the label of a structure.
+            ValueError: The patches are too small for its volumes, the augmentation fails on a
+                training case, or ``ignore`` is the label of a structure.
             OSError: This process may open too few files to have loading processes.
         """
         if self.num_workers:
