@@ -8,11 +8,15 @@ batch of two equals two batches of one.
 """
 
 from abc import ABC, abstractmethod
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from gaborseg.losses.statistics import LabelStatistics, label_statistics
+from gaborseg.losses.statistics import LabelStatistics
+from gaborseg.losses.targets import sigmoid_statistics, softmax_statistics
+
+Reduction = Literal["mean", "sum", "none"]
 
 
 class SegmentationLoss(nn.Module, ABC):
@@ -51,14 +55,19 @@ class StatisticsLoss(SegmentationLoss):
 
     Args:
         include_background: Whether label 0 counts like any other.
+        sigmoid: Scores are the sigmoid of each channel, for structures that may overlap, instead of
+            the softmax over all; channel 0 is then the background only by name.
+        reduction: `"mean"` or `"sum"` over samples and labels, or `"none"`: the table of them.
 
     Shape:
         Logits (B, C, *S), of any real value, and labels (B, *S), integers 0 ... C - 1 -> a scalar
-        in at least float32.
+        in at least float32, or with `reduction="none"` (B, C), (B, C - 1) without the background.
+        Labels may also be (B, 1, *S), or one-hot (B, C, *S), as MONAI has them; to check these
+        takes time on a GPU.
 
     Raises:
         TypeError: The logits are not floating, or the target is not of an integer type.
-        ValueError: The shapes do not belong together.
+        ValueError: The shapes do not belong together, or there is no such reduction.
         RuntimeError: A label is not of 0 ... C - 1 (on a GPU a failed assertion).
 
     Example:
@@ -69,6 +78,20 @@ class StatisticsLoss(SegmentationLoss):
         tensor(0.5000)
     """
 
+    def __init__(
+        self,
+        *,
+        include_background: bool = True,
+        sigmoid: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(include_background=include_background)
+        if reduction not in get_args(Reduction):
+            told = ", ".join(get_args(Reduction))
+            raise ValueError(f"reduction must be one of {told}, got {reduction!r}")
+        self.sigmoid = sigmoid
+        self.reduction = reduction
+
     @abstractmethod
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
         """The loss of each sample and label, (B, C)."""
@@ -77,14 +100,29 @@ class StatisticsLoss(SegmentationLoss):
         """The loss of the whole batch, a scalar: the mean over samples and labels that count."""
         return self.counted(self.from_statistics(statistics)).mean()
 
+    def statistics(self, logits: Tensor, target: Tensor) -> LabelStatistics:
+        """Sums over space of the scores of logits (B, C, *S) and of their target."""
+        make = sigmoid_statistics if self.sigmoid else softmax_statistics
+        return make(logits, target)
+
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of logits (B, C, *S) against a label map (B, *S), a scalar, at least float32."""
-        return self.mean(label_statistics(logits, target)).to(_result_dtype(logits))
+        """The loss of logits (B, C, *S) against a label map (B, *S), at least float32."""
+        statistics = self.statistics(logits, target)
+        if self.reduction == "mean":
+            return self.mean(statistics).to(_result_dtype(logits))
+        table = self.counted(self.from_statistics(statistics)).to(_result_dtype(logits))
+        return table.sum() if self.reduction == "sum" else table
 
     def per_label(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss of each sample and label, (B, C), or (B, C - 1) without the background."""
-        values = self.from_statistics(label_statistics(logits, target))
+        values = self.from_statistics(self.statistics(logits, target))
         return self.counted(values).to(_result_dtype(logits))
+
+    def extra_repr(self) -> str:
+        """What `print` shows between the brackets."""
+        told = {"sigmoid": self.sigmoid} if self.sigmoid else {}
+        told |= {"reduction": self.reduction} if self.reduction != "mean" else {}
+        return ", ".join([super().extra_repr(), *(f"{key}={value}" for key, value in told.items())])
 
 
 def positive(name: str, value: float) -> float:

@@ -31,6 +31,8 @@ class CCCLoss(StatisticsLoss):
 
     Args:
         include_background: Whether label 0 counts like any other.
+        sigmoid: Scores are the sigmoid of each channel, for structures that may overlap.
+        reduction: `"mean"`, `"sum"` or `"none"`: over samples and labels.
 
     Shape:
         Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].

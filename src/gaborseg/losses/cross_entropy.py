@@ -34,6 +34,9 @@ class CrossEntropyLoss(StatisticsLoss):
         Wong and Moradi, MLMI 2022, compare it with the PCC and the Dice loss.
     """
 
+    def __init__(self, *, include_background: bool = True) -> None:
+        super().__init__(include_background=include_background)
+
     def from_statistics(self, statistics: LabelStatistics) -> Tensor:
         """Mean over the voxels of each label, (B, C); NaN where it is absent."""
         return -statistics.sum_log / statistics.sum_y

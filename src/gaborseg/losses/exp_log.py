@@ -7,6 +7,7 @@ from gaborseg.losses.base import SegmentationLoss, positive
 from gaborseg.losses.overlap import dice
 from gaborseg.losses.slabs import SlabLogLikelihood, sum_by_label
 from gaborseg.losses.statistics import check_shapes, label_statistics
+from gaborseg.losses.targets import label_map
 
 
 def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
@@ -100,12 +101,14 @@ class ExpLogLoss(SegmentationLoss):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Weighted sum of both terms, a scalar in at least float32."""
+        target = label_map(logits, target)
         overlap, cross = self.terms(logits, target)
         overlap_mean = self.counted(overlap).mean()
         return self.dice_weight * overlap_mean + self.cross_weight * self.voxel_mean(cross, target)
 
     def per_label(self, logits: Tensor, target: Tensor) -> Tensor:
         """Weighted sum of both terms of each label, (B, C) or (B, C - 1); NaN where absent."""
+        target = label_map(logits, target)
         overlap, cross = self.terms(logits, target)
         cross_means = label_means(cross, target, num_classes=logits.shape[1])
         values = self.dice_weight * overlap + self.cross_weight * cross_means

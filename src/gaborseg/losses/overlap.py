@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from gaborseg.losses.base import StatisticsLoss, positive
+from gaborseg.losses.base import Reduction, StatisticsLoss, positive
 from gaborseg.losses.statistics import LabelStatistics
 
 _EPSILON = 1e-7
@@ -62,6 +62,8 @@ class DiceLoss(StatisticsLoss):
 
     Args:
         include_background: Whether label 0 counts like any other.
+        sigmoid: Scores are the sigmoid of each channel, for structures that may overlap.
+        reduction: `"mean"`, `"sum"` or `"none"`: over samples and labels.
 
     Shape:
         Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].
@@ -94,6 +96,8 @@ class JaccardLoss(StatisticsLoss):
 
     Args:
         include_background: Whether label 0 counts like any other.
+        sigmoid: Scores are the sigmoid of each channel, for structures that may overlap.
+        reduction: `"mean"`, `"sum"` or `"none"`: over samples and labels.
 
     Shape:
         Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].
@@ -129,6 +133,8 @@ class TverskyLoss(StatisticsLoss):
         alpha: Weight of false positives, positive.
         beta: Weight of false negatives, positive.
         include_background: Whether label 0 counts like any other.
+        sigmoid: Scores are the sigmoid of each channel, for structures that may overlap.
+        reduction: `"mean"`, `"sum"` or `"none"`: over samples and labels.
 
     Shape:
         Logits (B, C, *S) and labels (B, *S) -> a scalar, in [0, 1].
@@ -150,9 +156,17 @@ class TverskyLoss(StatisticsLoss):
     """
 
     def __init__(
-        self, alpha: float = 0.3, beta: float = 0.7, *, include_background: bool = True
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        *,
+        include_background: bool = True,
+        sigmoid: bool = False,
+        reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(include_background=include_background)
+        super().__init__(
+            include_background=include_background, sigmoid=sigmoid, reduction=reduction
+        )
         self.alpha = positive("alpha", alpha)
         self.beta = positive("beta", beta)
 
