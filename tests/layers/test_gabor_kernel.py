@@ -175,7 +175,7 @@ def test_blocks_of_the_backward_pass_leave_no_seam(monkeypatch: pytest.MonkeyPat
     parameters = hard_parameters(4, 5).requires_grad_()
     weight = torch.randn(5, 4, 3, 3, 3, dtype=torch.float64)
     (whole,) = torch.autograd.grad(gabor_kernel(parameters, 3), parameters, weight)
-    monkeypatch.setattr("gaborseg.layers.gabor.PAIRS_AT_ONCE", 8)
+    monkeypatch.setattr("gaborseg.layers.separable.PAIRS_AT_ONCE", 8)
     (blocks,) = torch.autograd.grad(gabor_kernel(parameters, 3), parameters, weight)
     torch.testing.assert_close(blocks, whole)
 

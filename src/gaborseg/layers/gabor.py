@@ -26,26 +26,26 @@ the two terms is the real part of a product of three complex factors, one an axi
 so a pair costs O(K) exponentials, cosines and sines instead of O(K^3), and its gradient is a set of
 moments of the same product.
 
-The equation is computed in four more places, for speed; tests hold all of them to this file:
-`csrc/synthesis.h` (kernels, C++), `csrc/transfer.h` (their spectra, C++; both from the separable
-taps of `csrc/pair.h`), `portable.py` (spectra, torch), `triton_synthesis.py` (kernels, on a GPU).
+The factors and their gradient are in `separable.py`. The equation is computed in four more places
+for speed, and in one for exported graphs; tests hold all of them to each other: `csrc/synthesis.h`
+(kernels, C++), `csrc/transfer.h` (their spectra, C++; both from the separable taps of
+`csrc/pair.h`), `portable.py` (spectra, torch), `triton_synthesis.py` (kernels, on a GPU), and
+`written_out.py` (kernels, voxel by voxel).
 
 References:
     Wong and Moradi, 3D Segmentation with Fully Trainable Gabor Kernels and Pearson's Correlation
     Coefficient, MLMI 2022, eq. (2).
 """
 
-import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor
-from torch.autograd.function import once_differentiable
 
 from gaborseg.layers.draws import Draw, InitialScheme, draw_gabor, equal_energy
-from gaborseg.layers.grid import SMALLEST_SIGMA, check_convolution, voxel_offsets
+from gaborseg.layers.grid import check_convolution, one_side, without_autocast
 from gaborseg.layers.parametric import EQUAL_RATES, ParametricConv3d
+from gaborseg.layers.separable import SeparableKernel
 from gaborseg.layers.spectral import (
     check_parameters,
     spectral_conv3d,
@@ -54,6 +54,7 @@ from gaborseg.layers.spectral import (
     working_dtype,
 )
 from gaborseg.layers.storage import SigmaScale
+from gaborseg.layers.written_out import written_out_kernel
 
 PARAMETERS = (
     "sigma",
@@ -65,9 +66,6 @@ PARAMETERS = (
     "frequency_im",
     "phase",
 )
-
-PAIRS_AT_ONCE = 2**13
-"""Pairs of channels in a block of the backward pass: few enough for the cache, and for memory."""
 
 
 class GaborConv3d(ParametricConv3d):
@@ -92,14 +90,19 @@ class GaborConv3d(ParametricConv3d):
         rates: Factor on the learning rate for each kind of parameter (`sigma`, `theta`,
             `amplitude`, `frequency`, `phase`), up to 1000; 1 for those left out.
         sigma_scale: How widths are stored: `"raw"`, `"log"` or `"softplus"` (its inverse).
+        stride: Keep every so manieth voxel of the output along each axis, from the first on; all
+            are computed. One number, or one for each axis.
+        dilation: 1; widths and frequencies are trained, so that taps need no holes between them.
+        groups: 1.
 
     Shape:
-        (B, I, D, H, W) -> (B, O, D, H, W), for any volume.
+        (B, I, D, H, W) -> (B, O, D, H, W), for any volume; a stride divides D, H, W, rounded up.
 
     Raises:
         TypeError: `kernel_size` is not an integer.
-        ValueError: A channel count is below 1, `kernel_size` is even or below 1, a rate is of no
-            such kind or out of range, or there is no such scheme or scale.
+        ValueError: A channel count is below 1, `kernel_size` is even, below 1 or three different
+            numbers, `dilation` or `groups` is not 1, a rate is of no such kind or out of range, or
+            there is no such scheme or scale.
 
     Example:
         >>> layer = GaborConv3d(4, 8)
@@ -119,21 +122,27 @@ class GaborConv3d(ParametricConv3d):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int = 7,
+        kernel_size: int | Sequence[int] = 7,
         *,
         bias: bool = False,
         trainable: bool = True,
         initial: InitialScheme = "white",
         rates: Mapping[str, float] = EQUAL_RATES,
         sigma_scale: SigmaScale = "raw",
+        stride: int | Sequence[int] = 1,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
     ) -> None:
+        side = one_side("kernel_size", kernel_size)
+        _refuse_others_than_one(dilation=dilation, groups=groups)
         super().__init__(
-            initial_gabor(in_channels, out_channels, kernel_size, initial),
-            kernel_size,
+            initial_gabor(in_channels, out_channels, side, initial),
+            side,
             bias=bias,
             trainable=trainable,
             rates=rates,
             sigma_scale=sigma_scale,
+            stride=stride,
         )
 
     def synthesise(self, parameters: Tensor) -> Tensor:
@@ -142,10 +151,21 @@ class GaborConv3d(ParametricConv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_exporting():
             return super().forward(x)
         y = spectral_conv3d(x, self.parameters_of_kernels(), self.kernel_size)
-        return y if self.bias is None else y + self.bias.view(-1, 1, 1, 1)
+        return self.strided(y if self.bias is None else y + self.bias.view(-1, 1, 1, 1))
+
+
+def _refuse_others_than_one(**options: int | Sequence[int]) -> None:
+    """Refuse options of a convolution that Gabor kernels do not have.
+
+    Raises:
+        ValueError: One is not 1.
+    """
+    for name, value in options.items():
+        if one_side(name, value) != 1:
+            raise ValueError(f"{name} must be 1 for Gabor kernels, got {value}")
 
 
 def initial_gabor(
@@ -188,11 +208,13 @@ def synthesise(parameters: Tensor, kernel_size: int) -> Tensor:
     """
     check_parameters(parameters, kernel_size)
     values = parameters.to(working_dtype(parameters))
+    if torch.compiler.is_exporting():
+        return written_out_kernel(values, kernel_size).to(parameters.dtype)
     if synthesises_fused(values, kernel_size):
         return synthesise_op(values, kernel_size).to(parameters.dtype)
     if parameters.device.type == "cpu":
         values = values.double()
-    with torch.autocast(parameters.device.type, enabled=False):
+    with without_autocast(parameters):
         return gabor_kernel(values, kernel_size).to(parameters.dtype)
 
 
@@ -218,143 +240,5 @@ def gabor_kernel(parameters: Tensor, kernel_size: int) -> Tensor:
         tensor([0.4412, 1.0000, 0.4412])
     """
     check_parameters(parameters, kernel_size)
-    kernel: Tensor = _GaborKernel.apply(parameters, kernel_size)
+    kernel: Tensor = SeparableKernel.apply(parameters, kernel_size)
     return kernel
-
-
-class _GaborKernel(torch.autograd.Function):
-    """Synthesis with an analytic gradient that saves only the parameters."""
-
-    @staticmethod
-    def forward(parameters: Tensor, kernel_size: int) -> Tensor:
-        with torch.autocast(parameters.device.type, enabled=False):
-            return _synthesise(parameters, kernel_size)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (parameters,) = ctx.saved_tensors
-        outputs = max(1, PAIRS_AT_ONCE // parameters.shape[1])
-        blocks = zip(parameters.split(outputs, dim=2), grad.split(outputs), strict=True)
-        with torch.autocast(parameters.device.type, enabled=False):
-            return torch.cat([_gradient(*block) for block in blocks], dim=2), None
-
-
-class _Pairs(NamedTuple):
-    """Parameters of all pairs; the last axis, where it is not 1, tells the two terms of eq. (2)."""
-
-    sigma: Tensor  # (O, I, 1)
-    row: Tensor  # (3, O, I, 1), first row of the rotation
-    row_by_theta_y: Tensor  # (3, O, I, 1), its derivatives
-    row_by_theta_z: Tensor  # (3, O, I, 1)
-    amplitude: Tensor  # (O, I, 2)
-    frequency: Tensor  # (O, I, 2)
-    phase: Tensor  # (O, I, 2): the sine is a cosine a quarter turn late
-
-
-def _unpack(parameters: Tensor) -> _Pairs:
-    """Wide parameters: the angle of several turns would lose too many digits in float32."""
-    wide = torch.float32 if parameters.is_mps else torch.float64  # MPS has no float64
-    pairs = parameters.to(wide).permute(2, 1, 0)
-    theta_y, theta_z, phase = pairs[..., 1:2], pairs[..., 2:3], pairs[..., 7:]
-    (cos_y, sin_y), (cos_z, sin_z) = ((theta.cos(), theta.sin()) for theta in (theta_y, theta_z))
-    return _Pairs(
-        sigma=pairs[..., :1],
-        row=torch.stack((cos_y * cos_z, -cos_y * sin_z, sin_y)),
-        row_by_theta_y=torch.stack((-sin_y * cos_z, sin_y * sin_z, cos_y)),
-        row_by_theta_z=torch.stack((-cos_y * sin_z, -cos_y * cos_z, torch.zeros_like(sin_y))),
-        amplitude=pairs[..., 3:5],
-        frequency=pairs[..., 5:7],
-        phase=torch.cat((phase, phase - math.pi / 2), dim=-1),
-    )
-
-
-def _width(sigma: Tensor) -> Tensor:
-    return sigma.abs().clamp(min=SMALLEST_SIGMA)
-
-
-def _factors(pairs: _Pairs, offsets: Tensor, dtype: torch.dtype) -> Tensor:
-    """Complex factors of the axes, (3, O, I, 2, K); the first carries the phase.
-
-    Offsets are whole voxels, so whole cycles per voxel change nothing, nor do whole turns: without
-    them the angles are finite for any frequency, and `dtype` is precise enough from here on.
-    """
-    cycles = pairs.frequency * pairs.row
-    turns = (cycles - cycles.round())[..., None] * offsets
-    turns[0] += pairs.phase[..., None] / (2 * math.pi)
-    angle = 2 * math.pi * (turns - turns.round()).to(dtype)
-    envelope = torch.exp(-(offsets / _width(pairs.sigma)[..., None]).square() / 2).to(dtype)
-    return torch.complex(envelope * angle.cos(), envelope * angle.sin())
-
-
-def _outer(y: Tensor, z: Tensor) -> Tensor:
-    """Product of two factors over the plane of their axes, (..., K) -> (..., K K)."""
-    return (y[..., :, None] * z[..., None, :]).flatten(-2)
-
-
-def _rows(factor: Tensor) -> Tensor:
-    """Both terms' real parts, then their imaginary parts: complex (..., 2, N) -> (..., 4, N)."""
-    return torch.cat((factor.real, factor.imag), dim=-2)
-
-
-def _pair_up(rows: Tensor) -> Tensor:
-    """Inverse of `_rows`."""
-    return torch.complex(*rows.chunk(2, dim=-2))
-
-
-def _synthesise(parameters: Tensor, kernel_size: int) -> Tensor:
-    """Kernels as the sum over the two terms of Re(amplitude * x y z), x, y, z their factors."""
-    pairs = _unpack(parameters)
-    offsets = voxel_offsets(kernel_size, like=pairs.sigma)
-    dtype = torch.promote_types(parameters.dtype, torch.float32)
-    x, y, z = _factors(pairs, offsets, dtype)
-    x *= pairs.amplitude[..., None].to(dtype)
-    kernel = _rows(x.conj()).mT @ _rows(_outer(y, z))
-    return kernel.unflatten(-1, (kernel_size, kernel_size))
-
-
-def _gradient(parameters: Tensor, grad: Tensor) -> Tensor:
-    """Gradient by the parameters, (8, I, O), from the gradient by the kernels."""
-    pairs = _unpack(parameters)
-    offsets = voxel_offsets(grad.shape[-1], like=pairs.sigma)
-    one, first, square = _moments(_factors(pairs, offsets, grad.dtype), grad)
-    amplitude, width = pairs.amplitude, _width(pairs.sigma)
-    by_cycles = -2 * math.pi * amplitude * first.imag
-    by_row = (by_cycles * pairs.frequency).sum(dim=-1, keepdim=True)
-    by_sigma = (amplitude * square.real).sum(dim=-1, keepdim=True) / width**3 * pairs.sigma.sign()
-    gradients = (
-        by_sigma,
-        (by_row * pairs.row_by_theta_y).sum(dim=0),
-        (by_row * pairs.row_by_theta_z).sum(dim=0),
-        one.real,
-        (by_cycles * pairs.row).sum(dim=0),
-        -(amplitude * one.imag).sum(dim=-1, keepdim=True),
-    )
-    return torch.cat(gradients, dim=-1).permute(2, 1, 0).to(parameters.dtype)
-
-
-def _moments(factors: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over a kernel of grad * x y z times 1, the three offsets, and their squared length.
-
-    Args:
-        factors: x, y, z, (3, O, I, 2, K).
-        grad: (O, I, K, K, K).
-
-    Returns:
-        Complex (O, I, 2), (3, O, I, 2) and (O, I, 2).
-    """
-    x, y, z = factors
-    plane, grad = _outer(y, z), grad.flatten(-2)
-    over_plane = _pair_up(_rows(x) @ grad) * plane
-    over_x = _pair_up((grad @ _rows(plane).mT).mT) * x
-    offsets = voxel_offsets(x.shape[-1], like=grad)
-    first, second = torch.meshgrid(offsets, offsets, indexing="ij")
-    weights = torch.stack((torch.ones_like(first), first, second, first**2 + second**2), dim=-1)
-    one, by_y, by_z, by_yz = (over_plane @ weights.flatten(0, 1).to(x.dtype)).unbind(-1)
-    weights = torch.stack((offsets, offsets**2), dim=-1)
-    by_x, by_xx = (over_x @ weights.to(x.dtype)).unbind(-1)
-    return one, torch.stack((by_x, by_y, by_z)), by_xx + by_yz

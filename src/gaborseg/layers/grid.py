@@ -1,5 +1,9 @@
 """The voxels that a kernel covers."""
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,6 +35,39 @@ def check_kernel_size(kernel_size: int) -> None:
         raise TypeError(f"kernel_size must be an integer, got {kernel_size!r}")
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
+
+
+def one_side(name: str, sizes: int | Sequence[int]) -> int:
+    """The one number of an argument that may be given as three equal ones, as torch takes it.
+
+    Raises:
+        ValueError: They differ, or are not three.
+    """
+    if isinstance(sizes, int) or not isinstance(sizes, Sequence) or isinstance(sizes, str):
+        return sizes  # type: ignore[return-value]  # what is no number is refused by who reads it
+    if len(sizes) != 3 or len(set(sizes)) != 1:
+        raise ValueError(f"{name} must be one number, or three equal ones, got {tuple(sizes)}")
+    return sizes[0]
+
+
+def check_strides(stride: int | Sequence[int]) -> tuple[int, int, int]:
+    """The step of an output voxel along each axis.
+
+    Raises:
+        ValueError: It is not a positive integer, or three of them.
+    """
+    strides = (stride,) * 3 if isinstance(stride, int) else tuple(stride)
+    if len(strides) != 3 or not all(isinstance(step, int) and step > 0 for step in strides):
+        raise ValueError(f"stride must be a positive integer, or three, got {stride}")
+    return strides[0], strides[1], strides[2]
+
+
+def without_autocast(like: Tensor) -> AbstractContextManager[Any]:
+    """A block in which a tensor's device computes in the precision that it is told.
+
+    The meta device, which computes nothing, has no other.
+    """
+    return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)
 
 
 def voxel_offsets(kernel_size: int, like: Tensor) -> Tensor:

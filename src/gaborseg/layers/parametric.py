@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gaborseg.layers.convolution import same_conv3d
-from gaborseg.layers.grid import check_kernel_size
+from gaborseg.layers.grid import check_kernel_size, check_strides, without_autocast
 from gaborseg.layers.storage import ParameterStorage, SigmaScale
 
 EQUAL_RATES: Mapping[str, float] = {}
@@ -29,6 +29,8 @@ class ParametricConv3d(nn.Module):
             kind is the name up to its first underscore: `theta` of `theta_y`.
         sigma_scale: How widths (kind `sigma`) are stored: as they are (`"raw"`), as logarithms
             (`"log"`) or as the inverse of softplus (`"softplus"`).
+        stride: Keep every so manieth voxel of the output along each axis, from the first on: one
+            number, or one for each axis.
 
     Attributes:
         names: What the subclass calls its parameters.
@@ -37,7 +39,7 @@ class ParametricConv3d(nn.Module):
             checkpoints have for them.
 
     Shape:
-        (B, I, D, H, W) -> (B, O, D, H, W), for any volume.
+        (B, I, D, H, W) -> (B, O, D, H, W), for any volume; a stride divides D, H, W, rounded up.
 
     Raises:
         TypeError: `kernel_size` is not an integer.
@@ -67,6 +69,7 @@ class ParametricConv3d(nn.Module):
         trainable: bool = True,
         rates: Mapping[str, float] = EQUAL_RATES,
         sigma_scale: SigmaScale = "raw",
+        stride: int | Sequence[int] = 1,
     ) -> None:
         super().__init__()
         check_kernel_size(kernel_size)
@@ -75,6 +78,7 @@ class ParametricConv3d(nn.Module):
                 f"parameters must be ({len(self.names)}, I, O), got {tuple(parameters.shape)}"
             )
         self.kernel_size = kernel_size
+        self.stride = check_strides(stride)
         self.storage = ParameterStorage(self.names, rates, sigma_scale)
         self.gabor: Tensor
         stored = self.storage.inverse(parameters)
@@ -104,7 +108,7 @@ class ParametricConv3d(nn.Module):
 
     def kernel(self) -> Tensor:
         """The kernel that a plain `conv3d` would use, (O, I, K, K, K), in float32 or wider."""
-        with torch.autocast(self.gabor.device.type, enabled=False):
+        with without_autocast(self.gabor):
             return self.synthesise(self.parameters_of_kernels())
 
     def parameters_of_kernels(self) -> Tensor:
@@ -118,7 +122,14 @@ class ParametricConv3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
-        return same_conv3d(x, self.kernel().to(x.dtype), self.bias)
+        return self.strided(same_conv3d(x, self.kernel().to(x.dtype), self.bias))
+
+    def strided(self, y: Tensor) -> Tensor:
+        """The voxels of an output of full size that the stride keeps."""
+        if self.stride == (1, 1, 1):
+            return y
+        depth, height, width = self.stride
+        return y[..., ::depth, ::height, ::width]
 
     @torch.no_grad()
     def to_conv3d(self) -> nn.Conv3d:
@@ -127,6 +138,7 @@ class ParametricConv3d(nn.Module):
             self.in_channels,
             self.out_channels,
             self.kernel_size,
+            stride=self.stride,
             padding=self.kernel_size // 2,
             bias=self.bias is not None,
             device=self.gabor.device,
@@ -142,4 +154,5 @@ class ParametricConv3d(nn.Module):
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"bias={self.bias is not None}, trainable={isinstance(self.gabor, nn.Parameter)}"
+            f"{'' if self.stride == (1, 1, 1) else f', stride={self.stride}'}"
         )
