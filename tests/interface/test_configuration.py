@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -119,6 +121,14 @@ def test_every_data_set_and_augmentation_builds(
     root = [f"data.root={tmp_path}"] if data == "folder" else []
     config = compose_config([f"data={data}", f"augmentation={augmentation}", "split=3", *root])
     assert build(config.data).split_index == 3
+
+
+def test_the_sweeper_of_optuna_looks_for_the_best_validation_and_is_seeded() -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    sweeper = compose_config(["hydra/sweeper=optuna", "seed=3"], hydra=True).hydra.sweeper
+    assert (sweeper.direction, sweeper.sampler.seed) == ("maximize", 3)
+    built = Plugins.instance()._instantiate(sweeper)
+    assert type(built).__name__ == "OptunaSweeper"
 
 
 def test_the_paper_experiment_is_the_papers_protocol() -> None:
@@ -280,8 +290,10 @@ def test_the_working_directory_is_searched_last_and_only_for_own_modules(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["first"])
+    monkeypatch.setenv("PYTHONPATH", "first")
     find_own_modules([argument])
     assert sys.path == ["first", *([str(tmp_path)] if named else [])]
+    assert os.environ["PYTHONPATH"].split(os.pathsep) == sys.path  # for the runs of a sweep
 
 
 def test_a_sweep_that_came_with_data_is_read_within_bounds(

@@ -9,6 +9,7 @@ from gaborseg.reporting.page.page_data import page_data
 from gaborseg.reporting.report_tables import all_tables
 from gaborseg.reporting.tables import Table
 from gaborseg.study import Results, compute
+from gaborseg.sweeps import Round, note_round
 from synthetic_runs import (
     FEW_STRUCTURES,
     STRUCTURES,
@@ -153,3 +154,19 @@ def test_times_are_drawn_if_they_are_all_of_one_device(
     else:
         assert titles == ["trained parameters"]
         assert [cost["seconds"] for cost in costs] == [None] * 2
+
+
+def test_a_search_is_shown_by_its_validation_those_that_went_farthest_first(tmp_path: Path) -> None:
+    for loss in ("dice", "pcc"):
+        write_scored(tmp_path, loss)
+    values = {tmp_path / "dice0": 0.25, tmp_path / "pcc0": 0.5}
+    note_round(tmp_path, Round("val/dice", "maximize", 4, values))
+    note_round(tmp_path, Round("val/dice", "maximize", None, {tmp_path / "pcc0": 0.75}))
+    found = table(compute(study_of(tmp_path)), "search")
+    assert found.rows == (("pcc0", "val/dice", 0.5, 0.75), ("dice0", "val/dice", 0.25, None))
+    assert [c.heading for c in found.columns[2:]] == ["after epoch 4", "at the end"]
+
+
+def test_a_sweep_that_compares_nothing_has_no_search(tmp_path: Path) -> None:
+    write_scored(tmp_path, "pcc")
+    assert "search" not in [table.name for table in all_tables(compute(study_of(tmp_path)))]

@@ -39,3 +39,15 @@ def test_a_sweep_of_its_own_file_has_its_own_folder() -> None:
     assert sweep_folder(["kernel=gabor", "+sweeps=smoke"]) == "outputs/sweeps/smoke"
     assert sweep_folder(["kernel=gabor"]) == "outputs/runs"
     assert folder_name(["kernel=gabor", "+sweeps=smoke"]) == "kernel=gabor"
+
+
+def test_a_search_has_its_own_folder_and_a_grid_has_not() -> None:
+    space = ["optimizer.lr=tag(log,interval(1e-4,1e-2))"]
+    folder = sweep_folder(space, ["hydra.verbose=true", "hydra/sweeper=optuna"])
+    assert folder == "outputs/searches/optimizer.lr=tag_log,interval_1e-4,1e-2__"
+    assert sweep_folder(space, ["hydra/sweeper=local"]) == "outputs/runs"
+    assert sweep_folder(["+sweeps=mine"], ["hydra/sweeper=halving"]) == "outputs/sweeps/mine"
+
+
+def test_what_never_decides_a_result_is_not_in_a_name() -> None:
+    assert folder_name(["pause_after=3", "objective=val/loss", "seed=1"]) == "seed=1"

@@ -5,7 +5,7 @@ import pytest
 
 from gaborseg.commands import status
 from gaborseg.interface import UserError
-from gaborseg.sweeps import Cell, write_plan
+from gaborseg.sweeps import Cell, Round, note_round, show_sweeps, sweeps_in, write_plan
 
 
 @pytest.fixture
@@ -92,3 +92,18 @@ def test_a_plan_of_another_kind_stops_nothing(
     (sweep / "sweep.json").write_text(text)
     status.main([str(sweep)])
     assert "1 of " in capsys.readouterr().out
+
+
+def test_a_search_tells_how_far_its_runs_went_and_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("trainer:\n  max_epochs: 9\n")
+        (tmp_path / name / "metrics.csv").write_text("epoch,val/dice\n0,0.1\n1,0.2\n")
+    values = {tmp_path / "a": 0.25, tmp_path / "b": 0.5}
+    note_round(tmp_path, Round("val/dice", "maximize", 2, values))
+    show_sweeps(sweeps_in(tmp_path))
+    shown = capsys.readouterr().out
+    assert "0 of 2 done, 2 paused" in shown
+    assert "search, val/dice to maximize: 2 runs to epoch 2; best b: 0.5000" in shown

@@ -85,6 +85,18 @@ def test_what_is_done_is_not_started_again(make: Callable[..., Cell]) -> None:
     assert record.lines == ["with other code: torch: 1 -> 2"]
 
 
+def test_a_cell_that_has_its_epochs_is_paused_and_not_started_again(
+    make: Callable[..., Cell],
+) -> None:
+    epochs = '(here / "config.yaml").touch(); (here / "metrics.csv").write_text("epoch\\n0\\n1\\n")'
+    one, record = sweep([make("a", epochs, until=2), make("b", epochs, until=3)])
+    assert stages(one.run()) == ["paused", "failed"]
+    assert ("a", "paused after epoch 2 in 0 s") in record.events
+    again, record = sweep([make("a", "raise SystemExit('never')", until=2)])
+    assert stages(again.run()) == ["paused"]
+    assert record.events == [("a", "has 2 epochs already")]
+
+
 def test_other_code_is_said_where_half_of_a_cell_is_done(make: Callable[..., Cell]) -> None:
     begun, new = (make(name, remark="torch: 1 -> 2") for name in "ab")
     begun.folder.mkdir()

@@ -11,28 +11,32 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gaborseg.interface import (
     CONFIGURATIONS,
     UserError,
     check_paths,
     errors_in_log,
+    mistakes_as_user_errors,
     refuse_idle_kernel,
+    refuse_unread,
     run_command,
 )
+from gaborseg.runs import check_searchable
 
 _PATHS = ("data.root", "data.cache", "data.split_file", "data.source.cache")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="config")
-def main(config: DictConfig) -> float:
-    """Train and test as configured; return the mean test Dice."""
+def main(config: DictConfig) -> float | None:
+    """Train and test as configured; return the objective, a score of the validation."""
     hydra_config = HydraConfig.get()
     runtime = hydra_config.runtime
     choices = {k: v for k, v in runtime.choices.items() if not k.startswith("hydra/")}
     with errors_in_log():
         refuse_idle_kernel(config, choices, hydra_config.overrides.task)
+        refuse_unread(config, choices, hydra_config.overrides.task)
         in_sweep = hydra_config.mode == RunMode.MULTIRUN
         in_one_process = in_sweep and runtime.choices["hydra/launcher"] == "basic"
         if in_one_process and config.trainer.devices not in (1, "1"):
@@ -40,6 +44,10 @@ def main(config: DictConfig) -> float:
                 "hydra/launcher=basic must be used with trainer.devices=1; "
                 f"for {config.trainer.devices} processes a run leave it out"
             )
+        direction = hydra_config.sweeper.get("direction")
+        if in_sweep and direction is not None:
+            with mistakes_as_user_errors():
+                check_searchable(OmegaConf.to_container(config), direction)
         check_paths("data.root", config.data.get("root"))
         from gaborseg.experiment import train  # slow to import; the launcher does without
 

@@ -84,13 +84,12 @@ def _callback(trainer: pl.Trainer, kind: type[_AnyCallback]) -> _AnyCallback:
     return found
 
 
-def show_result(run: Run) -> float:
-    """Show the table of test scores and where everything is; return the mean test Dice."""
+def show_result(run: Run) -> None:
+    """Show the table of test scores and where everything is."""
     rows = read_scores(run.path(RunFile.SCORES))
     mean = overall_means(rows).dice
     show(scores_table(rows, f"Test scores of {run.name}"))
     log.info(f"Mean test Dice {mean:.4f}. Everything was written to {run.folder}")
-    return mean
 
 
 @rank_zero_only

@@ -28,9 +28,8 @@ from gaborseg.experiment.interruptions import (
 from gaborseg.experiment.record import record_end, record_start, show_result, show_summary
 from gaborseg.interface import build, effective_choices, effective_settings, mistakes_as_user_errors
 from gaborseg.machine import keep_freed_memory
-from gaborseg.metrics import mean_dice
 from gaborseg.networks import MONAI_NETWORKS, parameter_counts, require_monai
-from gaborseg.runs import Run, RunFile, tidy_up
+from gaborseg.runs import Run, RunFile, check_objective, objective_value, tidy_up
 from gaborseg.scans import DataError
 from gaborseg.training import (
     AtomicCheckpointIO,
@@ -38,6 +37,7 @@ from gaborseg.training import (
     EpochLine,
     EpochRow,
     FitDecision,
+    PauseAfter,
     SeedEpochs,
     SegmentationModule,
     StopAtNaN,
@@ -55,8 +55,11 @@ _PRIVATE = ("root", "split")
 """What of the data's description stays in the run folder: paths, and names of subjects."""
 
 
-def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float:
-    """Train and test one run in its folder and return the mean test Dice in [0, 1].
+def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float | None:
+    """Train and test one run in its folder and return its objective, a score of the validation.
+
+    That is what a search compares: ``config.objective``, by default validation Dice in [0, 1], at
+    the epoch whose weights are kept as the best. None without a ``metrics.csv`` to read it from.
 
     Args:
         config: The composed configuration.
@@ -76,11 +79,20 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
     if run.done:
         tidy_up(folder)
         log.info("This run is done; name another folder with hydra.run.dir=... to train again.")
-        return show_result(run)
+        show_result(run)
+        return _objective(config, run)
     if run.lost:
         rank_zero_only(log.warning)(f"{run.folder}: {run.lost}; the run is tested again")
     with at_work(run):
-        return show_result(run) if run.done else _train(config, run, choices)
+        if run.done:
+            show_result(run)
+        else:
+            _train(config, run, choices)
+        return _objective(config, run)
+
+
+def _objective(config: DictConfig, run: Run) -> float | None:
+    return objective_value(run.folder, config.objective, config.pause_after)
 
 
 def _is_alone(config: DictConfig) -> bool:
@@ -88,7 +100,7 @@ def _is_alone(config: DictConfig) -> bool:
     return config.trainer.devices in (1, "1") and config.trainer.get("num_nodes", 1) == 1
 
 
-def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
+def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
     started = time.time()
     keep_freed_memory()
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -98,6 +110,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
         trainer = build_trainer(config, run, data)
         end_at_once_when_terminated(trainer)
         prepare(data)
+        check_objective(config.objective, data.structures)
         module = build_module(config, data)
         if changes := run.software_changes():
             rank_zero_only(log.warning)(f"begun with other code: {'; '.join(changes)}")
@@ -107,12 +120,19 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> float:
     show_summary(counts, data, run)
     with keyboard_interrupts(trainer), killed_together(run, trainer):
         _fit(trainer, module, data, resume)
+        if _is_paused(trainer):
+            log.info(f"Paused after epoch {config.pause_after}, as pause_after asks for")
+            return
         with mistakes_as_user_errors():
             check_best(run)
         best = str(run.path(RunFile.BEST))
         trainer.test(module, datamodule=data, ckpt_path=best, verbose=False)
     record_end(run, trainer, time.time() - started)
-    return float(mean_dice(module.test_scores.dice))
+
+
+def _is_paused(trainer: pl.Trainer) -> bool:
+    """Return whether the training was stopped before its end, to be gone on with."""
+    return any(c.paused for c in cast(Any, trainer).callbacks if isinstance(c, PauseAfter))
 
 
 def _check_settings(config: DictConfig) -> None:
@@ -129,6 +149,10 @@ def _check_settings(config: DictConfig) -> None:
         raise ValueError(f"trainer.max_epochs must be a positive integer, got {epochs}")
     if not isinstance(rate, float | int) or not 0 < rate < math.inf:
         raise ValueError(f"optimizer.lr must be a positive number, got {rate}")
+    pause = config.pause_after
+    if pause is not None and (not isinstance(pause, int) or pause < 1):
+        raise ValueError(f"pause_after must be a positive integer or null, got {pause}")
+    check_objective(config.objective)
     if config.network._target_ in MONAI_NETWORKS:
         require_monai()
 
@@ -161,6 +185,7 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
         *(build(node) for node in config.callbacks.values()),
         SeedEpochs(config.seed),
         StopAtNaN(),
+        PauseAfter(config.pause_after),
         Cost(),
         EpochLine(),
         EpochRow(),

@@ -27,6 +27,7 @@ from gaborseg.interface.help import CONSOLE, command
 from gaborseg.interface.markdown import markdown_table, markdown_text
 from gaborseg.interface.obstacles import Obstacle, obstacle
 from gaborseg.interface.screen import ConsoleHandler, LogFile, show
+from gaborseg.interface.unread import refuse_unread
 
 __all__ = [
     "CONFIGURATIONS",
@@ -53,6 +54,7 @@ __all__ = [
     "plain",
     "quote_values",
     "refuse_idle_kernel",
+    "refuse_unread",
     "run_command",
     "show",
     "takes_kernels",

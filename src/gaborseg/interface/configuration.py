@@ -31,7 +31,11 @@ def find_plugins() -> None:
     Hydra wants its plugins in a package called ``hydra_plugins``. It is not installed as one, or
     it would be part of every Hydra program of the same environment.
     """
-    place = str(_PLUGINS)
+    _search_last(str(_PLUGINS))
+
+
+def _search_last(place: str) -> None:
+    """Append a folder to where modules are looked for, here and in processes started from here."""
     if place not in sys.path:
         sys.path.append(place)
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -43,10 +47,11 @@ def find_own_modules(arguments: Sequence[str]) -> None:
     """Let modules in the working directory be imported, if arguments bring the user's own.
 
     ``python -m`` does so always, the console program never by itself. The directory comes last, so
-    that nothing in it takes the place of an installed package.
+    that nothing in it takes the place of an installed package; also in the processes of a sweep,
+    on this machine or on a cluster's.
     """
     if any(map(_MAY_NAME_OWN_MODULES.match, arguments)):
-        sys.path.append(str(Path.cwd()))
+        _search_last(str(Path.cwd()))
 
 
 def compose_config(

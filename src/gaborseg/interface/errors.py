@@ -5,10 +5,12 @@ import glob
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -25,9 +27,9 @@ from gaborseg.interface.configuration import (
 )
 from gaborseg.interface.help import help_text
 from gaborseg.interface.obstacles import obstacle
-from gaborseg.interface.screen import never_fail_to_print
+from gaborseg.interface.screen import LogFile, never_fail_to_print
 from gaborseg.machine import printable
-from gaborseg.runs import end_with_parent
+from gaborseg.runs import RunFile, end_with_parent
 from gaborseg.sweeps import SHELLS_SIGNAL, SweepFailed
 
 log = logging.getLogger(__name__)
@@ -97,8 +99,8 @@ def check_paths(key: str, value: object) -> None:
 def errors_in_log() -> Iterator[None]:
     """End a job on an error: one line for a user's mistake, else a traceback, both in its log.
 
-    What the machine lacks is one line too.
-    In a sweep the error goes on to Hydra, which notes it and starts the next job.
+    What the machine lacks is one line too. A run that is refused before it has begun leaves no
+    folder. In a sweep the error goes on to Hydra, which notes it and starts the next job.
     """
     try:
         yield
@@ -107,7 +109,21 @@ def errors_in_log() -> Iterator[None]:
         log.error(f"error: {told or error}", exc_info=told is None or _shows_tracebacks())
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
+        if isinstance(error, UserError):
+            _remove_refused()
         sys.exit(_USAGE_ERROR if isinstance(error, UserError) else 1)
+
+
+def _remove_refused() -> None:
+    """Remove the folder that Hydra has made for a run, if this process wrote all that is in it."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, LogFile)]:
+        folder = Path(handler.baseFilename).parent
+        names = {path.name for path in folder.iterdir()}
+        if handler.is_new and names <= {Path(handler.baseFilename).name, RunFile.FAILURE}:
+            root.removeHandler(handler)
+            handler.close()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shows_tracebacks() -> bool:

@@ -30,9 +30,14 @@ class ConsoleHandler(logging.StreamHandler):
 
 
 class LogFile(logging.FileHandler):
-    """Adds to a log in UTF-8, never through a link."""
+    """Adds to a log in UTF-8, never through a link.
+
+    Attributes:
+        is_new: Whether there was no such file before.
+    """
 
     def __init__(self, filename: str) -> None:
+        self.is_new = not os.path.lexists(filename)
         super().__init__(filename, encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> TextIOWrapper:

@@ -11,6 +11,7 @@ from gaborseg.reporting.run_tables import (
     learning_rate_table,
     robustness_table,
     runs_table,
+    search_table,
     unfinished_table,
 )
 from gaborseg.reporting.tables import Column, Spread, Table, Value, best_cells
@@ -45,6 +46,7 @@ def all_tables(results: Results) -> list[Table]:
         coverage_table,
         runs_table,
         unfinished_table,
+        search_table,
     ]
     tables = [
         *(_structures_table(results, metric) for metric in results.metrics),

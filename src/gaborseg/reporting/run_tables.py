@@ -1,11 +1,13 @@
 """The tables of a report that list its runs."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 
 from gaborseg.reporting.tables import Column, Spread, Table, Value
 from gaborseg.study import Results, mean, readable_rate
+from gaborseg.sweeps import Round, read_rounds
 
 
 def coverage_table(results: Results) -> Table | None:
@@ -69,9 +71,11 @@ def runs_table(results: Results) -> Table:
 def unfinished_table(results: Results) -> Table:
     """Return the runs that were begun and not finished, and those that were not begun."""
     study = results.study
+    compared = {run for found in _rounds(results) for run in found.values if found.epochs}
     rows: list[tuple[Value, ...]] = [
-        (run.folder.name, *run.epochs, run.validation_dice, run.failure or "begun")
+        (run.folder.name, *run.epochs, run.validation_dice, run.failure or state)
         for run in study.unfinished
+        for state in ["paused by a search" if run.folder.absolute() in compared else "begun"]
     ]
     rows += [(folder.name, 0, None, None, "not begun") for folder in study.missing]
     columns = (
@@ -80,6 +84,37 @@ def unfinished_table(results: Results) -> Table:
         Column("state"),
     )
     return Table("unfinished", "Runs that are not finished", columns, tuple(rows))
+
+
+def search_table(results: Results) -> Table | None:
+    """Return what searches have compared their runs by, those that went farthest first."""
+    rounds = _rounds(results)
+    ends = dict.fromkeys(sorted(found.epochs or math.inf for found in rounds))
+    values: dict[tuple[str, Path], dict[float, Value]] = {}
+    for found in rounds:
+        for run, value in found.values.items():
+            values.setdefault((found.objective, run), {})[found.epochs or math.inf] = value
+    if not values:
+        return None
+    columns = [f"after epoch {end}" if end < math.inf else "at the end" for end in ends]
+    return Table(
+        name="search",
+        title="What a search compared",
+        columns=(Column("folder"), Column("objective"), *(Column(c, 1, 4) for c in columns)),
+        rows=tuple(
+            (run.name, objective, *(by_end.get(end) for end in ends))
+            for (objective, run), by_end in sorted(values.items(), key=lambda item: -max(item[1]))
+        ),
+        note="Values of the validation at each run's best epoch so far; a search sees no test.",
+    )
+
+
+def _rounds(results: Results) -> list[Round]:
+    """Return the rounds of all searches that runs of a report belong to, with whole paths."""
+    study = results.study
+    runs = (*study.runs, *study.unfinished)
+    homes = dict.fromkeys(run.folder.absolute().parent for run in runs)
+    return [found for home in homes for found in read_rounds(home)]
 
 
 _REPLICATES = "replicates: splits, or seeds if there is one split."

@@ -20,6 +20,7 @@ from gaborseg.runs.files import (
 from gaborseg.runs.folder import Run, tidy_up
 from gaborseg.runs.lock import LOCK, locked
 from gaborseg.runs.names import folder_name, readable, sweep_folder
+from gaborseg.runs.objective import MONITOR, check_objective, check_searchable, objective_value
 from gaborseg.runs.parent import end_with_parent, lead_children, lead_these
 from gaborseg.runs.renames import as_saved_now
 from gaborseg.runs.scores import (
@@ -38,6 +39,7 @@ from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
 
 __all__ = [
     "LOCK",
+    "MONITOR",
     "TECHNICAL",
     "Run",
     "RunFile",
@@ -48,7 +50,9 @@ __all__ = [
     "TidyRun",
     "as_saved_now",
     "check_archive",
+    "check_objective",
     "check_origin",
+    "check_searchable",
     "end_with_parent",
     "folder_name",
     "is_sealed",
@@ -59,6 +63,7 @@ __all__ = [
     "not_finite",
     "note_failure",
     "number",
+    "objective_value",
     "overall_means",
     "read_curves",
     "read_failure",

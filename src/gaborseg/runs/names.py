@@ -6,13 +6,19 @@ import re
 from collections.abc import Sequence
 
 _MAX_FOLDER_NAME = 180
+_RUNS = "outputs/runs"
+_LONGEST_SEARCH = 100  # characters: of the name of a folder that holds others with long names
+_SEARCH = re.compile(r"\+*hydra/sweeper=(?!local$|basic$).*")
 _SWEEP = re.compile(r"\+*sweeps=(.*)")
+_UNNAMED = re.compile(r"(objective|pause_after)=")
+"""Settings that never decide a result, and that a run may be gone on with at other values."""
 
 
 def folder_name(overrides: Sequence[str], longest: int = _MAX_FOLDER_NAME) -> str:
     """Return a folder name that depends on the choices alone, whatever their order.
 
     A rate has one name however it is written, and a sweep's own name is that of the folder above.
+    What only says how far a run goes, or what a search looks at, has no part in it.
 
     Example:
         >>> folder_name(["loss=pcc", "kernel=gabor", "optimizer.lr=1e-3", "+sweeps=smoke"])
@@ -20,7 +26,9 @@ def folder_name(overrides: Sequence[str], longest: int = _MAX_FOLDER_NAME) -> st
         >>> folder_name([])
         'default'
     """
-    choices = [readable(override) for override in overrides if not _SWEEP.fullmatch(override)]
+    unnamed = (_SWEEP, _UNNAMED)
+    named = [text for text in overrides if not any(known.match(text) for known in unnamed)]
+    choices = map(readable, named)
     name = re.sub(r"[^\w=,.+^-]", "_", ",".join(sorted(choices))) or "default"
     if len(name) <= longest:
         return name
@@ -28,15 +36,26 @@ def folder_name(overrides: Sequence[str], longest: int = _MAX_FOLDER_NAME) -> st
     return f"{name[: longest - 9]}-{digest}"
 
 
-def sweep_folder(overrides: Sequence[str]) -> str:
+def sweep_folder(overrides: Sequence[str], of_hydra: Sequence[str] = ()) -> str:
     """Return where the runs of a command go: a file of ``sweeps/`` has a folder of its own.
+
+    So has a search, whose results a later one of other settings must not replace.
+
+    Args:
+        overrides: Those of the command.
+        of_hydra: Those of Hydra's own settings.
 
     Example:
         >>> sweep_folder(["+sweeps=smoke", "seed=1"]), sweep_folder(["seed=1"])
         ('outputs/sweeps/smoke', 'outputs/runs')
+        >>> sweep_folder(["optimizer.lr=interval(0.1,1)"], ["hydra/sweeper=optuna"])
+        'outputs/searches/optimizer.lr=interval_0.1,1_'
     """
     names = [match[1] for override in overrides if (match := _SWEEP.fullmatch(override))]
-    return f"outputs/sweeps/{names[-1]}" if names else "outputs/runs"
+    if names:
+        return f"outputs/sweeps/{names[-1]}"
+    searches = any(map(_SEARCH.fullmatch, of_hydra))
+    return f"outputs/searches/{folder_name(overrides, _LONGEST_SEARCH)}" if searches else _RUNS
 
 
 def readable(override: str) -> str:

@@ -10,6 +10,7 @@ from gaborseg.runs.renames import as_saved_now
 
 # Settings that change where or how fast a run works, never its result ...
 _WORKING = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
+_WORKING += ("objective", "pause_after")
 # ... and groups that others refer to: what of them has an effect is told there again.
 TECHNICAL = (*_WORKING, "rates", "activation")
 

@@ -39,6 +39,7 @@ class Stage(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     STOPPED = "stopped"  # half done, and nobody works on it
+    PAUSED = "paused"  # half done, and that is all that was asked for; its files say: stopped
     FAILED = "failed"
     DONE = "done"
 

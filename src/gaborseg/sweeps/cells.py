@@ -31,6 +31,7 @@ class Cell:
         processes: How many processes of it compute.
         refusal: Why it must not be started, if so.
         remark: What was other code when the part of it that is done was made.
+        until: After how many epochs it is to pause; None: it is trained to its end, and tested.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Cell:
     processes: int = 1
     refusal: str = ""
     remark: str = ""
+    until: int | None = None
 
 
 class CellProcess:

@@ -11,16 +11,17 @@ from rich.text import Text
 
 from gaborseg.machine import printable
 from gaborseg.runs import RunState, Stage
-from gaborseg.sweeps.sweep import Display, Entry
+from gaborseg.sweeps.sweep import SETTLED, Display, Entry
 
 _COLOURS = {
     Stage.WAITING: "dim",
     Stage.RUNNING: "bold",
     Stage.STOPPED: "yellow",
+    Stage.PAUSED: "cyan",
     Stage.FAILED: "red",
     Stage.DONE: "green",
 }
-_URGENT = (Stage.FAILED, Stage.RUNNING, Stage.STOPPED, Stage.WAITING, Stage.DONE)
+_URGENT = (Stage.FAILED, Stage.RUNNING, Stage.STOPPED, Stage.WAITING, *SETTLED)
 _BESIDE_ROWS = 8  # lines of the terminal that a live table needs beside its rows
 _SILENCE = 300.0  # seconds after which plain output says how far the running cells are
 _LONG = 40  # cells; of more, a summary names those that are not done
@@ -121,7 +122,7 @@ def seconds_to_come(entries: Sequence[Entry]) -> float | None:
     now = time.monotonic()
     running = [entry for entry in entries if entry.stage == Stage.RUNNING]
     waiting = [entry for entry in entries if entry.stage == Stage.WAITING]
-    whole = [entry.seconds for entry in entries if entry.stage == Stage.DONE and entry.seconds]
+    whole = [entry.seconds for entry in entries if entry.stage in SETTLED and entry.seconds]
     known = [entry.state.seconds_left for entry in running if entry.state.seconds_left is not None]
     whole = whole or [
         now - entry.began + entry.state.seconds_left
@@ -137,7 +138,7 @@ def seconds_to_come(entries: Sequence[Entry]) -> float | None:
 
 def print_summary(console: Console, entries: Sequence[Entry], folder: Path) -> None:
     """Print what became of the cells, and how to go on."""
-    open_ones = [entry for entry in entries if entry.stage != Stage.DONE]
+    open_ones = [entry for entry in entries if entry.stage not in SETTLED]
     shown = entries if len(entries) <= _LONG else open_ones
     if shown:
         console.print(cells_table(shown, max(len(shown), 1)))

@@ -1,7 +1,9 @@
 """What the files of sweeps tell of their runs, as tables."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import rich
@@ -12,7 +14,7 @@ from gaborseg.machine import printable
 from gaborseg.runs import RunFile, Stage, read_state
 from gaborseg.sweeps.cells import Cell
 from gaborseg.sweeps.display import cells_table, counts
-from gaborseg.sweeps.plan import PLAN, read_plan
+from gaborseg.sweeps.plan import PLAN, Round, read_plan, read_rounds
 from gaborseg.sweeps.sweep import Entry
 
 _FILES_OF_A_RUN = {RunFile.SETTINGS, RunFile.FAILURE, RunFile.OUTCOME}
@@ -53,12 +55,37 @@ def _entries_of(home: Path, runs: set[Path]) -> list[Entry]:
     """Return the planned runs of a folder in their order, and then all others in it."""
     plan = read_plan(home)
     others = {run: run.name for run in sorted(runs - plan.keys()) if run.parent == home}
-    return [entry(run, name) for run, name in (plan | others).items()]
+    rungs = _rungs(read_rounds(home))
+    return [entry(run, name, rungs.get(run)) for run, name in (plan | others).items()]
 
 
-def entry(run: Path, name: str) -> Entry:
-    """Return a run with what its files say."""
-    return Entry(Cell(name, run, ()), read_state(run))
+def entry(run: Path, name: str, rung: int | None = None) -> Entry:
+    """Return a run with what its files say; a search may have paused it at a rung."""
+    state = read_state(run)
+    if rung is not None and state.stage == Stage.STOPPED and state.epoch >= rung:
+        state = replace(state, stage=Stage.PAUSED)
+    return Entry(Cell(name, run, ()), state)
+
+
+def _rungs(rounds: Sequence[Round]) -> dict[Path, int]:
+    """Return after how many epochs the runs of a search were last compared, unless at their end."""
+    return {run: found.epochs for found in rounds if found.epochs for run in found.values}
+
+
+def _search_line(rounds: Sequence[Round], names: Mapping[Path, str]) -> str:
+    """Return what a search looked for, how many runs went how far, and the best one by far."""
+    last = rounds[-1]
+    number = Counter({found.epochs: 0 for found in rounds})
+    for found in rounds:
+        number[found.epochs] += len(found.values)
+    parts = [f"{n} runs to {f'epoch {e}' if e else 'the end'}" for e, n in number.items()]
+    finals = [found for found in rounds if found.epochs == last.epochs]
+    values = {run: value for found in finals for run, value in found.values.items()}
+    ranked = replace(last, values=values).ranked()
+    best = (
+        [f"best {names.get(ranked[0], ranked[0].name)}: {values[ranked[0]]:.4f}"] if ranked else []
+    )
+    return f"search, {last.objective} to {last.direction}: {'; '.join([', '.join(parts), *best])}"
 
 
 def show(console: Console, home: Path, entries: Sequence[Entry], rows: int) -> None:
@@ -66,6 +93,9 @@ def show(console: Console, home: Path, entries: Sequence[Entry], rows: int) -> N
     heading = printable(f"{home}: {counts(entries)}")
     console.print(Text(heading, style="bold"), soft_wrap=True)
     console.print(cells_table(entries, rows))
+    if rounds := read_rounds(home):
+        names = {one.cell.folder: one.cell.name for one in entries}
+        console.print(Text(printable(_search_line(rounds, names))), soft_wrap=True)
     for one in entries:
         failed = [f"failed: {one.cell.folder}: {one.state.message}"]
         problems = [f"problem: {one.cell.folder}: {problem}" for problem in one.state.problems]

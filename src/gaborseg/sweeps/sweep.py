@@ -9,7 +9,7 @@ import signal
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from gaborseg.runs import RunState, Stage, note_failure, read_state, tidy_up
@@ -20,6 +20,8 @@ _ATTEMPTS = 2
 _POLL = 0.1  # seconds between two looks at the processes
 _LOOK = 1.0  # seconds between two looks at the running cells' files
 _PATIENCE = 60.0  # seconds that interrupted cells have to end on their own
+SETTLED = (Stage.DONE, Stage.PAUSED)
+"""Where a cell is as far as it is to come."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -111,14 +113,15 @@ class Sweep:
     def _sort_out(self) -> None:
         """Set aside the cells that are done or must not be started."""
         for entry in self.entries:
-            state = read_state(entry.cell.folder)
+            state = _standing(entry.cell)
             if entry.cell.refusal:
                 entry.state = RunState(Stage.FAILED, message=entry.cell.refusal)
                 self._tell(entry, "refused", [entry.cell.refusal])
-            elif state.stage == Stage.DONE:
+            elif state.stage in SETTLED:
                 entry.state = state
                 tidy_up(entry.cell.folder)
-                self._tell(entry, "is done already", _remarks(entry.cell))
+                what = "is done" if state.stage == Stage.DONE else f"has {state.epoch} epochs"
+                self._tell(entry, f"{what} already", _remarks(entry.cell))
 
     def _start(self) -> None:
         """Start waiting cells, in their order, as far as places and GPUs allow."""
@@ -155,11 +158,12 @@ class Sweep:
                 self._end(entry, code, entry.process.last_lines())
 
     def _end(self, entry: Entry, code: int, lines: list[str]) -> None:
-        state = read_state(entry.cell.folder)
-        if state.stage == Stage.DONE:
+        state = _standing(entry.cell)
+        if state.stage in SETTLED:
             tidy_up(entry.cell.folder)
             self._release(entry, state)
-            self._tell(entry, f"done in {entry.seconds:.0f} s")
+            what = "done" if state.stage == Stage.DONE else f"paused after epoch {state.epoch}"
+            self._tell(entry, f"{what} in {entry.seconds:.0f} s")
         elif (name := killed_by(code)) and not state.message and entry.attempts < _ATTEMPTS:
             self._release(entry, RunState(Stage.WAITING, state.epoch, state.epochs, state.dice))
             self._tell(entry, f"was killed by {name}: it is started once more")
@@ -222,6 +226,14 @@ class Sweep:
             entry.process.signal(signal.SIGKILL)
             entry.process.process.wait()
         self._release(entry, read_state(entry.cell.folder))
+
+
+def _standing(cell: Cell) -> RunState:
+    """Return what a cell's files say; a stopped one that has its epochs is paused."""
+    state = read_state(cell.folder)
+    if cell.until is None or state.stage != Stage.STOPPED or state.epoch < cell.until:
+        return state
+    return replace(state, stage=Stage.PAUSED)
 
 
 def _remarks(cell: Cell) -> list[str]:

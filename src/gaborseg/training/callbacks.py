@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from gaborseg.decisions import Calibrated
 from gaborseg.losses import counted_voxels
-from gaborseg.training.checkpoints import MONITOR
+from gaborseg.runs import MONITOR
 from gaborseg.training.csv_logger import CsvLogger
 from gaborseg.training.module import Batch, SegmentationModule
 
@@ -126,6 +126,30 @@ class StopAtNaN(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up whether the training has been stopped."""
         self.stopped = state_dict["stopped"]
+
+
+class PauseAfter(Callback):
+    """Ends a session after an epoch; the next one goes on from there as if nothing had been.
+
+    Args:
+        epochs: How many epochs a run is trained for, all sessions together; None: to its end.
+    """
+
+    def __init__(self, epochs: int | None) -> None:
+        self.epochs = epochs
+        self.paused = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Train nothing if an earlier session has come as far."""
+        self._pause(trainer, trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop all processes if so many epochs are done and more are to come."""
+        self._pause(trainer, trainer.current_epoch + 1)
+
+    def _pause(self, trainer: pl.Trainer, done: int) -> None:
+        if self.epochs is not None and self.epochs <= done < (trainer.max_epochs or 0):
+            self.paused = trainer.should_stop = True
 
 
 class EpochRow(Callback):

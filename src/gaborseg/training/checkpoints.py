@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gaborseg.machine import check_size, write_atomically
 from gaborseg.runs import (
+    MONITOR,
     Run,
     RunFile,
     RunFileError,
@@ -22,8 +23,6 @@ from gaborseg.runs import (
 )
 
 log = logging.getLogger(__name__)
-
-MONITOR = "val/dice"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

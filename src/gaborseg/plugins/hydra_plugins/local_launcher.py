@@ -5,9 +5,11 @@ called ``hydra_plugins``, and imports that at every start: what is slow is impor
 """
 
 import contextlib
+import math
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,19 +18,31 @@ import rich
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.run_results import Failed, Returned
 from omegaconf import DictConfig
 
-from gaborseg.runs import folder_name, locked, readable
+from gaborseg.runs import (
+    RunFileError,
+    Stage,
+    check_objective,
+    check_searchable,
+    folder_name,
+    locked,
+    objective_value,
+    readable,
+)
 
 if TYPE_CHECKING:
     from gaborseg.runs import Run
     from gaborseg.sweeps import Cell
 
 # What the runs do not get from the sweep's own command.
-_OURS = ("hydra.mode", "hydra.run.dir", "hydra/job_logging", "hydra/launcher", "hydra/sweeper")
+_OURS = re.compile(
+    r"[+~]*hydra(\.mode|\.run\.dir|/job_logging|/launcher|/sweeper\S*|\.sweeper\.\S*)(=|$)"
+)
 _LONGEST_GROUP = 100  # characters, so that trackers take it as it is
 
 
@@ -53,11 +67,19 @@ class LocalLauncher(Launcher):
     Args:
         n_jobs: How many at a time; by default as many as the GPUs allow, one on a CPU.
         gpus: Indices of the GPUs to deal out; by default all that are visible.
+
+    Attributes:
+        until: How many epochs the runs of the next launch are trained for; None: to their end.
+        last_rung: How many epochs a sweeper will have runs pause after, at most.
+        values: The objective of each run of the last launch by its folder, None if it has none.
     """
 
     def __init__(self, n_jobs: int | None = None, gpus: Sequence[int] | None = None) -> None:
         self.n_jobs = n_jobs
         self.indices = gpus
+        self.until: int | None = None
+        self.last_rung = 0
+        self.values: dict[Path, float | None] = {}
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -69,11 +91,10 @@ class LocalLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> list[JobReturn]:
-        """Work on all runs and return their mean test Dice.
+        """Work on all runs and return their objectives, scores of the validation.
 
         Raises:
             UserError: If something is wrong with the sweep as a whole.
-            SweepFailed: If runs failed.
             KeyboardInterrupt: If a signal asked for an end.
         """
         from gaborseg.interface import mistakes_as_user_errors
@@ -90,7 +111,8 @@ class LocalLauncher(Launcher):
                 stack.callback(note.unlink, missing_ok=True)
                 jobs = self._compose(job_overrides, initial_job_idx)
                 gpus = self._gpus() if any(_may_use_gpus(job) for job in jobs) else ()
-                cells = [self._cell(job, name, gpus) for job, name in named(distinct(jobs))]
+                typed = self.config.hydra.overrides.task
+                cells = [self._cell(job, name, gpus) for job, name in named(distinct(jobs), typed)]
                 machine = machine_for(
                     cells,
                     n_jobs=self.n_jobs,
@@ -102,10 +124,45 @@ class LocalLauncher(Launcher):
                         TRACKER_NOTE: str(note),
                     },
                 )
-                write_plan(folder, cells, sys.argv[1:])
+                write_plan(folder, cells, sys.argv[1:], more=initial_job_idx > 0)
             entries = work_through(cells, machine, folder, rich.get_console())
-        dice = {entry.cell.folder: entry.state.dice for entry in entries}
-        return [_returned(job, dice[job.folder]) for job in jobs]
+            failed = {entry.cell.folder for entry in entries if entry.stage == Stage.FAILED}
+            self.values = {job.folder: self._value(job, failed) for job in jobs}
+            self._note_round(folder, jobs)
+        failure = f"{len(failed)} of {len(cells)} runs failed"
+        return [
+            Failed(job.overrides, job.folder, failure)
+            if job.folder in failed
+            else Returned(job.overrides, job.folder, self._found(job))
+            for job in jobs
+        ]
+
+    def _value(self, job: _Job, failed: Collection[Path]) -> float | None:
+        """Return the objective of a run, None if it has none."""
+        if job.folder in failed:
+            return None
+        with contextlib.suppress(RunFileError):  # the state of the run tells of it
+            value = objective_value(job.folder, job.config["objective"], self.until)
+            return value if value is not None and math.isfinite(value) else None
+        return None
+
+    def _found(self, job: _Job) -> float:
+        """Return what a sweeper is told of a run; one that has diverged is the worst there is."""
+        value = self.values[job.folder]
+        worst = math.inf if self._direction == "minimize" else -math.inf
+        return worst if value is None else value
+
+    @property
+    def _direction(self) -> str | None:
+        """Return what a search is for; None if the sweep compares nothing."""
+        return self.config.hydra.sweeper.get("direction")
+
+    def _note_round(self, folder: Path, jobs: Sequence[_Job]) -> None:
+        from gaborseg.sweeps import Round, note_round
+
+        if self._direction is not None:
+            name = str(jobs[0].config["objective"])
+            note_round(folder, Round(name, self._direction, self.until, self.values))
 
     def _compose(self, overrides: Sequence[Sequence[str]], first: int) -> list[_Job]:
         from gaborseg.interface import SweepComposer, each_interpolation_parsed_once
@@ -117,9 +174,13 @@ class LocalLauncher(Launcher):
         try:
             with each_interpolation_parsed_once():
                 numbered = enumerate(steps, first)
-                return [_job_of(compose(choices, n), choices) for n, choices in numbered]
+                jobs = [_job_of(compose(choices, n), choices) for n, choices in numbered]
         finally:
             HydraConfig.instance().cfg = before
+        if self._direction is not None:
+            for job in jobs:
+                check_searchable(job.config, self._direction)
+        return jobs
 
     def _gpus(self) -> tuple[str, ...]:
         """Return the GPUs to deal out.
@@ -156,6 +217,12 @@ class LocalLauncher(Launcher):
             )
         on_gpu = _may_use_gpus(job) and (bool(gpus) or trainer["accelerator"] != "auto")
         processes = device_count(trainer["devices"], len(set(gpus)) if on_gpu else 1)
+        epochs, until = trainer["max_epochs"], self.until or job.config["pause_after"]
+        if self.last_rung >= epochs:
+            raise ValueError(
+                f"hydra.sweeper.rungs must be below trainer.max_epochs={epochs}, "
+                f"got {self.last_rung}"
+            )
         refusal, remark = _said_by(Run(job.folder, job.config, name, (), ""))
         return Cell(
             name=name,
@@ -165,6 +232,7 @@ class LocalLauncher(Launcher):
             processes=processes,
             refusal=refusal,
             remark=remark,
+            until=until if until and until < epochs else None,
         )
 
     def _command(self, job: _Job) -> tuple[str, ...]:
@@ -172,15 +240,14 @@ class LocalLauncher(Launcher):
         main = sys.modules["__main__"].__spec__
         module = main.name if main else "gaborseg.commands.train"
         general = [
-            override
-            for override in self.config.hydra.overrides.hydra
-            if override.partition("=")[0].lstrip("+") not in _OURS
+            override for override in self.config.hydra.overrides.hydra if not _OURS.match(override)
         ]
         own = ["hydra.mode=RUN", f"hydra.run.dir={quoted(job.folder)}", "hydra/job_logging=cell"]
         sources = self.config.hydra.runtime.config_sources
         brought = [f"--config-dir={s.path}" for s in sources if s.provider == "command-line"]
         start = (sys.executable, "-m", "gaborseg.sweeps", module)
-        return (*start, *brought, *job.overrides, *general, *own)
+        pause = [f"pause_after={self.until}"] if self.until else []
+        return (*start, *brought, *job.overrides, *pause, *general, *own)
 
     def _group(self) -> str:
         """Return a name for the set of all runs, decided by what was asked for."""
@@ -201,13 +268,23 @@ class LocalSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; Hydra's ``multirun.yaml`` is not written through a link."""
+        self.free_place()
+        return super().sweep(arguments)
+
+    def free_place(self) -> Path:
+        """Return where Hydra's ``multirun.yaml`` goes.
+
+        Raises:
+            UserError: If there is a link.
+        """
         from gaborseg.interface import mistakes_as_user_errors
         from gaborseg.machine import refuse_link
 
         assert self.config is not None
+        place = Path(self.config.hydra.sweep.dir, "multirun.yaml")
         with mistakes_as_user_errors():
-            refuse_link(Path(self.config.hydra.sweep.dir, "multirun.yaml"))
-        return super().sweep(arguments)
+            refuse_link(place)
+        return place
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave it to ``LocalLauncher``; for other launchers do what Hydra does."""
@@ -217,11 +294,13 @@ class LocalSweeper(BasicSweeper):
 
 def _job_of(config: DictConfig, choices: Sequence[str]) -> _Job:
     """Return a run as it is composed now; the configuration may change afterwards."""
-    from gaborseg.interface import effective_settings, refuse_idle_kernel
+    from gaborseg.interface import effective_settings, refuse_idle_kernel, refuse_unread
 
     HydraConfig.instance().cfg = cast(Any, config)
     folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
     refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
+    refuse_unread(config, config.hydra.runtime.choices, choices)
+    check_objective(config.objective)
     return _Job(tuple(choices), folder, effective_settings(config))
 
 
@@ -253,9 +332,10 @@ def distinct(jobs: Sequence[_Job]) -> list[_Job]:
     return list(runs.values())
 
 
-def named(jobs: Sequence[_Job]) -> list[tuple[_Job, str]]:
-    """Return the runs with what tells each from the others."""
-    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+def named(jobs: Sequence[_Job], typed: Sequence[str] = ()) -> list[tuple[_Job, str]]:
+    """Return the runs with what tells each from the others: one alone, from what was typed."""
+    choices = [set(job.overrides) for job in jobs]
+    shared = set.intersection(*choices) if len(jobs) > 1 else {*typed}
     return [
         (job, " ".join(readable(o) for o in job.overrides if o not in shared) or job.folder.name)
         for job in jobs
@@ -265,11 +345,3 @@ def named(jobs: Sequence[_Job]) -> list[tuple[_Job, str]]:
 def quoted(path: Path) -> str:
     """Return a path as a value that Hydra reads as it is, whatever is in it."""
     return QuotedString(str(path), Quote.double).with_quotes()
-
-
-def _returned(job: _Job, dice: float | None) -> JobReturn:
-    """Return what Hydra hands to a sweeper that looks for the best run."""
-    result = JobReturn(overrides=job.overrides, working_dir=str(job.folder))
-    result.status = JobStatus.COMPLETED
-    result.return_value = dice
-    return result

@@ -86,7 +86,7 @@ statistics();
 volumes();
 training();
 cost();
-simple("runs", "Runs", ["coverage", "unfinished", "runs"]);
+simple("runs", "Runs", ["search", "coverage", "unfinished", "runs"]);
 kernelNumbers();
 switches();
 contents();

@@ -1,0 +1,36 @@
+"""What the launcher hands to a sweeper that looks for the best run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+
+
+class Returned(JobReturn):
+    """A run with its objective."""
+
+    def __init__(self, overrides: Sequence[str], folder: Path, value: float) -> None:
+        super().__init__(overrides=overrides, working_dir=str(folder))
+        self.status = JobStatus.COMPLETED
+        self.return_value = value
+
+
+class Failed(JobReturn):
+    """A run that failed; whoever asks for its value gets the error of the sweep."""
+
+    def __init__(self, overrides: Sequence[str], folder: Path, failure: str) -> None:
+        super().__init__(overrides=overrides, working_dir=str(folder))
+        self.status = JobStatus.FAILED
+        self.failure = failure
+
+    @property
+    def return_value(self) -> Any:
+        """Return nothing.
+
+        Raises:
+            SweepFailed: Always.
+        """
+        from gaborseg.sweeps import SweepFailed
+
+        raise SweepFailed(self.failure)

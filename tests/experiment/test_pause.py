@@ -1,0 +1,72 @@
+"""A run that pauses, as a search has it do, and what a search is told of it."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from config import compose_config
+from gaborseg.experiment import train
+from gaborseg.interface import UserError
+from tiny_cohort import write_cohort
+from tiny_run import tiny_overrides
+
+CHOICES = {"kernel": "conventional", "loss": "pcc", "experiment": "smoke"}
+
+
+@pytest.fixture(scope="module")
+def overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return tiny_overrides(write_cohort(tmp_path_factory.mktemp("data") / "cohort"))
+
+
+def config(overrides: list[str], *more: str) -> DictConfig:
+    return compose_config([*overrides, *more])
+
+
+def curves(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_run_that_paused_ends_as_one_that_did_not(overrides: list[str], tmp_path: Path) -> None:
+    whole, paused = tmp_path / "whole", tmp_path / "paused"
+    objective = train(config(overrides), whole, CHOICES)
+    values = [train(config(overrides, f"pause_after={n}"), paused, CHOICES) for n in (1, 1, 2)]
+    dice = [float(row["val/dice"]) for row in curves(whole)]
+    assert values == [dice[0], dice[0], max(dice[:2])]
+    assert len(curves(paused)) == 2
+    assert not (paused / "done.json").exists()
+    assert train(config(overrides), paused, CHOICES) == objective == max(dice)
+    assert curves(paused) == curves(whole)
+    assert (paused / "subjects.csv").read_bytes() == (whole / "subjects.csv").read_bytes()
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(paused).items())
+
+
+def test_a_run_that_is_done_tells_any_objective(overrides: list[str], tmp_path: Path) -> None:
+    options = ["trainer.max_epochs=1", "objective=val/dice/inner"]
+    first = train(config(overrides, *options), tmp_path / "run", CHOICES)
+    (row,) = curves(tmp_path / "run")
+    assert first == float(row["val/dice/inner"])
+    again = config(overrides, "trainer.max_epochs=1", "objective=val/loss")
+    assert train(again, tmp_path / "run", CHOICES) == float(row["val/loss"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("objective=test/dice", "on which nothing may be selected, got test/dice"),
+        ("objective=val/dice/tail", "objective must be val/dice, .* got val/dice/tail"),
+        ("pause_after=0", "pause_after must be a positive integer or null, got 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused(
+    overrides: list[str], tmp_path: Path, setting: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train(config(overrides, setting), tmp_path / "run", CHOICES)
