@@ -78,7 +78,7 @@ def test_a_loss_is_minimised(tmp_path: Path) -> None:
 def test_a_run_that_fails_does_not_go_on_and_is_told_at_the_end(tmp_path: Path) -> None:
     options = ["hydra.sweeper.rungs=[2]", "hydra.sweeper.keep=2"]
     rounds = search("optimizer.lr=1,2,3", *options, values={"1": 0.1, "2": 0.7}, tmp_path=tmp_path)
-    assert rounds[1:] == [(None, ["2"]), (None, ["1 runs failed"])]
+    assert rounds[1:] == [(None, ["2"]), (None, ["runs that failed: 1"])]
 
 
 @pytest.mark.parametrize(

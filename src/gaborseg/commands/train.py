@@ -11,12 +11,13 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from gaborseg.interface import (
     CONFIGURATIONS,
     UserError,
     check_paths,
+    effective_settings,
     errors_in_log,
     mistakes_as_user_errors,
     refuse_idle_kernel,
@@ -47,7 +48,7 @@ def main(config: DictConfig) -> float | None:
         direction = hydra_config.sweeper.get("direction")
         if in_sweep and direction is not None:
             with mistakes_as_user_errors():
-                check_searchable(OmegaConf.to_container(config), direction)
+                check_searchable(effective_settings(config), direction)
         check_paths("data.root", config.data.get("root"))
         from gaborseg.experiment import train  # slow to import; the launcher does without
 

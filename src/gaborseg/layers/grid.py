@@ -37,14 +37,14 @@ def check_kernel_size(kernel_size: int) -> None:
         raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
 
 
-def one_side(name: str, sizes: int | Sequence[int]) -> int:
+def one_side(name: str, sizes: Any) -> int:
     """The one number of an argument that may be given as three equal ones, as torch takes it.
 
     Raises:
         ValueError: They differ, or are not three.
     """
     if isinstance(sizes, int) or not isinstance(sizes, Sequence) or isinstance(sizes, str):
-        return sizes  # type: ignore[return-value]  # what is no number is refused by who reads it
+        return sizes  # what is no number is refused by who reads it
     if len(sizes) != 3 or len(set(sizes)) != 1:
         raise ValueError(f"{name} must be one number, or three equal ones, got {tuple(sizes)}")
     return sizes[0]

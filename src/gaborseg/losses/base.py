@@ -120,9 +120,9 @@ class StatisticsLoss(SegmentationLoss):
 
     def extra_repr(self) -> str:
         """What `print` shows between the brackets."""
-        told = {"sigmoid": self.sigmoid} if self.sigmoid else {}
-        told |= {"reduction": self.reduction} if self.reduction != "mean" else {}
-        return ", ".join([super().extra_repr(), *(f"{key}={value}" for key, value in told.items())])
+        sigmoid = ", sigmoid=True" if self.sigmoid else ""
+        reduction = f", reduction={self.reduction!r}" if self.reduction != "mean" else ""
+        return f"{super().extra_repr()}{sigmoid}{reduction}"
 
 
 def positive(name: str, value: float) -> float:

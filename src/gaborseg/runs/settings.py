@@ -9,8 +9,15 @@ from gaborseg.machine import encodable
 from gaborseg.runs.renames import as_saved_now
 
 # Settings that change where or how fast a run works, never its result ...
-_WORKING = ("logger", "data.num_workers", "data.cache", "data.source.cache", "callbacks.progress")
-_WORKING += ("objective", "pause_after")
+_WORKING = (
+    "logger",
+    "data.num_workers",
+    "data.cache",
+    "data.source.cache",
+    "callbacks.progress",
+    "objective",
+    "pause_after",
+)
 # ... and groups that others refer to: what of them has an effect is told there again.
 TECHNICAL = (*_WORKING, "rates", "activation")
 

@@ -24,8 +24,8 @@ class Failed(JobReturn):
         self.status = JobStatus.FAILED
         self.failure = failure
 
-    @property
-    def return_value(self) -> Any:
+    @property  # Hydra's own has a setter, which nobody calls
+    def return_value(self) -> Any:  # type: ignore[misc]
         """Return nothing.
 
         Raises:

@@ -13,7 +13,6 @@ References:
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -68,7 +67,7 @@ class HalvingSweeper(LocalSweeper):
             if not (runs := self._survivors(results)):
                 break
         if failed:
-            raise SweepFailed(f"{failed} runs failed")
+            raise SweepFailed(f"runs that failed: {failed}")
         return results
 
     def _checked_launcher(self) -> LocalLauncher:
@@ -105,7 +104,7 @@ class HalvingSweeper(LocalSweeper):
 
     def _survivors(self, results: Sequence[JobReturn]) -> list[Sequence[str]]:
         """Return the overrides of the best part of the runs that did not fail, the best first."""
-        runs = {Path(r.working_dir): r for r in results if r.status == JobStatus.COMPLETED}
+        runs = {str(r.working_dir): r for r in results if r.status == JobStatus.COMPLETED}
         sign = 1 if self.direction == "minimize" else -1
         ranked = sorted(runs.values(), key=lambda result: sign * result.return_value)
-        return [result.overrides for result in ranked[: math.ceil(len(ranked) / self.keep)]]
+        return [result.overrides or () for result in ranked[: math.ceil(len(ranked) / self.keep)]]
