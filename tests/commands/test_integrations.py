@@ -13,7 +13,9 @@ from config import PROJECT
 from gaborseg.layers import GaborConv3d
 
 PAGE = (PROJECT / "docs" / "integrations.md").read_text()
-PROGRAMS = dict(re.findall(r"^## (.+)\n[^#]*?```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
+PROGRAMS = dict(
+    re.findall(r"^## ([^\n]+)\n.*?^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+)
 NNUNET = "An nnU-Net trainer"
 
 

@@ -73,7 +73,7 @@ def test_an_exported_layer_is_a_convolution_that_needs_no_package_of_ours(
 
 def test_onnx_runs_the_layer(layer: GaborConv3d, x: Tensor, tmp_path: Path) -> None:
     path = str(tmp_path / "layer.onnx")
-    torch.onnx.export(layer, (x,), path, dynamo=True, verbose=False)
+    torch.onnx.export(layer.eval(), (x,), path, dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(path)
     (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     np.testing.assert_allclose(y, layer(x).detach().numpy(), rtol=1e-4, atol=1e-5)

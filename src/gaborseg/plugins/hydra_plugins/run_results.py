@@ -24,8 +24,8 @@ class Failed(JobReturn):
         self.status = JobStatus.FAILED
         self.failure = failure
 
-    @property  # Hydra's own has a setter, which nobody calls
-    def return_value(self) -> Any:  # type: ignore[misc]
+    @property  # type: ignore[misc]  # Hydra's own has a setter, which nobody calls
+    def return_value(self) -> Any:
         """Return nothing.
 
         Raises:
