@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ def one_side(name: str, sizes: Any) -> int:
         ValueError: They differ, or are not three.
     """
     if isinstance(sizes, int) or not isinstance(sizes, Sequence) or isinstance(sizes, str):
-        return sizes  # what is no number is refused by who reads it
+        return cast(int, sizes)  # what is no number is refused by who reads it
     if len(sizes) != 3 or len(set(sizes)) != 1:
         raise ValueError(f"{name} must be one number, or three equal ones, got {tuple(sizes)}")
     return sizes[0]

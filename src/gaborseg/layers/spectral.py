@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gaborseg.layers.grid import check_kernel_size
 from gaborseg.layers.portable import portable_conv3d
-from gaborseg.native import call, native_library
+from gaborseg.native import call, native_library, without_extras
 
 _LARGEST_NATIVE_KERNEL = 11
 _FEW_PAIRS = 128
@@ -43,6 +43,7 @@ def spectral_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
         ValueError: A shape does not fit, or the kernel size is not odd and positive.
     """
     check_parameters(parameters, kernel_size)
+    x = without_extras(x)
     if x.dim() != 5 or x.shape[1] != parameters.shape[1]:
         expected = f"(B, {parameters.shape[1]}, D, H, W)"
         raise ValueError(f"x must be {expected} to fit the parameters, got {tuple(x.shape)}")

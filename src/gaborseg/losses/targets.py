@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gaborseg.losses.statistics import LabelStatistics, check_shapes, label_statistics
+from gaborseg.native import without_extras
 
 
 def softmax_statistics(logits: Tensor, target: Tensor) -> LabelStatistics:
@@ -20,7 +21,7 @@ def softmax_statistics(logits: Tensor, target: Tensor) -> LabelStatistics:
             one-hot.
         RuntimeError: A label is not of 0 ... C - 1.
     """
-    return label_statistics(_plain(logits), label_map(logits, target))
+    return label_statistics(without_extras(logits), label_map(logits, target))
 
 
 def sigmoid_statistics(logits: Tensor, target: Tensor) -> LabelStatistics:
@@ -37,7 +38,7 @@ def sigmoid_statistics(logits: Tensor, target: Tensor) -> LabelStatistics:
         TypeError: The logits are not floating, or a target (B, *S) is not of an integer type.
         ValueError: The shapes do not belong together, or a target (B, C, *S) has other values.
     """
-    logits, target = _plain(logits), _plain(target)
+    logits, target = without_extras(logits), without_extras(target)
     if target.shape == logits.shape:
         channels = _binary(target)
     else:
@@ -58,7 +59,7 @@ def label_map(logits: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: The values are neither whole labels nor one-hot.
     """
-    target = _plain(target)
+    target = without_extras(target)
     if target.ndim != logits.ndim:
         return target
     if target.shape[1] == 1 and logits.shape[1] > 1:
@@ -95,8 +96,3 @@ def _binary(channels: Tensor) -> Tensor:
     if bool(((channels != 0) & (channels != 1)).any()):
         raise ValueError("target (B, C, *S) must be of zeros and ones")
     return channels.long()
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """Return a tensor without the extras of a subclass, such as MONAI's with its affine."""
-    return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
