@@ -12,6 +12,8 @@ from gaborseg.data.folder import Folder
 from gaborseg.training import testing
 from tiny_cohort import write_cohort
 
+collect_ignore = ["support/train_nnunet.py"]  # a program that a test starts, with nnU-Net
+
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Accept the options in pyproject.toml that need pytest-xdist where it is switched off."""

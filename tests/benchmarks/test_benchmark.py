@@ -144,6 +144,7 @@ def test_the_networks_layers_are_counted_by_shape() -> None:
     assert sum(n * s.in_channels * s.out_channels for s, n in shapes.items()) == 182_172
 
 
+@pytest.mark.slow
 def test_layers_synthesis_and_memory_are_measured() -> None:
     shapes = Counter({TINY: 2})
     *_, row = layers_table(shapes, repeats=1).rows

@@ -15,6 +15,7 @@ def draw(cohort: Path, *overrides: str) -> Path:
     return preview(compose_config([*places, "timed=2", *overrides], "preview"), overrides)
 
 
+@pytest.mark.slow
 def test_the_picture_has_a_column_for_the_original_and_each_draw(
     cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_subject_depends_on_no_other_and_on_no_process_count(tmp_path: Path) -
     assert len(set(both.values())) == 4  # three images, and the label map they share
 
 
+@pytest.mark.slow
 def test_a_build_that_stops_is_completed(quick: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fails_at_two(seed: int, index: int, size: int) -> tuple[NDArray, NDArray, NDArray]:
         if index == 2:

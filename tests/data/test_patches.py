@@ -40,6 +40,7 @@ def test_the_label_sampler_finds_the_rare_as_often_as_the_common() -> None:
     torch.testing.assert_close(centres, torch.full((3,), 1 / 3), atol=0.08, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_uniform_sampler_finds_everything_equally_often() -> None:
     image, label = numbered(4)
     images, _ = RandomPatches(3, 800, "uniform")(image, label)

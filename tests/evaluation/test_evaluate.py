@@ -68,6 +68,7 @@ def folders(tmp_path: Path) -> Callable[..., list[str]]:
     return overrides
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_as_its_training_scored_it(run: Path, tmp_path: Path) -> None:
     rows = evaluated(f"run={run}", f"output={tmp_path / 'out'}")
     assert rows == read_scores(run / "subjects.csv") == read_scores(tmp_path / "out/subjects.csv")
@@ -89,6 +90,7 @@ def patched_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_in_patches_is_scored_in_patches(patched_run: Path, tmp_path: Path) -> None:
     rows = evaluated(f"run={patched_run}", f"output={tmp_path / 'out'}")
     assert rows == read_scores(patched_run / "subjects.csv")
@@ -122,6 +124,7 @@ def test_another_checkpoint_and_another_part_can_be_scored(run: Path, tmp_path: 
     assert list(dict.fromkeys(row.subject for row in last)) == record["data"]["split"]["train"]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_decided_by_argmax(cohort: Path, tmp_path: Path) -> None:
     biased, short = tmp_path / "run", ["decision=calibrated", "trainer.max_epochs=1"]
     training.train(compose_config([*tiny_overrides(cohort), *short]), biased, CHOICES)
@@ -511,6 +514,7 @@ def test_mistakes_are_one_line(overrides: list[str], message: str, tmp_path: Pat
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_a_csv(
     folders: Callable[..., list[str]], tmp_path: Path
 ) -> None:

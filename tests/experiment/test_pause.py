@@ -34,6 +34,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.slow
 def test_a_run_that_paused_ends_as_one_that_did_not(overrides: list[str], tmp_path: Path) -> None:
     whole, paused = tmp_path / "whole", tmp_path / "paused"
     short = [*overrides, "trainer.max_epochs=2"]
@@ -49,6 +50,7 @@ def test_a_run_that_paused_ends_as_one_that_did_not(overrides: list[str], tmp_pa
     assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(paused).items())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_tells_any_objective(overrides: list[str], tmp_path: Path) -> None:
     options = ["trainer.max_epochs=1", "objective=val/dice/inner"]
     first = train(config(overrides, *options), tmp_path / "run", CHOICES)

@@ -223,6 +223,7 @@ def test_a_run_that_is_killed_after_its_checkpoint_keeps_the_epochs_metrics(
     assert metrics(run()) == metrics(finished)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_stays_stopped(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +267,7 @@ def test_a_folder_of_other_settings_is_left_alone(copied: Path, run: Callable[..
     assert (copied / "metrics.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_wrong_command_does_not_spoil_the_folder_for_the_right_one(
     run: Callable[..., Path],
 ) -> None:
@@ -361,6 +363,7 @@ def test_a_best_checkpoint_that_is_lost_during_the_training_is_told(
         run()
 
 
+@pytest.mark.slow
 def test_checkpoints_of_before_are_gone_on_with(copied: Path, run: Callable[..., Path]) -> None:
     wanted = (copied / "subjects.csv").read_bytes()
     (copied / "done.json").unlink()
@@ -435,6 +438,7 @@ def test_what_a_killed_session_left_half_written_is_removed(
     assert not leftover.exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_process_works_on_is_refused(
     run: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -498,6 +502,7 @@ def test_a_run_that_diverges_at_once_is_tested_and_told(
     assert "logits of a test subject are not finite" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_calibrated_decision_travels_in_the_checkpoint(run: Callable[..., Path]) -> None:
     folder = run("decision=calibrated", "loss=pcc", "data.num_workers=1")
     state = torch.load(folder / "best.ckpt", weights_only=True)["state_dict"]
@@ -612,6 +617,7 @@ def test_a_signal_to_one_process_of_a_distributed_run_ends_all(
     assert not (tmp_path / "run" / "failed.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [

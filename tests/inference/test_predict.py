@@ -264,6 +264,7 @@ def test_paths_are_taken_as_they_are() -> None:
         assert quote_values([argument], ["input"]) == [argument]
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_failed_and_exits_with_1(
     cohort: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ for number in range(20):
 """
 
 
+@pytest.mark.slow
 def test_commands_that_write_at_once_lose_no_row(tmp_path: Path) -> None:
     writers = [Command("-c", WRITER, str(tmp_path), name) for name in "abc"]
     (tmp_path / "go").touch()

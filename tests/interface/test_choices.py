@@ -63,6 +63,7 @@ def test_a_network_of_its_own_kernels_may_be_told_its_activation() -> None:
     assert effective_choices(config, choices) == {"activation": "relu"}
 
 
+@pytest.mark.slow
 def test_the_command_refuses_it_in_one_line(tmp_path: Path) -> None:
     words = ["network=nnunet", "kernel=gabor", "experiment=smoke"]
     done = run_command("src.train", *words, f"hydra.run.dir={tmp_path / 'run'}")

@@ -53,6 +53,7 @@ def sweep() -> Iterator[tuple[ConfigLoader, DictConfig]]:
         yield hydra.config_loader, whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_run_is_composed_as_hydra_does(
     sweep: tuple[ConfigLoader, DictConfig], name: str

@@ -214,6 +214,7 @@ def test_the_papers_grid_is_the_papers() -> None:
     assert splits == {"0", "1", "2", "3", "4"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_choice_of_a_sweep_can_be_built(sweep: str) -> None:
     for cell in covering(sweep_cells([f"+sweeps={sweep}"])):

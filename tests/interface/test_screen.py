@@ -23,6 +23,7 @@ def test_a_log_on_disk_is_added_to(tmp_path: Path) -> None:
     assert (tmp_path / "train.log").read_text(encoding="utf-8") == "before\ngrüße\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train.log", ".lock"])
 def test_a_run_whose_log_or_lock_is_a_link_is_refused_in_one_line(
     tmp_path: Path, name: str

@@ -127,6 +127,7 @@ def test_autocast_lowers_the_precision_of_slabs() -> None:
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.slow
 def test_a_compiled_layer_gives_the_same() -> None:
     compiled = torch.compile(same_conv3d, backend="aot_eager", fullgraph=True)
     inputs = CUT, torch.randn(4, 3, 3, 3, 3)

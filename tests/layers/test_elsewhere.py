@@ -71,6 +71,7 @@ def test_an_exported_layer_is_a_convolution_that_needs_no_package_of_ours(
     torch.testing.assert_close(program.module()(x), layer(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_onnx_runs_the_layer(layer: GaborConv3d, x: Tensor, tmp_path: Path) -> None:
     path = str(tmp_path / "layer.onnx")
     torch.onnx.export(layer.eval(), (x,), path, dynamo=True, verbose=False)

@@ -273,6 +273,7 @@ def test_autocast_changes_nothing() -> None:
     assert all(map(torch.equal, inside, gradients(spectral_conv3d, x, parameters, 7)))
 
 
+@pytest.mark.slow
 @needs_native
 def test_opcheck_of_convolution() -> None:
     x = volumes(2, 3, 3, 4, 2).requires_grad_()

@@ -41,6 +41,7 @@ def program(run: Export, checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".pt2")
 
 
+@pytest.mark.slow
 def test_a_file_that_computes_the_same_is_verified(
     program: Path, checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_file_that_computes_the_same_is_verified(
     assert "100.0000 % of the labels agree" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_from_its_checkpoint_is_told(
     program: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,6 +102,7 @@ def test_a_file_is_not_overwritten_unless_told(run: Export, tmp_path: Path) -> N
     assert (tmp_path / "model.onnx").read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("links", [True, False])
 def test_a_file_that_another_export_has_written_meanwhile_stays(
     run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
@@ -119,6 +122,7 @@ def test_a_file_that_another_export_has_written_meanwhile_stays(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_verification_replaces_nothing(
     run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ SLOW = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["mixed", *SLOW])
 @pytest.mark.parametrize("kind", ["onnx", "torch_export"])
 def test_an_exported_file_computes_what_the_checkpoint_does(

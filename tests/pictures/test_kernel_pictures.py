@@ -75,6 +75,7 @@ def test_any_kernel_is_told_by_its_voxels_and_named_parameters() -> None:
     assert {"amplitude_q25", "phase_q75", "change_median", "faint"} < set(row)
 
 
+@pytest.mark.slow
 def test_pictures_of_any_kernel_show_each_parameter() -> None:
     pictures = dict(gallery_charts(kernel_layers(network()[2:3], network()[2:3])))
     assert list(pictures) == ["kernel_distributions", "kernel_layers", "kernels_2"]
@@ -142,6 +143,7 @@ def test_layers_are_named_for_the_reader(path: str, name: str) -> None:
     assert layer_name(path) == name
 
 
+@pytest.mark.slow
 def test_all_pictures_are_drawn_also_of_spoilt_kernels() -> None:
     layers = [layer(sigma=0.0), layer(), layer(amplitude_re=0.0, amplitude_im=0.0)]
     named = [

@@ -109,6 +109,7 @@ def test_a_link_to_a_folder_is_not_written_through(tmp_path: Path) -> None:
         ReportFolder(tmp_path / "report")
 
 
+@pytest.mark.slow
 def test_a_first_report_that_broke_off_can_be_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_first_report_that_broke_off_can_be_made_again(
     assert (tmp_path / "report/index.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [("report", "runs", "output"), ("dashboard", "output")])
 def test_paths_may_hold_what_hydra_takes_for_its_own(settings: tuple[str, ...]) -> None:
     command, *keys = settings
@@ -151,6 +153,7 @@ def test_a_half_finished_sweep_says_what_is_missing(
     assert "1 run of a sweep not begun" in page
 
 
+@pytest.mark.slow
 def test_broken_folders_are_a_line_each_and_the_rest_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,6 +175,7 @@ def test_broken_folders_are_a_line_each_and_the_rest_is_reported(
     assert float(means[-1]["mixed · PCC (1.60 M) mean"]) == pytest.approx(50)
 
 
+@pytest.mark.slow
 def test_runs_without_any_dice_make_a_report(tmp_path: Path) -> None:
     for loss in ("pcc", "dice"):
         for rate in (1e-2, 1e-3):
@@ -183,6 +187,7 @@ def test_runs_without_any_dice_make_a_report(tmp_path: Path) -> None:
     assert "No structure of any subject has a Dice." in page
 
 
+@pytest.mark.slow
 def test_configurations_that_lack_the_rate_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,6 +200,7 @@ def test_configurations_that_lack_the_rate_are_named(
     assert note.replace("^-3", "<sup>-3</sup>") in (tmp_path / "report/index.html").read_text()
 
 
+@pytest.mark.slow
 def test_tables_of_earlier_sittings_are_read_together_with_runs(tmp_path: Path) -> None:
     write_small_run(tmp_path / "live/a", kernel="gabor")
     kept = write_small_run(tmp_path / "kept/kernel=mixed,loss=pcc,optimizer.lr=10^-3,split=0")
@@ -206,6 +212,7 @@ def test_tables_of_earlier_sittings_are_read_together_with_runs(tmp_path: Path) 
     assert labels == {"Gabor · PCC": "10^-3", "mixed · PCC · settings not recorded": "10^-3"}
 
 
+@pytest.mark.slow
 def test_tables_alone_are_called_by_what_their_folders_tell(tmp_path: Path) -> None:
     for decision in ("argmax", "calibrated"):
         choices = f"decision={decision},kernel=mixed,loss=pcc,optimizer.lr=10^-3,split=0"
@@ -283,6 +290,7 @@ def test_parameters_are_counted_by_level(tmp_path: Path) -> None:
     assert with_gabor == ["level 2", "level 3", "level 4"]
 
 
+@pytest.mark.slow
 def test_baselines_are_reported_by_name_without_kernels_and_without_monai(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -333,6 +341,7 @@ def test_mistakes_are_one_line(tmp_path: Path, settings: dict[str, str], message
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.slow
 def test_names_of_structures_and_kernels_are_nothing_but_text(tmp_path: Path) -> None:
     structures = (r"$\foo{$", "=1+1")
     for loss in ("pcc", "dice"):

@@ -141,6 +141,7 @@ def test_a_prediction_that_is_cut_is_a_note_and_no_picture(
     assert f"no picture of {TESTED[0]}" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_kernels_of_the_best_run_of_each_kernel_are_drawn_and_listed(tmp_path: Path) -> None:
     told = description()
     for seed in range(2):
@@ -160,6 +161,7 @@ def test_the_kernels_of_the_best_run_of_each_kernel_are_drawn_and_listed(tmp_pat
     assert len(STRUCTURES) == told["network"]["num_classes"] - 1
 
 
+@pytest.mark.slow
 def test_a_run_does_not_say_where_pictures_of_its_kernels_go(tmp_path: Path) -> None:
     folder = write_small_run(tmp_path / "runs/one")
     record = json.loads((folder / "run.json").read_text())

@@ -28,6 +28,7 @@ def kernels_of(network: nn.Module) -> list[Tensor]:
     return [gabor_kernel(layer.parameters_of_kernels(), 7) for layer in layers]
 
 
+@pytest.mark.slow
 def test_kernels_are_told_as_the_training_found_and_left_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

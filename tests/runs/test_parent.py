@@ -66,6 +66,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do it")
 def test_a_stopped_worker_of_a_loader_ends_when_its_training_is_killed() -> None:
     code = WORKER.format(project=str(PROJECT))

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gaborseg.study import Results, compute, findings
 from synthetic_runs import study_of, write_grid, write_pair
 
@@ -42,6 +44,7 @@ def test_one_training_is_said_to_be_of_these_networks_alone(tmp_path: Path) -> N
     assert "These trained networks are better" in first.note
 
 
+@pytest.mark.slow
 def test_the_smaller_equal_and_the_most_robust_are_named(tmp_path: Path) -> None:
     write_grid(tmp_path, rates=(1e-4, 1e-3, 1e-2), splits=(0,))
     _, small, robust = findings(results_of(tmp_path))

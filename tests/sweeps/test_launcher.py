@@ -206,6 +206,7 @@ def test_a_sweep_with_kernels_that_have_no_effect_does_not_start(sweep_dir: str)
         cells_of("network=vnet_ds,vnet", "kernel=gabor", sweep_dir)
 
 
+@pytest.mark.slow
 def test_the_second_sweep_on_a_folder_says_so_and_stops(sweep_dir: str, tmp_path: Path) -> None:
     with locked(tmp_path):
         second = run_command("src.train", "-m", "seed=0", sweep_dir)
@@ -216,6 +217,7 @@ def test_the_second_sweep_on_a_folder_says_so_and_stops(sweep_dir: str, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_done_is_freed_of_what_killed_processes_left(
     sweep_dir: str, done: Callable[[dict[str, str]], Path], tmp_path: Path
 ) -> None:
