@@ -15,6 +15,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from config import CONF, compose_config, sweep_cells
+from gaborseg.experiment.additions import build_callback, build_logger
 from gaborseg.interface import build
 from gaborseg.interface.configuration import find_own_modules, overrides_first
 from gaborseg.runs import Run, folder_name
@@ -103,14 +104,16 @@ def test_every_trainer_builds(trainer: str) -> None:
 def test_every_logger_builds(logger: str, tmp_path: Path) -> None:
     config = compose_config([f"logger={logger}"])
     run = Run(tmp_path, {"seed": 0}, "name", ("tag",), "group")
-    built = [build(node)(run).name for node in config.logger.values()]
-    assert built == {"none": [], "csv": ["csv"], "wandb": ["csv", "gaborseg"]}[logger]
+    built = [build_logger(node, run).name for node in config.logger.values()]
+    names = {"none": [], "csv": ["csv"], "wandb": ["csv", "gaborseg"]}
+    assert built == (names | {"tensorboard": ["csv", "tensorboard"]})[logger]
 
 
 @pytest.mark.parametrize("callbacks", options("callbacks"))
-def test_every_callback_builds(callbacks: str) -> None:
+def test_every_callback_builds(callbacks: str, tmp_path: Path) -> None:
     config = compose_config([f"callbacks={callbacks}"])
-    assert all(build(node) for node in config.callbacks.values())
+    run = Run(tmp_path, {"seed": 0}, "name", ("tag",), "group")
+    assert all(build_callback(node, run) for node in config.callbacks.values())
 
 
 @pytest.mark.parametrize("augmentation", options("augmentation"))

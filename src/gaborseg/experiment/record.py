@@ -56,7 +56,7 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float) -> None:
     """Write ``done.json``, the last file of a run, and show the result."""
     rows = read_scores(run.path(RunFile.SCORES))
     means = overall_means(rows)
-    cost = _callback(trainer, Cost).record()
+    cost = callback(trainer, Cost).record()
     write_model_card(run)
     run.write_json(
         RunFile.OUTCOME,
@@ -64,7 +64,7 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float) -> None:
             "test_dice": means.dice,
             "test_hd95": means.hd95,
             "test_nsd": means.nsd,
-            "nsd_tolerance": _callback(trainer, TestReport).tolerance,
+            "nsd_tolerance": callback(trainer, TestReport).tolerance,
             "test_subjects": len({row.subject for row in rows}),
             "epochs": trainer.current_epoch,
             **cost,
@@ -78,7 +78,7 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float) -> None:
     show_result(run)
 
 
-def _callback(trainer: pl.Trainer, kind: type[_AnyCallback]) -> _AnyCallback:
+def callback(trainer: pl.Trainer, kind: type[_AnyCallback]) -> _AnyCallback:
     """Return the trainer's only callback of a kind."""
     (found,) = (c for c in cast(Any, trainer).callbacks if isinstance(c, kind))
     return found

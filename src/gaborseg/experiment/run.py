@@ -12,24 +12,43 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from gaborseg.data import SegmentationData, appearance_of
+from gaborseg.experiment.additions import build_callback, build_logger
 from gaborseg.experiment.interruptions import (
     at_work,
     end_at_once_when_terminated,
     keyboard_interrupts,
     killed_together,
 )
-from gaborseg.experiment.record import record_end, record_start, show_result, show_summary
-from gaborseg.interface import build, effective_choices, effective_settings, mistakes_as_user_errors
+from gaborseg.experiment.record import (
+    callback,
+    record_end,
+    record_start,
+    show_result,
+    show_summary,
+)
+from gaborseg.interface import (
+    UserError,
+    build,
+    effective_choices,
+    effective_settings,
+    mistakes_as_user_errors,
+)
 from gaborseg.machine import keep_freed_memory
 from gaborseg.networks import MONAI_NETWORKS, parameter_counts, require_monai
-from gaborseg.runs import Run, RunFile, check_objective, objective_value, tidy_up
+from gaborseg.runs import (
+    Run,
+    RunFile,
+    check_objective,
+    objective_value,
+    tidy_up,
+    weights_digest,
+)
 from gaborseg.scans import DataError
 from gaborseg.training import (
     AtomicCheckpointIO,
@@ -40,11 +59,12 @@ from gaborseg.training import (
     PauseAfter,
     SeedEpochs,
     SegmentationModule,
+    StayStopped,
     StopAtNaN,
     TestReport,
-    check_best,
     checkpoint_to_resume,
     checkpoints,
+    read_best,
 )
 
 log = logging.getLogger(__name__)
@@ -123,11 +143,30 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         if _is_paused(trainer):
             log.info(f"Paused after epoch {config.pause_after}, as pause_after asks for")
             return
-        with mistakes_as_user_errors():
-            check_best(run)
-        best = str(run.path(RunFile.BEST))
-        trainer.test(module, datamodule=data, ckpt_path=best, verbose=False)
+        _test(trainer, module, data, run)
     record_end(run, trainer, time.time() - started)
+
+
+def _test(
+    trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, run: Run
+) -> None:
+    """Test the weights of the best checkpoint, whatever callbacks keep of the training.
+
+    Lightning would let them exchange the weights while it loads a checkpoint: one that averages
+    weights puts those of the last step in their place.
+
+    Raises:
+        UserError: If the checkpoint is missing or damaged, or other weights were tested.
+    """
+    with mistakes_as_user_errors():
+        weights = read_best(run)["state_dict"]
+    module.load_state_dict(weights)
+    trainer.test(module, datamodule=data, verbose=False)
+    if callback(trainer, TestReport).weights != weights_digest(weights):
+        raise UserError(
+            f"callbacks must not change the weights in the test: what was tested is not what "
+            f"{run.path(RunFile.BEST)} holds; remove the callback that does, and repeat the command"
+        )
 
 
 def _is_paused(trainer: pl.Trainer) -> bool:
@@ -178,13 +217,14 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
     Raises:
         ValueError: If this machine has no such accelerator.
     """
-    loggers: list[Logger] = [build(node)(run) for node in config.logger.values()]
+    loggers = [build_logger(node, run) for node in config.logger.values()]
     callbacks: list[Callback] = [
         TestReport(run, lambda: affines(data)),
-        FitDecision(lambda: data.loader("validation")),
-        *(build(node) for node in config.callbacks.values()),
+        *(build_callback(node, run) for node in config.callbacks.values()),
+        FitDecision(lambda: data.loader("validation")),  # to the weights that are validated
         SeedEpochs(config.seed),
         StopAtNaN(),
+        StayStopped(),
         PauseAfter(config.pause_after),
         Cost(),
         EpochLine(),

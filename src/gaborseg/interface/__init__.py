@@ -13,6 +13,7 @@ from gaborseg.interface.configuration import (
     compose_config,
     plain,
     quote_values,
+    target_of,
 )
 from gaborseg.interface.errors import (
     Terminated,
@@ -58,4 +59,5 @@ __all__ = [
     "run_command",
     "show",
     "takes_kernels",
+    "target_of",
 ]

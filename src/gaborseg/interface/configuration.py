@@ -11,7 +11,7 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gaborseg.runs import folder_name, sweep_folder
@@ -78,6 +78,11 @@ def plain(config: DictConfig) -> SimpleNamespace:
     """
     settings = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     return SimpleNamespace(**cast(dict[str, Any], settings))
+
+
+def target_of(node: DictConfig) -> Any:
+    """Return what a node is built with: a class, or a function."""
+    return get_object(node["_target_"])
 
 
 def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:

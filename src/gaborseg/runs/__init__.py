@@ -6,6 +6,7 @@ from gaborseg.runs.checkpoints import (
     is_sealed,
     not_finite,
     sealed,
+    weights_digest,
 )
 from gaborseg.runs.curves import read_curves, write_curves
 from gaborseg.runs.files import (
@@ -82,6 +83,7 @@ __all__ = [
     "sweep_folder",
     "tidy_texts",
     "tidy_up",
+    "weights_digest",
     "write_curves",
     "write_scores",
 ]

@@ -22,7 +22,7 @@ _ORIGIN, _DIGEST = "origin", "weights_digest"
 
 def sealed(checkpoint: Mapping[str, Any], origin: Mapping[str, str]) -> dict[str, Any]:
     """Return a checkpoint that also tells its run and a digest of its weights."""
-    digest = _digest_of(checkpoint["state_dict"])
+    digest = weights_digest(checkpoint["state_dict"])
     return {**checkpoint, _ORIGIN: dict(origin), _DIGEST: digest}
 
 
@@ -33,7 +33,7 @@ def is_sealed(checkpoint: Mapping[str, Any]) -> bool:
         ValueError: If the weights are not those that it was written with.
     """
     told = checkpoint.get(_DIGEST)
-    if told is not None and told != _digest_of(checkpoint["state_dict"]):
+    if told is not None and told != weights_digest(checkpoint["state_dict"]):
         raise ValueError("its weights are not those that were written")
     return told is not None
 
@@ -98,7 +98,7 @@ def not_finite(weights: Mapping[str, "Tensor"]) -> list[str]:
     ]
 
 
-def _digest_of(weights: Mapping[str, "Tensor"]) -> str:
+def weights_digest(weights: Mapping[str, "Tensor"]) -> str:
     """Return hexadecimal digits of the names, types, shapes and values of weights."""
     import torch  # slow; who only looks at run folders does without
 

@@ -1,5 +1,6 @@
 """The Lightning module of a training, its callbacks, checkpoints, schedules and trackers."""
 
+from gaborseg.training.averaging import EpochAveraging
 from gaborseg.training.callbacks import (
     EpochLine,
     EpochRow,
@@ -7,13 +8,14 @@ from gaborseg.training.callbacks import (
     PauseAfter,
     ProgressBar,
     SeedEpochs,
+    StayStopped,
     StopAtNaN,
 )
 from gaborseg.training.checkpoints import (
     AtomicCheckpointIO,
-    check_best,
     checkpoint_to_resume,
     checkpoints,
+    read_best,
 )
 from gaborseg.training.cost import Cost
 from gaborseg.training.csv_logger import CsvLogger
@@ -36,6 +38,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "Cost",
     "CsvLogger",
+    "EpochAveraging",
     "EpochLine",
     "EpochRow",
     "FitDecision",
@@ -43,9 +46,9 @@ __all__ = [
     "ProgressBar",
     "SeedEpochs",
     "SegmentationModule",
+    "StayStopped",
     "StopAtNaN",
     "TestReport",
-    "check_best",
     "checkpoint_to_resume",
     "checkpoints",
     "chosen_mode",
@@ -54,6 +57,7 @@ __all__ = [
     "finish",
     "has_key",
     "one_cycle",
+    "read_best",
     "start_run",
     "use_epoch_as_axis",
     "wandb_logger",

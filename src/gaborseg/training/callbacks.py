@@ -6,11 +6,11 @@ import math
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
@@ -126,6 +126,16 @@ class StopAtNaN(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up whether the training has been stopped."""
         self.stopped = state_dict["stopped"]
+
+
+class StayStopped(Callback):
+    """Ends at once what an earlier session has stopped early but did not live to test."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep to the end that a callback for early stopping has decided on."""
+        callbacks = cast(Any, trainer).callbacks
+        if any(c.stopped_epoch for c in callbacks if isinstance(c, EarlyStopping)):
+            trainer.should_stop = True
 
 
 class PauseAfter(Callback):

@@ -39,6 +39,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         """Put a checkpoint in the place of whatever ``path`` held."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(Path(path), "wb") as file:
             torch.save(sealed(checkpoint, self.origin), file)
 
@@ -118,8 +119,8 @@ def _tell_lost_epochs(run: Run, count: int) -> None:
         )
 
 
-def check_best(run: Run) -> None:
-    """Check that the best checkpoint is one that this run has written, before it is tested.
+def read_best(run: Run) -> dict[str, Any]:
+    """Return the best checkpoint, checked to be one that this run has written, before it is tested.
 
     Raises:
         RunFileError: If it is missing, damaged or of another run.
@@ -134,6 +135,7 @@ def check_best(run: Run) -> None:
     run.check_checkpoint(path, content)
     if names := not_finite(content["state_dict"]):
         _warn(f"the training has diverged: weights of {path} are not finite, as {names[0]}")
+    return content
 
 
 def _content(path: Path) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from gaborseg.runs import (
     overall_means,
     score_rows,
     subject_means,
+    weights_digest,
     write_scores,
 )
 from gaborseg.scans import voxel_sides
@@ -44,9 +45,11 @@ class TestReport(Callback):
 
     Attributes:
         tolerance: Millimetres that a surface may be off and still count as found (NSD).
+        weights: Digest of the weights that are tested.
     """
 
     tolerance: float
+    weights: str
 
     def __init__(self, run: Run, list_affines: Callable[[], Mapping[str, NDArray]]) -> None:
         self.run = run
@@ -72,6 +75,8 @@ class TestReport(Callback):
     ) -> None:
         """Score and write each subject that this process segments, and keep its slices."""
         module = cast(SegmentationModule, pl_module)
+        if batch_idx == 0:
+            self.weights = weights_digest(module.state_dict())
         unlabelled = batch.get("unlabelled", [None] * len(outputs))
         indices = batch["index"].tolist()
         parts = zip(indices, batch["image"], batch["label"], outputs, unlabelled, strict=True)

@@ -1,0 +1,59 @@
+"""Loggers and callbacks that a configuration adds to a run: ours, Lightning's or the user's."""
+
+import importlib.util
+import inspect
+from typing import Any
+
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers.logger import Logger
+
+from gaborseg.interface import build, target_of
+from gaborseg.runs import Run
+
+_CHECKPOINTS = "checkpoints"
+_PACKAGES = {"TensorBoardLogger": "tensorboard"}
+
+
+def build_logger(node: DictConfig, run: Run) -> Logger:
+    """Return the logger of a node; unless told otherwise, it writes to the run folder.
+
+    Ours are marked ``_partial_`` and take the run.
+    """
+    if node.get("_partial_"):
+        logger: Logger = build(node)(run)
+        return logger
+    parameters = inspect.signature(target_of(node)).parameters
+    is_open = "save_dir" in parameters and node.get("save_dir") is None
+    _require(node._target_)
+    built = build(node, **({"save_dir": str(run.folder)} if is_open else {}))
+    if not isinstance(built, Logger):
+        raise ValueError(f"logger must hold Lightning's loggers, got {node._target_}")
+    return built
+
+
+def _require(target: str) -> None:
+    """Check that what a logger of Lightning writes with is installed.
+
+    Raises:
+        ImportError: If it is not; the message has the command that installs it.
+    """
+    package = _PACKAGES.get(target.rpartition(".")[2], "")
+    if package and importlib.util.find_spec(package) is None:
+        raise ImportError(f"{target} needs {package}: pip install 'gaborseg[{package}]'")
+
+
+def build_callback(node: DictConfig, run: Run) -> Callback:
+    """Return the callback of a node; its checkpoints go to the run folder unless told otherwise."""
+    told: dict[str, Any] = {}
+    if _is_checkpoint(node) and node.get("dirpath") is None:
+        told["dirpath"] = str(run.folder / _CHECKPOINTS)
+    built = build(node, **told)
+    if not isinstance(built, Callback):
+        raise ValueError(f"callbacks must hold Lightning's callbacks, got {node._target_}")
+    return built
+
+
+def _is_checkpoint(node: DictConfig) -> bool:
+    kind = target_of(node)
+    return isinstance(kind, type) and issubclass(kind, ModelCheckpoint)

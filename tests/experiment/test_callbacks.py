@@ -1,0 +1,177 @@
+"""Callbacks and loggers that a configuration adds, each in a whole run."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from config import compose_config
+from gaborseg.evaluation import evaluate
+from gaborseg.experiment import train
+from gaborseg.interface import UserError
+from gaborseg.models import load_trained
+from gaborseg.runs import read_scores
+from tiny_cohort import write_cohort
+from tiny_run import tiny_overrides
+
+CHOICES = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
+Start = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("data") / "cohort")
+
+
+@pytest.fixture
+def run(cohort: Path, tmp_path: Path) -> Start:
+    def start(*more: str) -> Path:
+        train(compose_config([*tiny_overrides(cohort), *more]), tmp_path / "run", CHOICES)
+        return tmp_path / "run"
+
+    return start
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def evaluated_again(folder: Path, output: Path) -> list[Any]:
+    from config import settings_of
+
+    evaluate(settings_of("evaluate", f"run={folder}", f"output={output}", "device=cpu"))
+    return read_scores(output / "subjects.csv")
+
+
+AVERAGING = ("callbacks=ema", "callbacks=swa callbacks.swa.start=1")
+
+
+@pytest.mark.parametrize("choices", [*AVERAGING, "callbacks=ema decision=calibrated loss=pcc"])
+def test_what_was_tested_is_what_the_best_checkpoint_holds(
+    run: Start, tmp_path: Path, choices: str
+) -> None:
+    folder = run(*choices.split())
+    scores = read_scores(folder / "subjects.csv")
+    assert evaluated_again(folder, tmp_path / "again") == scores
+
+
+@pytest.mark.parametrize("choices", AVERAGING)
+def test_averaged_weights_go_on_after_an_interruption_as_if_there_had_been_none(
+    run: Start, tmp_path: Path, choices: str
+) -> None:
+    whole = run(*choices.split()).rename(tmp_path / "whole")
+    run(*choices.split(), "pause_after=1")
+    folder = run(*choices.split())
+    assert read_scores(folder / "subjects.csv") == read_scores(whole / "subjects.csv")
+    weights = [torch.load(path / "last.ckpt", weights_only=True) for path in (folder, whole)]
+    for name, value in weights[0]["state_dict"].items():
+        torch.testing.assert_close(value, weights[1]["state_dict"][name], rtol=0, atol=0)
+
+
+def test_averaging_from_an_epoch_on_is_the_mean_of_the_weights_at_their_ends(
+    run: Start, tmp_path: Path
+) -> None:
+    raw = run("callbacks=checkpoint_every", "callbacks.checkpoint_every.every_n_epochs=1")
+    kept = [weights_of(path) for path in sorted((raw / "checkpoints").iterdir())]
+    assert len(kept) == 3
+    raw.rename(tmp_path / "raw")
+    averaged = weights_of(run("callbacks=swa", "callbacks.swa.start=1") / "last.ckpt")
+    for name in averaged:
+        torch.testing.assert_close(averaged[name], (kept[1][name] + kept[2][name]) / 2)
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(path, weights_only=True)["state_dict"]
+    return {name: value for name, value in state.items() if name.startswith("network.")}
+
+
+def test_a_run_that_stops_early_says_so_and_stays_stopped(run: Start) -> None:
+    choices = ["callbacks=early_stopping", "callbacks.early_stopping.patience=1"]
+    choices += ["callbacks.early_stopping.min_delta=1", "trainer.max_epochs=9"]
+    folder = run(*choices)
+    assert json.loads((folder / "done.json").read_text())["epochs"] == 2
+    assert len(rows(folder)) == 2
+    for name in ("done.json", "subjects.csv"):
+        (folder / name).unlink()
+    run(*choices)
+    assert json.loads((folder / "done.json").read_text())["epochs"] == 2
+    assert len(rows(folder)) == 2
+
+
+def test_the_learning_rate_is_logged_by_lightnings_monitor_too(run: Start) -> None:
+    for row in rows(run("callbacks=lr_monitor")):
+        assert float(row["lr-NAdam"]) == pytest.approx(float(row["lr"]))
+
+
+class Meddling(Callback):
+    """Changes the weights in the test."""
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for parameter in pl_module.parameters():
+            parameter.data += 1
+
+
+def test_a_callback_that_changes_what_is_tested_is_told(
+    run: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytorch_lightning.callbacks.Timer", Meddling)
+    with pytest.raises(UserError, match=r"callbacks must not change the weights in the test: "):
+        run("+callbacks.mine._target_=pytorch_lightning.callbacks.Timer")
+
+
+def test_any_logger_of_lightning_writes_to_the_run_folder(run: Start) -> None:
+    folder = run("+logger.mine._target_=pytorch_lightning.loggers.CSVLogger", "+logger.mine.name=m")
+    assert "val/dice" in (folder / "m" / "version_0" / "metrics.csv").read_text()
+    assert len(rows(folder)) == 3
+
+
+def test_tensorboard_finds_the_curves_in_the_run_folder(run: Start) -> None:
+    folder = run("logger=tensorboard") / "tensorboard"
+    events = EventAccumulator(str(folder)).Reload()
+    dice = [float(row["val/dice"]) for row in rows(folder.parent)]
+    assert [event.value for event in events.Scalars("val/dice")] == pytest.approx(dice)
+
+
+def test_a_package_that_a_logger_needs_is_named_with_the_remedy(
+    run: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UserError, match=r"pip install 'gaborseg\[tensorboard\]'"):
+        run("logger=tensorboard")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+logger.mine._target_=torch.nn.Identity", "logger must hold Lightning's loggers, got"),
+        ("+callbacks.mine._target_=torch.nn.Identity", "callbacks must hold Lightning's callbacks"),
+    ],
+)
+def test_what_is_no_logger_or_callback_is_refused(run: Start, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run(override)
+
+
+def test_the_model_that_predict_loads_gives_the_label_maps_of_the_test(
+    run: Start, cohort: Path
+) -> None:
+    folder = run("callbacks=ema")
+    trained = load_trained(folder)
+    for path in sorted((folder / "predictions").iterdir()):
+        subject = path.name.removesuffix(".nii.gz")
+        scan = nib.load(cohort / subject / "anat" / f"{subject}_T1w.nii.gz").get_fdata()
+        image = torch.tensor((scan - scan.mean()) / scan.std(), dtype=torch.float32)[None, None]
+        labels = trained.decision(trained.network(image))[0]
+        agreement = np.mean(np.asarray(nib.load(path).dataobj) == labels.numpy())
+        assert agreement > 0.999
