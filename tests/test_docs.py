@@ -94,7 +94,16 @@ def test_training_commands_compose(line: str) -> None:
 
 def test_the_readme_lists_the_options() -> None:
     text = (PROJECT / "README.md").read_text()
-    for group in ("loss", "decision", "augmentation", "rates", "trainer", "logger", "callbacks", "experiment"):
+    for group in (
+        "loss",
+        "decision",
+        "augmentation",
+        "rates",
+        "trainer",
+        "logger",
+        "callbacks",
+        "experiment",
+    ):
         (row,) = re.findall(rf"^\| .*`{group}`.* \|(.*)\|$", text, re.MULTILINE)
         options = {path.stem for path in (CONF / group).glob("*.yaml")}
         assert options <= {*re.findall(r"`(\w+)`", row)}, group
