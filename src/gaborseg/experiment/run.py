@@ -162,7 +162,7 @@ def _test(
         weights = read_best(run)["state_dict"]
     module.load_state_dict(weights)
     trainer.test(module, datamodule=data, verbose=False)
-    if callback(trainer, TestReport).weights != weights_digest(weights):
+    if callback(trainer, TestReport).weights != {weights_digest(weights)}:
         raise UserError(
             f"callbacks must not change the weights in the test: what was tested is not what "
             f"{run.path(RunFile.BEST)} holds; remove the callback that does, and repeat the command"

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
@@ -133,9 +134,15 @@ class StayStopped(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep to the end that a callback for early stopping has decided on."""
-        callbacks = cast(Any, trainer).callbacks
-        if any(c.stopped_epoch for c in callbacks if isinstance(c, EarlyStopping)):
+        if any(_has_decided(c) for c in cast(Any, trainer).callbacks):
             trainer.should_stop = True
+
+
+def _has_decided(callback: Callback) -> bool:
+    """Return whether a callback has stopped the training; its epoch is 0 if that was the first."""
+    return isinstance(callback, EarlyStopping) and (
+        callback.stopped_epoch > 0 or callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
+    )
 
 
 class PauseAfter(Callback):

@@ -45,11 +45,11 @@ class TestReport(Callback):
 
     Attributes:
         tolerance: Millimetres that a surface may be off and still count as found (NSD).
-        weights: Digest of the weights that are tested.
+        weights: Digests of the weights that are tested, at the first subject and after the last.
     """
 
     tolerance: float
-    weights: str
+    weights: set[str]
 
     def __init__(self, run: Run, list_affines: Callable[[], Mapping[str, NDArray]]) -> None:
         self.run = run
@@ -76,7 +76,7 @@ class TestReport(Callback):
         """Score and write each subject that this process segments, and keep its slices."""
         module = cast(SegmentationModule, pl_module)
         if batch_idx == 0:
-            self.weights = weights_digest(module.state_dict())
+            self.weights = {weights_digest(module.state_dict())}
         unlabelled = batch.get("unlabelled", [None] * len(outputs))
         indices = batch["index"].tolist()
         parts = zip(indices, batch["image"], batch["label"], outputs, unlabelled, strict=True)
@@ -90,6 +90,7 @@ class TestReport(Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Collect the scores of all processes, and log their means beside Dice."""
+        self.weights |= {weights_digest(pl_module.state_dict())}
         rows = {s: own for part in _of_all_processes(self.rows) for s, own in part.items()}
         self.rows = {subject: rows[subject] for subject in self.subjects if subject in rows}
         means = overall_means(row for own in self.rows.values() for row in own)
