@@ -52,6 +52,8 @@ from gaborseg.machine import keep_freed_memory
 from gaborseg.networks import VNetDS
 from tiny_cohort import write_cohort
 
+pytestmark = pytest.mark.slow
+
 NARROW = (4, 4, 4, 8, 8)  # channels of a network of all five levels
 TINY = Shape(level=4, in_channels=2, out_channels=3, size=2)
 
@@ -144,7 +146,6 @@ def test_the_networks_layers_are_counted_by_shape() -> None:
     assert sum(n * s.in_channels * s.out_channels for s, n in shapes.items()) == 182_172
 
 
-@pytest.mark.slow
 def test_layers_synthesis_and_memory_are_measured() -> None:
     shapes = Counter({TINY: 2})
     *_, row = layers_table(shapes, repeats=1).rows
@@ -383,7 +384,6 @@ def narrow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain, "CHANNELS", NARROW)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("arguments", ["layer size=16 repeats=1", "network size=16 repeats=1"])
 def test_whole_networks_are_measured(

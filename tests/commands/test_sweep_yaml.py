@@ -11,6 +11,8 @@ from config import PROJECT, compose_config
 from gaborseg.commands.sweep_yaml import main, wandb_sweep
 from gaborseg.interface import UserError
 
+pytestmark = pytest.mark.slow
+
 SWEEPS = sorted((PROJECT / "sweeps").glob("*.yaml"))
 
 

@@ -94,6 +94,7 @@ def test_a_run_leaves_everything_in_its_folder(finished: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_example_is_the_median_subject(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +177,7 @@ def test_the_same_seed_gives_the_same_numbers(finished: Path, run: Callable[...,
     assert read_scores(finished / "subjects.csv") == read_scores(again / "subjects.csv")
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_numbers(finished: Path, run: Callable[..., Path]) -> None:
     assert metrics(finished) != metrics(run("seed=1"))
 
@@ -185,6 +187,7 @@ def test_the_number_of_workers_changes_nothing(finished: Path, run: Callable[...
     assert metrics(finished) == metrics(run("data.num_workers=2"))
 
 
+@pytest.mark.slow
 def test_a_run_that_broke_off_ends_as_if_it_had_not(
     finished: Path, run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +208,7 @@ def test_a_run_that_broke_off_ends_as_if_it_had_not(
     assert read_scores(broken / "subjects.csv") == read_scores(finished / "subjects.csv")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_after_its_checkpoint_keeps_the_epochs_metrics(
     finished: Path, run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +341,7 @@ def test_a_best_checkpoint_that_is_gone_is_trained_again(
     assert (metrics(copied), (copied / "subjects.csv").read_bytes()) == wanted
 
 
+@pytest.mark.slow
 def test_weights_that_were_altered_are_trained_again(
     copied: Path, run: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -407,6 +412,7 @@ def test_a_finished_run_without_its_configuration_is_not_one_of_other_settings(
         run("optimizer.lr=2e-2")
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_run_and_spoils_nothing(
     finished: Path, run: Callable[..., Path], tmp_path: Path
 ) -> None:

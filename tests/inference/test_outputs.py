@@ -97,6 +97,7 @@ def test_pictures_are_turned_to_right_anterior_superior() -> None:
         assert (np.diff(turned, axis=axis) > 0).all()
 
 
+@pytest.mark.slow
 def test_a_name_in_a_picture_is_no_formula(tmp_path: Path) -> None:
     grid = PreparedGrid((4, 5, 6), AFFINE, 8)
     labels = torch.ones(4, 5, 6).byte()

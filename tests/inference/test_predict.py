@@ -230,6 +230,7 @@ def test_results_of_other_models_are_not_touched(run: Run, tmp_path: Path) -> No
         run(f"checkpoint={other}")
 
 
+@pytest.mark.slow
 def test_several_models_are_averaged(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     for seed in (1, 2):
         write_checkpoint(tmp_path / f"split={seed}" / "best.ckpt", description(), seed=seed)

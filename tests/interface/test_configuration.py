@@ -177,6 +177,7 @@ def test_folder_names_are_short_safe_and_distinct() -> None:
     assert all(len(name) <= 180 for name in long)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_a_sweep_says_its_question_its_runs_and_its_cost(sweep: str) -> None:
     header = (CONF.parent / "sweeps" / f"{sweep}.yaml").read_text()
@@ -185,6 +186,7 @@ def test_a_sweep_says_its_question_its_runs_and_its_cost(sweep: str) -> None:
     assert len(sweep_cells([f"+sweeps={sweep}"])) == int(said[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_run_of_a_sweep_has_its_own_readable_folder(sweep: str) -> None:
     names = [folder_name(cell) for cell in sweep_cells([f"+sweeps={sweep}"])]

@@ -46,6 +46,7 @@ def test_a_refused_run_leaves_no_folder(folder: Path) -> None:
     assert folder.parent.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("begin")
 @pytest.mark.parametrize("name", ["config.yaml", "mine.txt"])
 def test_a_folder_that_holds_more_stays(folder: Path, name: str) -> None:

@@ -10,6 +10,7 @@ def check(*overrides: str) -> None:
     refuse_unread(compose_config([*overrides]), CHOICES, overrides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [

@@ -267,6 +267,7 @@ def test_a_folder_of_tidy_tables_is_read_together_with_runs(tmp_path: Path) -> N
     assert labels == ["Gabor · PCC · settings not recorded", "mixed · PCC"]
 
 
+@pytest.mark.slow
 def test_a_damaged_tidy_table_is_one_line_and_the_runs_are_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -276,6 +277,7 @@ def test_a_damaged_tidy_table_is_one_line_and_the_runs_are_read(
     assert "kept.csv: left out: kept.csv: dice must be in [0, 1] or empty, got 2" in caplog.text
 
 
+@pytest.mark.slow
 def test_parameters_are_counted_by_level(tmp_path: Path) -> None:
     shape = (len(split_of(0)["test"]), len(STRUCTURES))
     folder = write_run(tmp_path / "run", {"dice": np.ones(shape)}, kernel="mixed")
@@ -356,6 +358,7 @@ def test_names_of_structures_and_kernels_are_nothing_but_text(tmp_path: Path) ->
     assert (tmp_path / "report/figures/structures.png").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_report_is_written_to_is_left_to_it(tmp_path: Path) -> None:
     write_small_run(tmp_path / "runs/one")
     settings = settings_of("report", runs=tmp_path / "runs", output=tmp_path / "report")

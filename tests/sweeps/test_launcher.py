@@ -84,6 +84,7 @@ def test_the_same_choice_twice_is_one_run(sweep_dir: str) -> None:
     assert len(cells_of("optimizer.lr=1e-3,0.001", sweep_dir)) == 1
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_folder_are_refused(sweep_dir: str) -> None:
     with pytest.raises(ValueError, match=r"hydra.sweep.subdir must differ, got .*/same for two"):
         cells_of("seed=0,1", sweep_dir, "hydra.sweep.subdir=same")
