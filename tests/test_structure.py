@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Each room may import those in lines above its own.
 ORDER = (
     "machine scans decisions",
-    "native",
+    "gpu native",
     "data layers losses metrics runs",
     "networks study sweeps",
     "interface pictures",

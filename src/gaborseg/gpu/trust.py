@@ -1,0 +1,50 @@
+"""Whether a kernel of ours computes on a card what its twin in torch does."""
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from gaborseg.gpu.kernel import triton
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TwinCheck:
+    """A kernel and how to find out whether it agrees with its twin.
+
+    Attributes:
+        kernel: What the kernel does, as a user reads it: "normalisation".
+        difference: Runs both on random input on a device, and returns the largest difference over
+            the largest value.
+        bound: The largest difference that rounding explains.
+    """
+
+    kernel: str
+    difference: Callable[[torch.device], float]
+    bound: float
+
+
+@functools.cache
+def trusted(check: TwinCheck, device: torch.device) -> bool:
+    """Tell whether a kernel runs on a device and agrees with its twin; if not, say so once."""
+    reason = _distrust(check, device)
+    if reason:
+        logger.warning("%s on %s: torch's operators, as %s", check.kernel, device, reason)
+    return not reason
+
+
+def _distrust(check: TwinCheck, device: torch.device) -> str:
+    """Why a kernel may not be used on a device; empty where it may."""
+    if triton is None:
+        return "triton is not installed"
+    try:
+        difference = check.difference(device)
+    except Exception as error:  # whatever is missing: a C compiler, support of this card
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if difference <= check.bound:
+        return ""
+    return f"Triton's kernel differs by {difference:.1e} (at most {check.bound:.0e} is rounding)"
