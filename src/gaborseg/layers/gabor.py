@@ -29,7 +29,7 @@ moments of the same product.
 The factors and their gradient are in `separable.py`. The equation is computed in four more places
 for speed, and in one for exported graphs; tests hold all of them to each other: `csrc/synthesis.h`
 (kernels, C++), `csrc/transfer.h` (their spectra, C++; both from the separable taps of
-`csrc/pair.h`), `portable.py` (spectra, torch), `triton_synthesis.py` (kernels, on a GPU), and
+`csrc/pair.h`), `portable.py` (spectra, torch), `gpu/synthesis.py` (kernels, on a GPU), and
 `written_out.py` (kernels, voxel by voxel).
 
 References:

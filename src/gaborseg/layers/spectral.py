@@ -74,9 +74,9 @@ def synthesises_fused(parameters: Tensor, kernel_size: int) -> bool:
 @torch.compiler.assume_constant_result
 def triton_serves(kernel_size: int, device: torch.device) -> bool:
     """Tell whether Triton can serve a device, on which it is tried once."""
-    from gaborseg.layers import triton_synthesis  # slow to import, and of use on GPUs alone
+    from gaborseg.gpu import synthesis  # slow to import, and of use on GPUs alone
 
-    return triton_synthesis.triton_serves(kernel_size, device)
+    return synthesis.triton_serves(kernel_size, device)
 
 
 def check_parameters(parameters: Tensor, kernel_size: int) -> None:
@@ -152,16 +152,16 @@ def _synthesise_backward_op(grad: Tensor, parameters: Tensor, kernel_size: int) 
 
 @synthesise_op.register_kernel("cuda")
 def _(parameters: Tensor, kernel_size: int) -> Tensor:
-    from gaborseg.layers import triton_synthesis
+    from gaborseg.gpu import synthesis
 
-    return triton_synthesis.synthesise_forward(parameters, kernel_size)
+    return synthesis.synthesise_forward(parameters, kernel_size)
 
 
 @_synthesise_backward_op.register_kernel("cuda")
 def _(grad: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
-    from gaborseg.layers import triton_synthesis
+    from gaborseg.gpu import synthesis
 
-    return triton_synthesis.synthesise_backward(grad, parameters, kernel_size)
+    return synthesis.synthesise_backward(grad, parameters, kernel_size)
 
 
 def _layer_shape(x: Tensor, parameters: Tensor, kernel_size: int) -> tuple[int, ...]:

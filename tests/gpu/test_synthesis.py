@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from gabor_reference import hard_parameters, naive_gabor_kernel
-from gaborseg.layers import triton_synthesis
+from gaborseg.gpu import synthesis
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-MISSING = triton_synthesis.triton is None
+MISSING = synthesis.triton is None
 PARAMETERS = ("sigma", "theta_y", "theta_z", "A_re", "A_im", "f_re", "f_im", "phase")
 
 needs_triton = pytest.mark.skipif(
@@ -39,12 +39,12 @@ def test_the_tests_below_pass_in_the_interpreter() -> None:
 
 
 def forward(parameters: Tensor, kernel_size: int) -> Tensor:
-    return triton_synthesis.synthesise_forward(parameters.float().to(DEVICE), kernel_size).cpu()
+    return synthesis.synthesise_forward(parameters.float().to(DEVICE), kernel_size).cpu()
 
 
 def backward(grad: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
     moved = grad.float().to(DEVICE), parameters.float().to(DEVICE)
-    return triton_synthesis.synthesise_backward(*moved, kernel_size).cpu()
+    return synthesis.synthesise_backward(*moved, kernel_size).cpu()
 
 
 def cotangent(parameters: Tensor, kernel_size: int) -> Tensor:
@@ -142,16 +142,16 @@ def test_not_a_number_is_not_hidden(row: int) -> None:
 
 @needs_triton
 def test_a_device_is_served_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    assert triton_synthesis.triton_serves(3, DEVICE)
+    assert synthesis.triton_serves(3, DEVICE)
     assert not caplog.records
 
 
 def test_without_triton_there_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(triton_synthesis, "triton", None)
-    triton_synthesis.triton_serves.cache_clear()
-    assert not triton_synthesis.triton_serves(3, DEVICE)
-    assert not triton_synthesis.triton_serves(3, DEVICE)
+    monkeypatch.setattr(synthesis, "triton", None)
+    synthesis.triton_serves.cache_clear()
+    assert not synthesis.triton_serves(3, DEVICE)
+    assert not synthesis.triton_serves(3, DEVICE)
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "triton is not installed" in warning.getMessage()

@@ -17,22 +17,21 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gaborseg.layers.grid import SMALLEST_SIGMA
+from gaborseg.gpu.kernel import jit, next_power_of_2, triton
 
-try:
-    import triton
+if triton is not None:
     import triton.language as tl
-except ImportError:  # torch for CPUs comes without it
-    triton = None
-else:
+
     PI = tl.constexpr(math.pi)
     TURN = tl.constexpr(2**32)
+
+SMALLEST_SIGMA = 0.01
+"""Voxels; `layers/grid.py` has the same and says why."""
 
 logger = logging.getLogger(__name__)
 
@@ -79,23 +78,16 @@ def launch(kernel: Any, parameters: Tensor, taps: Tensor, *result: Tensor) -> No
     """Run a Triton kernel over all pairs of channels, on the device of its tensors."""
     _, inputs, outputs = parameters.shape
     size = taps.shape[-1]
-    side = triton.next_power_of_2(size)
+    side = next_power_of_2(size)
     pairs = min(_MOST_PAIRS, max(1, _TAPS_AT_ONCE // side**2))
-    blocks = triton.cdiv(inputs * outputs, pairs)
+    blocks = -(-inputs * outputs // pairs)
     sizes = (inputs, outputs, size, side, pairs, SMALLEST_SIGMA)
     if blocks:
         with torch.cuda.device_of(parameters):
             kernel[blocks,](parameters, taps, *result, *sizes, num_warps=_WARPS)
 
 
-def _jit(function: Callable[..., Any]) -> Any:
-    """Hand a function to Triton, to be compiled once for all numbers of channels."""
-    if triton is None:
-        return function
-    return triton.jit(function, do_not_specialize=["inputs", "outputs"])
-
-
-@_jit
+@jit(any_value=("inputs", "outputs"))
 def _forward_kernel(
     parameters: tl.tensor,
     taps: tl.tensor,
@@ -122,7 +114,7 @@ def _forward_kernel(
         tl.store(voxel + step * size * size, weight_re * re + weight_im * im, mask=there)
 
 
-@_jit
+@jit(any_value=("inputs", "outputs"))
 def _backward_kernel(
     parameters: tl.tensor,
     taps: tl.tensor,
@@ -174,7 +166,7 @@ def _backward_kernel(
     tl.store(into + 7 * stride, by_psi, mask=inside)
 
 
-@_jit
+@jit()
 def _addresses(
     taps: tl.tensor,
     inputs: int,
@@ -197,7 +189,7 @@ def _addresses(
     return pair % inputs * outputs + pair // inputs, inside, voxel, there
 
 
-@_jit
+@jit()
 def read(at: tl.tensor, inside: tl.tensor, stride: int) -> tl.tuple:
     """Return the eight parameters of each pair, (P, 1), in float64."""
     return (
@@ -212,20 +204,20 @@ def read(at: tl.tensor, inside: tl.tensor, stride: int) -> tl.tuple:
     )
 
 
-@_jit
+@jit()
 def _width_of(sigma: tl.tensor, smallest_sigma: tl.constexpr) -> tl.tensor:
     """Return the absolute sigma, kept from 0; not a number stays so."""
     return tl.where(tl.abs(sigma) < smallest_sigma, smallest_sigma, tl.abs(sigma))
 
 
-@_jit
+@jit()
 def _rotation_row(theta_y: tl.tensor, theta_z: tl.tensor) -> tl.tuple:
     """Return the first row of the rotation, one entry an axis."""
     cos_y = tl.cos(theta_y)
     return cos_y * tl.cos(theta_z), -cos_y * tl.sin(theta_z), tl.sin(theta_y)
 
 
-@_jit
+@jit()
 def _plane_wave(
     frequency: tl.tensor,
     row: tl.tensor,
@@ -246,7 +238,7 @@ def _plane_wave(
     return _turns(frequency * row[0]), real, imag
 
 
-@_jit
+@jit()
 def move(
     real: tl.tensor, imag: tl.tensor, per_voxel: tl.tensor, width: tl.tensor, x: tl.tensor
 ) -> tl.tuple:
@@ -256,7 +248,7 @@ def move(
     return real * x_real - imag * x_imag, real * x_imag + imag * x_real
 
 
-@_jit
+@jit()
 def moments(
     voxel: tl.tensor,
     there: tl.tensor,
@@ -287,7 +279,7 @@ def moments(
     return total(cosine), total(sine), total(far), total(x_sine), total(y * sine), total(z * sine)
 
 
-@_jit
+@jit()
 def factor(angle: tl.tensor, width: tl.tensor, offset: tl.tensor) -> tl.tuple:
     """Return the complex factor of an axis, of an angle in units of 2^-32 turns."""
     distance = offset / width.to(tl.float32)
@@ -296,13 +288,13 @@ def factor(angle: tl.tensor, width: tl.tensor, offset: tl.tensor) -> tl.tuple:
     return envelope * tl.cos(radians), envelope * tl.sin(radians)
 
 
-@_jit
+@jit()
 def _turns(cycles: tl.tensor) -> tl.tensor:
     """Return an angle without its whole turns, in units of 2^-32 turns: they wrap as angles do."""
     return ((cycles - tl.floor(cycles)) * TURN).to(tl.int64).to(tl.int32)
 
 
-@_jit
+@jit()
 def total(plane: tl.tensor) -> tl.tensor:
     """Return the sum over a plane, (P, K, K) to (P, 1)."""
     return tl.sum(tl.sum(plane, axis=2), axis=1, keep_dims=True)
