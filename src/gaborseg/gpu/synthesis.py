@@ -103,8 +103,8 @@ def _forward_kernel(
     sigma, theta_y, theta_z, a_re, a_im, f_re, f_im, psi = read(
         parameters + at, inside, inputs * outputs
     )
-    width = _width_of(sigma, smallest_sigma)
-    row = _rotation_row(theta_y, theta_z)
+    width = width_of(sigma, smallest_sigma)
+    row = rotation_row(theta_y, theta_z)
     x_re, real_re, imag_re = _plane_wave(f_re, row, psi, width, size, side)
     x_im, real_im, imag_im = _plane_wave(f_im, row, psi - PI / 2, width, size, side)
     weight_re, weight_im = a_re.to(tl.float32)[:, :, None], a_im.to(tl.float32)[:, :, None]
@@ -131,8 +131,8 @@ def _backward_kernel(
     sigma, theta_y, theta_z, a_re, a_im, f_re, f_im, psi = read(
         parameters + at, inside, inputs * outputs
     )
-    width = _width_of(sigma, smallest_sigma)
-    row = _rotation_row(theta_y, theta_z)
+    width = width_of(sigma, smallest_sigma)
+    row = rotation_row(theta_y, theta_z)
     wave_re = _plane_wave(f_re, row, psi, width, size, side)
     by_a_re, late_re, spread_re, x_re, y_re, z_re = moments(
         voxel, there, wave_re, width, size, side
@@ -205,13 +205,13 @@ def read(at: tl.tensor, inside: tl.tensor, stride: int) -> tl.tuple:
 
 
 @jit()
-def _width_of(sigma: tl.tensor, smallest_sigma: tl.constexpr) -> tl.tensor:
+def width_of(sigma: tl.tensor, smallest_sigma: tl.constexpr) -> tl.tensor:
     """Return the absolute sigma, kept from 0; not a number stays so."""
     return tl.where(tl.abs(sigma) < smallest_sigma, smallest_sigma, tl.abs(sigma))
 
 
 @jit()
-def _rotation_row(theta_y: tl.tensor, theta_z: tl.tensor) -> tl.tuple:
+def rotation_row(theta_y: tl.tensor, theta_z: tl.tensor) -> tl.tuple:
     """Return the first row of the rotation, one entry an axis."""
     cos_y = tl.cos(theta_y)
     return cos_y * tl.cos(theta_z), -cos_y * tl.sin(theta_z), tl.sin(theta_y)
@@ -228,14 +228,14 @@ def _plane_wave(
 ) -> tl.tuple:
     """Return turns per voxel along x, (P, 1), and the wave in the plane x = 0, (P, K, K) twice."""
     offset = tl.arange(0, side)[None, :] - size // 2
-    start = _turns(phase / (2 * PI))
-    y_real, y_imag = factor(_turns(frequency * row[1]) * offset + start, width, offset)
-    z_real, z_imag = factor(_turns(frequency * row[2]) * offset, width, offset)
+    start = turns(phase / (2 * PI))
+    y_real, y_imag = factor(turns(frequency * row[1]) * offset + start, width, offset)
+    z_real, z_imag = factor(turns(frequency * row[2]) * offset, width, offset)
     y_real += (0 * (frequency * row[0] * row[2] + phase)).to(tl.float32)  # integers know no NaN
     y_real, y_imag = y_real[:, :, None], y_imag[:, :, None]
     z_real, z_imag = z_real[:, None, :], z_imag[:, None, :]
     real, imag = y_real * z_real - y_imag * z_imag, y_real * z_imag + y_imag * z_real
-    return _turns(frequency * row[0]), real, imag
+    return turns(frequency * row[0]), real, imag
 
 
 @jit()
@@ -289,7 +289,7 @@ def factor(angle: tl.tensor, width: tl.tensor, offset: tl.tensor) -> tl.tuple:
 
 
 @jit()
-def _turns(cycles: tl.tensor) -> tl.tensor:
+def turns(cycles: tl.tensor) -> tl.tensor:
     """Return an angle without its whole turns, in units of 2^-32 turns: they wrap as angles do."""
     return ((cycles - tl.floor(cycles)) * TURN).to(tl.int64).to(tl.int32)
 

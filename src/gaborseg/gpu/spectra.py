@@ -1,0 +1,313 @@
+"""Spectra of Gabor kernels, eq. (2), on a GPU, multiplied where they are made.
+
+`layers/portable.py` has the mathematics and computes the same in torch. The spectrum of a kernel is
+of rank four: on the plane of the first two axes it has the values p_0, p_1, m_0 and m_1 of its two
+waves, and along the last axis four factors for its real and four for its imaginary part. A first
+kernel writes both down for every pair of channels; a second walks over the channels, makes each
+pair's coefficients in registers and multiplies. Nothing but sums of products is float32 of its own:
+angles are turns of 32 bits, what precedes them is float64 (`synthesis.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gaborseg.gpu.kernel import jit, next_power_of_2, triton
+from gaborseg.gpu.synthesis import PI, SMALLEST_SIGMA, factor, read, rotation_row, turns, width_of
+
+if triton is not None:
+    import triton.language as tl
+
+_ROWS, _COLUMNS, _WARPS = 64, 16, 4
+"""Frequencies that a program of the product has in registers: rows (k0, k1) times columns k2."""
+
+_FACTORS_AT_ONCE = 512
+_SMOOTH = (2, 3, 5, 7, 11)
+"""Prime factors of lengths whose Fourier transform is fast."""
+
+
+class Factors(NamedTuple):
+    """The spectra of all kernels: p_0, p_1, m_0, m_1 of each row, and what they are multiplied by.
+
+    Attributes:
+        rows: (I, O, 4, N_0 * N_1).
+        columns: Those of the real part, then those of the imaginary part, (I, O, 8, N_2 // 2 + 1).
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+
+def periods(size: Sequence[int], kernel_size: int) -> tuple[int, int, int]:
+    """Lengths of the transform for volumes of a size: what wraps around lands in the padding.
+
+    The last one makes the number of its columns even, so that four numbers are loaded at once.
+    """
+    least = [length + radius_within(length, kernel_size) for length in size]
+    first, second, third = (_smooth(length) for length in least)
+    while (third // 2 + 1) % 2:
+        third = _smooth(third + 1)
+    return first, second, third
+
+
+def radius_within(length: int, kernel_size: int) -> int:
+    """Taps on each side of the centre that can meet a volume: those farther only meet padding."""
+    return min(kernel_size // 2, length - 1)
+
+
+def _smooth(length: int) -> int:
+    """The smallest length from this one on that has only small prime factors."""
+    rest = length
+    for prime in _SMOOTH:
+        while rest % prime == 0:
+            rest //= prime
+    return length if rest == 1 else _smooth(length + 1)
+
+
+def factors(parameters: Tensor, size: Sequence[int], kernel_size: int) -> Factors:
+    """Compute the spectra of Gabor kernels, float32.
+
+    Args:
+        parameters: (8, I, O), on a GPU.
+        size: Voxels of the volumes along each axis.
+        kernel_size: Side K in voxels, odd.
+    """
+    parameters = parameters.contiguous()
+    _, inputs, outputs = parameters.shape
+    period = periods(size, kernel_size)
+    waves = [
+        _waves(length, radius_within(voxels, kernel_size), parameters.device)
+        for length, voxels in zip(period, size, strict=True)
+    ]
+    rows = _with_room_behind(parameters, inputs, outputs, 4, period[0] * period[1])
+    columns = _with_room_behind(parameters, inputs, outputs, 8, period[2] // 2 + 1)
+    side = min(_FACTORS_AT_ONCE, next_power_of_2(rows.shape[-1]))
+    pairs = _FACTORS_AT_ONCE // side
+    grid = -(-inputs * outputs // pairs), -(-rows.shape[-1] // side)
+    radii = [wave.shape[1] for wave in waves]
+    if inputs * outputs:
+        _factors_kernel[grid](
+            parameters, *waves, rows, columns, inputs * outputs,
+            *period, *radii, pairs, side, next_power_of_2(columns.shape[-1]), SMALLEST_SIGMA,
+            num_warps=_WARPS,
+        )  # fmt: skip
+    return Factors(rows, columns)
+
+
+def _with_room_behind(like: Tensor, *shape: int) -> Tensor:
+    """An empty tensor behind which a last tile may read what it does not use."""
+    return like.new_empty(math.prod(shape) + _ROWS)[: math.prod(shape)].view(shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _waves(period: int, radius: int, device: torch.device) -> Tensor:
+    """2 cos and -2 sin of 2 pi k t / N for frequencies k and offsets t = 1 ... r, (2, r, N).
+
+    Without a radius one offset of zeros, so that there is something to load.
+    """
+    frequencies = torch.arange(period, dtype=torch.float64)
+    offsets = torch.arange(1, max(radius, 1) + 1, dtype=torch.float64)[:, None]
+    angle = 2 * math.pi / period * (frequencies * offsets % period)
+    waves = torch.stack((2 * angle.cos(), -2 * angle.sin()))
+    return waves.mul(min(radius, 1)).float().to(device)
+
+
+def multiply(spectra: Tensor, given: Factors, *, adjoint: bool = False) -> Tensor:
+    """Multiply spectra of volumes by those of kernels, and add up over channels.
+
+    Args:
+        spectra: Of the inputs, (B, I, N_0, N_1, N_2 // 2 + 1), complex64; of the outputs for the
+            adjoint.
+        given: Of the kernels.
+        adjoint: Go back from outputs to inputs, with conjugate kernels.
+
+    Returns:
+        Of the outputs, or of the inputs.
+    """
+    inputs, outputs = given.rows.shape[:2]
+    summed, kept = (outputs, inputs) if adjoint else (inputs, outputs)
+    steps = (1, outputs) if adjoint else (outputs, 1)
+    result = spectra.new_empty(len(spectra), kept, *spectra.shape[2:])
+    rows, half = spectra.shape[2] * spectra.shape[3], spectra.shape[4]
+    columns = min(_COLUMNS, next_power_of_2(half))
+    tiles = -(-rows // _ROWS) * -(-half // columns)
+    if result.numel():
+        _multiply_kernel[tiles, -(-kept // 2), len(spectra)](
+            torch.view_as_real(spectra), *given, torch.view_as_real(result),
+            summed, kept, *steps, rows, half, adjoint, _ROWS, columns, num_warps=_WARPS,
+        )  # fmt: skip
+    return result
+
+
+@jit(any_value=("all_pairs",))
+def _factors_kernel(
+    parameters: tl.tensor,
+    waves_0: tl.tensor,
+    waves_1: tl.tensor,
+    waves_2: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.tensor,
+    all_pairs: int,
+    n_0: tl.constexpr,
+    n_1: tl.constexpr,
+    n_2: tl.constexpr,
+    radius_0: tl.constexpr,
+    radius_1: tl.constexpr,
+    radius_2: tl.constexpr,
+    pairs: tl.constexpr,
+    side: tl.constexpr,
+    half_side: tl.constexpr,
+    smallest_sigma: tl.constexpr,
+) -> None:
+    """Write a block of rows of a block of pairs; the first block of rows also the columns."""
+    pair = tl.program_id(0) * pairs + tl.arange(0, pairs)[:, None]
+    inside = pair < all_pairs
+    sigma, theta_y, theta_z, a_re, a_im, f_re, f_im, psi = read(
+        parameters + pair, inside, all_pairs
+    )
+    width = width_of(sigma, smallest_sigma)
+    x, y, z = rotation_row(theta_y, theta_z)
+    row = tl.program_id(1) * side + tl.arange(0, side)[None, :]
+    there = inside & (row < n_0 * n_1)
+    k_0, k_1 = row // n_1 % n_0, row % n_1
+    at = rows + pair.to(tl.int64) * (4 * n_0 * n_1) + row
+    e_0, o_0 = _axis(f_re * x, width, waves_0 + k_0, n_0, radius_0)
+    e_1, o_1 = _axis(f_re * y, width, waves_1 + k_1, n_1, radius_1)
+    tl.store(at, e_0 * e_1 + o_0 * o_1, mask=there)
+    tl.store(at + 2 * n_0 * n_1, e_0 * o_1 + o_0 * e_1, mask=there)
+    e_0, o_0 = _axis(f_im * x, width, waves_0 + k_0, n_0, radius_0)
+    e_1, o_1 = _axis(f_im * y, width, waves_1 + k_1, n_1, radius_1)
+    tl.store(at + n_0 * n_1, e_0 * e_1 + o_0 * o_1, mask=there)
+    tl.store(at + 3 * n_0 * n_1, e_0 * o_1 + o_0 * e_1, mask=there)
+    if tl.program_id(1) == 0:
+        half: tl.constexpr = n_2 // 2 + 1
+        k_2 = tl.arange(0, half_side)[None, :]
+        column = inside & (k_2 < half)
+        into = columns + pair.to(tl.int64) * (8 * half) + k_2
+        cosine, sine = tl.cos(psi), tl.sin(psi)
+        re_even, re_odd = (a_re * cosine).to(tl.float32), (a_re * sine).to(tl.float32)
+        im_even, im_odd = (a_im * sine).to(tl.float32), (a_im * cosine).to(tl.float32)
+        even_re, odd_re = _axis(f_re * z, width, waves_2 + k_2 % half, n_2, radius_2)
+        tl.store(into, re_even * even_re, mask=column)
+        tl.store(into + 2 * half, re_even * odd_re, mask=column)
+        tl.store(into + 4 * half, re_odd * odd_re, mask=column)
+        tl.store(into + 6 * half, re_odd * even_re, mask=column)
+        even_im, odd_im = _axis(f_im * z, width, waves_2 + k_2 % half, n_2, radius_2)
+        tl.store(into + half, im_even * even_im, mask=column)
+        tl.store(into + 3 * half, im_even * odd_im, mask=column)
+        tl.store(into + 5 * half, -im_odd * odd_im, mask=column)
+        tl.store(into + 7 * half, -im_odd * even_im, mask=column)
+
+
+@jit()
+def _axis(
+    cycles: tl.tensor,
+    width: tl.tensor,
+    waves: tl.tensor,
+    period: tl.constexpr,
+    radius: tl.constexpr,
+) -> tl.tuple:
+    """Return even and odd part of one axis' spectrum, (P, 1) and (P or 1, N) -> (P, N)."""
+    one = 1 + (0 * cycles).to(tl.float32)  # integers know no NaN
+    zero = one - one
+    even = one + zero * tl.load(waves)
+    odd = zero * tl.load(waves)
+    for offset in tl.static_range(1, radius + 1):
+        real, imaginary = factor(turns(cycles) * offset, width, offset)
+        even += real * tl.load(waves + (offset - 1) * period)
+        odd += imaginary * tl.load(waves + (radius + offset - 1) * period)
+    return even, odd
+
+
+@jit(any_value=("summed", "kept", "step_summed", "step_kept"))
+def _multiply_kernel(
+    spectra: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.tensor,
+    result: tl.tensor,
+    summed: int,
+    kept: int,
+    step_summed: int,
+    step_kept: int,
+    all_rows: tl.constexpr,
+    half: tl.constexpr,
+    adjoint: tl.constexpr,
+    some_rows: tl.constexpr,
+    some_columns: tl.constexpr,
+) -> None:
+    """Add up a tile of frequencies of two channels."""
+    blocks: tl.constexpr = (half + some_columns - 1) // some_columns
+    row = tl.program_id(0) // blocks * some_rows + tl.arange(0, some_rows)
+    column = tl.program_id(0) % blocks * some_columns + tl.arange(0, some_columns)
+    number = tl.program_id(0) % blocks * (2 * some_columns) + tl.arange(0, 2 * some_columns)
+    there = (row < all_rows)[:, None] & (number < 2 * half)[None, :]
+    at = row[:, None] * (2 * half) + number[None, :]
+    volume: tl.constexpr = all_rows * half * 2
+    sample, channel = tl.program_id(2).to(tl.int64), tl.program_id(1) * 2
+    last = tl.minimum(channel + 1, kept - 1)
+    spectra += sample * summed * volume
+    rows_a = rows + channel.to(tl.int64) * step_kept * (4 * all_rows) + row
+    rows_b = rows + last.to(tl.int64) * step_kept * (4 * all_rows) + row
+    columns_a = columns + channel.to(tl.int64) * step_kept * (8 * half) + column
+    columns_b = columns + last.to(tl.int64) * step_kept * (8 * half) + column
+    a_re = tl.zeros([some_rows, some_columns], tl.float32)
+    a_im, b_re, b_im = a_re, a_re, a_re
+    for _ in range(summed):
+        re, im = complex_tile(tl.load(spectra + at, mask=there, other=0))
+        t_re, t_im = _coefficients(rows_a, columns_a, all_rows, half, adjoint)
+        a_re += t_re * re
+        a_re -= t_im * im
+        a_im += t_re * im
+        a_im += t_im * re
+        t_re, t_im = _coefficients(rows_b, columns_b, all_rows, half, adjoint)
+        b_re += t_re * re
+        b_re -= t_im * im
+        b_im += t_re * im
+        b_im += t_im * re
+        spectra += volume
+        rows_a += step_summed.to(tl.int64) * (4 * all_rows)
+        rows_b += step_summed.to(tl.int64) * (4 * all_rows)
+        columns_a += step_summed.to(tl.int64) * (8 * half)
+        columns_b += step_summed.to(tl.int64) * (8 * half)
+    result += (sample * kept + channel) * volume
+    tl.store(result + at, tl.join(a_re, a_im).reshape(at.shape), mask=there)
+    there &= channel + 1 < kept
+    tl.store(result + volume + at, tl.join(b_re, b_im).reshape(at.shape), mask=there)
+
+
+@jit()
+def complex_tile(numbers: tl.tensor) -> tl.tuple:
+    """Return real and imaginary part of a tile of complex numbers, (R, 2 C) -> (R, C) twice."""
+    return tl.split(numbers.reshape([numbers.shape[0], numbers.shape[1] // 2, 2]))
+
+
+@jit()
+def _coefficients(
+    row: tl.tensor,
+    column: tl.tensor,
+    rows: tl.constexpr,
+    half: tl.constexpr,
+    adjoint: tl.constexpr,
+) -> tl.tuple:
+    """Return a tile of a kernel's spectrum, real and imaginary part; of its conjugate if asked."""
+    p_0 = tl.load(row)[:, None]
+    p_1 = tl.load(row + rows)[:, None]
+    m_0 = tl.load(row + 2 * rows)[:, None]
+    m_1 = tl.load(row + 3 * rows)[:, None]
+    re = p_0 * tl.load(column)[None, :]
+    re += p_1 * tl.load(column + half)[None, :]
+    re += m_0 * tl.load(column + 2 * half)[None, :]
+    re += m_1 * tl.load(column + 3 * half)[None, :]
+    im = p_0 * tl.load(column + 4 * half)[None, :]
+    im += p_1 * tl.load(column + 5 * half)[None, :]
+    im += m_0 * tl.load(column + 6 * half)[None, :]
+    im += m_1 * tl.load(column + 7 * half)[None, :]
+    if adjoint:
+        im = -im
+    return re, im

@@ -1,0 +1,162 @@
+"""The gradient of a convolution by its kernels' taps, on a GPU, from spectra.
+
+dL/dG(t) = sum over voxels v of dL/dy(v) x(v + t) is, by the theorem of convolution, a sum over
+frequencies of D = conj(dL/dY) X. It is taken for the taps alone: a matrix product with the waves of
+the last axis, (rows, columns) to (rows, taps), then one with those of the first two. Both are tiles
+of a program, so that D is never written down. Partial sums are added in a fixed order.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gaborseg.gpu.kernel import jit, next_power_of_2, triton
+from gaborseg.gpu.spectra import complex_tile, periods
+
+if triton is not None:
+    import triton.language as tl
+
+_ROWS, _COLUMNS, _WARPS = 64, 16, 4
+_FEWEST_TAPS = 8
+"""Of an axis, padded by taps of zeros: matrix products want as many."""
+
+_PROGRAMS = 1024
+"""Programs that fill any card; where the pairs of channels are fewer, rows are split."""
+
+_MOST_ROWS = 1024
+"""Rows that one program adds up in float32."""
+
+
+def tap_gradient(outputs: Tensor, inputs: Tensor, size: Sequence[int], kernel_size: int) -> Tensor:
+    """The gradient by kernels, (O, I, K, K, K), of a 'same' convolution of real volumes.
+
+    Args:
+        outputs: Spectra of the gradient by the outputs, (B, O, N_0, N_1, N_2 // 2 + 1), complex64,
+            with the `periods` of the volumes.
+        inputs: Spectra of the inputs, (B, I, N_0, N_1, N_2 // 2 + 1).
+        size: Voxels of the volumes along each axis.
+        kernel_size: Side K in voxels, odd.
+    """
+    period = periods(size, kernel_size)
+    columns, phases = _waves(tuple(size), kernel_size, outputs.device)
+    side, plane = columns.shape[-1] // 2, phases.shape[1]
+    kept, summed = outputs.shape[1], inputs.shape[1]
+    rows = period[0] * period[1]
+    splits = max(1, -(-rows // _MOST_ROWS), min(-(-_PROGRAMS // (kept * summed)), rows // _ROWS))
+    share = -(-rows // (splits * _ROWS)) * _ROWS
+    splits = -(-rows // share)
+    parts = outputs.real.new_empty(splits, kept, summed, 2, plane, side)
+    if kept and summed:
+        _tap_kernel[kept, summed, splits](
+            torch.view_as_real(outputs), torch.view_as_real(inputs), columns, phases, parts,
+            len(inputs), kept, summed, share, rows, inputs.shape[-1], phases.shape[-1],
+            plane, side, _ROWS, _COLUMNS, _precision(outputs.device), num_warps=_WARPS,
+        )  # fmt: skip
+    taps = parts.sum(0)[:, :, :, : kernel_size**2, :kernel_size]
+    return (taps[:, :, 0] - taps[:, :, 1]).unflatten(2, (kernel_size, kernel_size))
+
+
+@functools.cache
+def _precision(device: torch.device) -> str:
+    """How float32 matrices are multiplied: as three products of matrix units, where they are."""
+    matrix_units = device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+    return "tf32x3" if matrix_units else "ieee"
+
+
+@functools.lru_cache(maxsize=32)
+def _waves(size: Sequence[int], kernel_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Waves of the last axis, (2, columns, 2 taps), and of the plane of the others, (2, taps, rows).
+
+    The first are [cos | sin] and [-sin | cos], weighted: of a real volume half the frequencies tell
+    all. The second are cos and sin. Both are padded with zeros to what programs read.
+    """
+    first, second, third = (
+        _axis(length, period, kernel_size)
+        for length, period in zip(size, periods(size, kernel_size), strict=True)
+    )
+    half, side = len(third) // 2 + 1, max(_FEWEST_TAPS, next_power_of_2(kernel_size))
+    weight = third.new_full((half, 1), 2.0)
+    weight[0] = 1
+    weight[len(third) - half + 1 :] = 1  # Nyquist's frequency, where there is one
+    third = third[:half] * weight / (len(first) * len(second) * len(third))
+    columns = torch.zeros(2, -(-half // _COLUMNS) * _COLUMNS, 2, side, dtype=torch.float64)
+    columns[0, :half, 0, :kernel_size] = columns[1, :half, 1, :kernel_size] = third.real
+    columns[0, :half, 1, :kernel_size] = third.imag
+    columns[1, :half, 0, :kernel_size] = -third.imag
+    plane = torch.einsum("ks,lt->stkl", first, second).flatten(2).flatten(0, 1)
+    rows = -(-plane.shape[1] // _ROWS) * _ROWS
+    phases = torch.zeros(2, max(16, next_power_of_2(len(plane))), rows, dtype=torch.float64)
+    phases[:, : len(plane), : plane.shape[1]] = torch.stack((plane.real, plane.imag))
+    return columns.flatten(2).float().to(device), phases.float().to(device)
+
+
+def _axis(length: int, period: int, kernel_size: int) -> Tensor:
+    """exp(2 pi i k t / N) of frequencies k and taps t, (N, K); 0 where a tap only meets padding."""
+    offsets = torch.arange(kernel_size) - kernel_size // 2
+    turns = (torch.outer(torch.arange(period), offsets) % period).double() / period
+    waves = torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
+    return waves * (offsets.abs() < length)
+
+
+@jit(any_value=("samples", "kept", "summed", "share"))
+def _tap_kernel(
+    outputs: tl.tensor,
+    inputs: tl.tensor,
+    columns: tl.tensor,
+    phases: tl.tensor,
+    result: tl.tensor,
+    samples: int,
+    kept: int,
+    summed: int,
+    share: int,
+    rows: tl.constexpr,
+    half: tl.constexpr,
+    padded_rows: tl.constexpr,
+    plane: tl.constexpr,
+    side: tl.constexpr,
+    some_rows: tl.constexpr,
+    some_columns: tl.constexpr,
+    precision: tl.constexpr,
+) -> None:
+    """Add up a share of the rows of one pair of channels."""
+    volume: tl.constexpr = rows * half * 2
+    blocks: tl.constexpr = (half + some_columns - 1) // some_columns
+    output, input_, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    outputs += output.to(tl.int64) * volume
+    inputs += input_.to(tl.int64) * volume
+    tap, wave = tl.arange(0, plane), tl.arange(0, 2 * side)
+    real = tl.zeros([plane, 2 * side], tl.float32)
+    imaginary = real
+    for begin in range(split * share, tl.minimum((split + 1) * share, rows), some_rows):
+        row = begin + tl.arange(0, some_rows)
+        by_wave = tl.zeros([some_rows, 2 * side], tl.float32)
+        for block in range(blocks):
+            column = block * some_columns + tl.arange(0, some_columns)
+            number = block * (2 * some_columns) + tl.arange(0, 2 * some_columns)
+            there = (row < rows)[:, None] & (number < 2 * half)[None, :]
+            at = row[:, None] * (2 * half) + number[None, :]
+            waves = columns + column[:, None] * (2 * side) + wave[None, :]
+            cosines, sines = tl.load(waves), tl.load(waves + blocks * some_columns * 2 * side)
+            g_at, x_at = outputs + at, inputs + at
+            for _ in range(samples):
+                g_re, g_im = complex_tile(tl.load(g_at, mask=there, other=0))
+                x_re, x_im = complex_tile(tl.load(x_at, mask=there, other=0))
+                d_re, d_im = g_re * x_re + g_im * x_im, g_re * x_im - g_im * x_re
+                by_wave = tl.dot(d_re, cosines, by_wave, input_precision=precision)
+                by_wave = tl.dot(d_im, sines, by_wave, input_precision=precision)
+                g_at += kept.to(tl.int64) * volume
+                x_at += summed.to(tl.int64) * volume
+        phase = phases + tap[:, None] * padded_rows + row[None, :]
+        real = tl.dot(tl.load(phase), by_wave, real, input_precision=precision)
+        phase += plane * padded_rows
+        imaginary = tl.dot(tl.load(phase), by_wave, imaginary, input_precision=precision)
+    pair = (split.to(tl.int64) * kept + output) * summed + input_
+    into = result + pair * (2 * plane * side) + tap[:, None] * side
+    tl.store(into + wave[None, :], real, mask=wave[None, :] < side)
+    into += plane * side - side
+    tl.store(into + wave[None, :], imaginary, mask=wave[None, :] >= side)
