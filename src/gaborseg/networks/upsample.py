@@ -52,8 +52,24 @@ def _grow_planes(x: Tensor, size: Sequence[int], interpolation: str) -> Tensor:
 
 
 def _matrix_for(x: Tensor, axis: int, large: int, interpolation: str) -> Tensor:
-    matrix = interpolation_matrix(x.shape[axis], large, interpolation)
-    return matrix.to(device=x.device, dtype=x.dtype)
+    keep = x.is_cuda and not torch.compiler.is_compiling()
+    matrix_like = _kept_matrix if keep else _matrix
+    return matrix_like(x.shape[axis], large, interpolation, x.device, x.dtype)
+
+
+def _matrix(
+    small: int, large: int, interpolation: str, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    return interpolation_matrix(small, large, interpolation).to(device=device, dtype=dtype)
+
+
+@lru_cache(maxsize=256)
+def _kept_matrix(
+    small: int, large: int, interpolation: str, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Kept where it is used: a copy to a GPU would wait for all that the GPU has to do."""
+    with torch.inference_mode(False), torch.no_grad():
+        return _matrix(small, large, interpolation, device, dtype)
 
 
 @lru_cache(maxsize=256)
