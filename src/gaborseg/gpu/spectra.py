@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gaborseg.gpu.kernel import jit, next_power_of_2, triton
-from gaborseg.gpu.synthesis import PI, SMALLEST_SIGMA, factor, read, rotation_row, turns, width_of
+from gaborseg.gpu.synthesis import SMALLEST_SIGMA, factor, read, rotation_row, turns, width_of
 
 if triton is not None:
     import triton.language as tl
@@ -27,7 +27,7 @@ if triton is not None:
 _ROWS, _COLUMNS, _WARPS = 64, 16, 4
 """Frequencies that a program of the product has in registers: rows (k0, k1) times columns k2."""
 
-_FACTORS_AT_ONCE = 512
+_FACTORS_AT_ONCE, _PAIRS_AT_ONCE = 512, 32
 _SMOOTH = (2, 3, 5, 7, 11)
 """Prime factors of lengths whose Fourier transform is fast."""
 
@@ -80,22 +80,26 @@ def factors(parameters: Tensor, size: Sequence[int], kernel_size: int) -> Factor
     """
     parameters = parameters.contiguous()
     _, inputs, outputs = parameters.shape
-    period = periods(size, kernel_size)
-    waves = [
-        _waves(length, radius_within(voxels, kernel_size), parameters.device)
-        for length, voxels in zip(period, size, strict=True)
-    ]
+    period, radius = periods(size, kernel_size), max(1, kernel_size // 2)
     rows = _with_room_behind(parameters, inputs, outputs, 4, period[0] * period[1])
     columns = _with_room_behind(parameters, inputs, outputs, 8, period[2] // 2 + 1)
+    taps = parameters.new_empty(6, radius, 2, inputs, outputs)
+    amplitudes = parameters.new_empty(4, inputs, outputs)
+    waves = [
+        _waves(length, radius_within(voxels, kernel_size), radius, parameters.device)
+        for length, voxels in zip(period, size, strict=True)
+    ]
     side = min(_FACTORS_AT_ONCE, next_power_of_2(rows.shape[-1]))
-    pairs = _FACTORS_AT_ONCE // side
+    pairs, half_side = _FACTORS_AT_ONCE // side, next_power_of_2(columns.shape[-1])
     grid = -(-inputs * outputs // pairs), -(-rows.shape[-1] // side)
-    radii = [wave.shape[1] for wave in waves]
     if inputs * outputs:
+        _taps_kernel[(-(-inputs * outputs // _PAIRS_AT_ONCE),)](
+            parameters, taps, amplitudes, inputs * outputs, radius, _PAIRS_AT_ONCE, SMALLEST_SIGMA,
+            num_warps=1,
+        )  # fmt: skip
         _factors_kernel[grid](
-            parameters, *waves, rows, columns, inputs * outputs,
-            *period, *radii, pairs, side, next_power_of_2(columns.shape[-1]), SMALLEST_SIGMA,
-            num_warps=_WARPS,
+            taps, amplitudes, *waves, rows, columns, inputs * outputs,
+            *period, radius, pairs, side, half_side, num_warps=_WARPS,
         )  # fmt: skip
     return Factors(rows, columns)
 
@@ -106,16 +110,16 @@ def _with_room_behind(like: Tensor, *shape: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _waves(period: int, radius: int, device: torch.device) -> Tensor:
+def _waves(period: int, within: int, radius: int, device: torch.device) -> Tensor:
     """2 cos and -2 sin of 2 pi k t / N for frequencies k and offsets t = 1 ... r, (2, r, N).
 
-    Without a radius one offset of zeros, so that there is something to load.
+    Zeros for the offsets that are not within the volume.
     """
-    frequencies = torch.arange(period, dtype=torch.float64)
-    offsets = torch.arange(1, max(radius, 1) + 1, dtype=torch.float64)[:, None]
-    angle = 2 * math.pi / period * (frequencies * offsets % period)
+    offsets = torch.arange(1, radius + 1)[:, None]
+    share = (torch.arange(period) * offsets % period).double() / period
+    angle = 2 * math.pi * share
     waves = torch.stack((2 * angle.cos(), -2 * angle.sin()))
-    return waves.mul(min(radius, 1)).float().to(device)
+    return (waves * (offsets <= within)).float().to(device)
 
 
 def multiply(spectra: Tensor, given: Factors, *, adjoint: bool = False) -> Tensor:
@@ -146,8 +150,60 @@ def multiply(spectra: Tensor, given: Factors, *, adjoint: bool = False) -> Tenso
 
 
 @jit(any_value=("all_pairs",))
-def _factors_kernel(
+def _taps_kernel(
     parameters: tl.tensor,
+    taps: tl.tensor,
+    amplitudes: tl.tensor,
+    all_pairs: int,
+    radius: tl.constexpr,
+    pairs: tl.constexpr,
+    smallest_sigma: tl.constexpr,
+) -> None:
+    """Write what the spectra of a block of pairs are made from: a thread, a pair."""
+    pair = tl.program_id(0) * pairs + tl.arange(0, pairs)
+    inside = pair < all_pairs
+    sigma, theta_y, theta_z, a_re, a_im, f_re, f_im, psi = read(
+        parameters + pair, inside, all_pairs
+    )
+    width = width_of(sigma, smallest_sigma)
+    x, y, z = rotation_row(theta_y, theta_z)
+    taps += pair
+    _wave_taps(taps, f_re * x, width, inside, all_pairs, radius)
+    _wave_taps(taps + 2 * radius * all_pairs, f_im * x, width, inside, all_pairs, radius)
+    _wave_taps(taps + 4 * radius * all_pairs, f_re * y, width, inside, all_pairs, radius)
+    _wave_taps(taps + 6 * radius * all_pairs, f_im * y, width, inside, all_pairs, radius)
+    _wave_taps(taps + 8 * radius * all_pairs, f_re * z, width, inside, all_pairs, radius)
+    _wave_taps(taps + 10 * radius * all_pairs, f_im * z, width, inside, all_pairs, radius)
+    cosine, sine = tl.cos(psi), tl.sin(psi)
+    amplitudes += pair
+    tl.store(amplitudes, a_re * cosine, mask=inside)
+    tl.store(amplitudes + all_pairs, a_im * sine, mask=inside)
+    tl.store(amplitudes + 2 * all_pairs, a_re * sine, mask=inside)
+    tl.store(amplitudes + 3 * all_pairs, -a_im * cosine, mask=inside)
+
+
+@jit()
+def _wave_taps(
+    into: tl.tensor,
+    cycles: tl.tensor,
+    width: tl.tensor,
+    inside: tl.tensor,
+    all_pairs: int,
+    radius: tl.constexpr,
+) -> None:
+    """Write the complex taps of one wave along one axis, those behind the centre."""
+    unknown = (0 * cycles).to(tl.float32)  # integers know no NaN
+    for offset in tl.static_range(1, radius + 1):
+        real, imaginary = factor(turns(cycles) * offset, width, offset)
+        tl.store(into, real + unknown, mask=inside)
+        tl.store(into + all_pairs, imaginary + unknown, mask=inside)
+        into += 2 * all_pairs
+
+
+@jit(any_value=("all_pairs",))
+def _factors_kernel(
+    taps: tl.tensor,
+    amplitudes: tl.tensor,
     waves_0: tl.tensor,
     waves_1: tl.tensor,
     waves_2: tl.tensor,
@@ -157,71 +213,63 @@ def _factors_kernel(
     n_0: tl.constexpr,
     n_1: tl.constexpr,
     n_2: tl.constexpr,
-    radius_0: tl.constexpr,
-    radius_1: tl.constexpr,
-    radius_2: tl.constexpr,
+    radius: tl.constexpr,
     pairs: tl.constexpr,
     side: tl.constexpr,
     half_side: tl.constexpr,
-    smallest_sigma: tl.constexpr,
 ) -> None:
     """Write a block of rows of a block of pairs; the first block of rows also the columns."""
     pair = tl.program_id(0) * pairs + tl.arange(0, pairs)[:, None]
     inside = pair < all_pairs
-    sigma, theta_y, theta_z, a_re, a_im, f_re, f_im, psi = read(
-        parameters + pair, inside, all_pairs
-    )
-    width = width_of(sigma, smallest_sigma)
-    x, y, z = rotation_row(theta_y, theta_z)
+    taps += pair
+    wave: tl.constexpr = 2 * radius
     row = tl.program_id(1) * side + tl.arange(0, side)[None, :]
     there = inside & (row < n_0 * n_1)
     k_0, k_1 = row // n_1 % n_0, row % n_1
-    at = rows + pair.to(tl.int64) * (4 * n_0 * n_1) + row
-    e_0, o_0 = _axis(f_re * x, width, waves_0 + k_0, n_0, radius_0)
-    e_1, o_1 = _axis(f_re * y, width, waves_1 + k_1, n_1, radius_1)
-    tl.store(at, e_0 * e_1 + o_0 * o_1, mask=there)
-    tl.store(at + 2 * n_0 * n_1, e_0 * o_1 + o_0 * e_1, mask=there)
-    e_0, o_0 = _axis(f_im * x, width, waves_0 + k_0, n_0, radius_0)
-    e_1, o_1 = _axis(f_im * y, width, waves_1 + k_1, n_1, radius_1)
-    tl.store(at + n_0 * n_1, e_0 * e_1 + o_0 * o_1, mask=there)
-    tl.store(at + 3 * n_0 * n_1, e_0 * o_1 + o_0 * e_1, mask=there)
+    into = rows + pair.to(tl.int64) * (4 * n_0 * n_1) + row
+    e_0, o_0 = _axis(taps, waves_0 + k_0, inside, all_pairs, n_0, radius)
+    e_1, o_1 = _axis(taps + 2 * wave * all_pairs, waves_1 + k_1, inside, all_pairs, n_1, radius)
+    tl.store(into, e_0 * e_1 + o_0 * o_1, mask=there)
+    tl.store(into + 2 * n_0 * n_1, e_0 * o_1 + o_0 * e_1, mask=there)
+    e_0, o_0 = _axis(taps + wave * all_pairs, waves_0 + k_0, inside, all_pairs, n_0, radius)
+    e_1, o_1 = _axis(taps + 3 * wave * all_pairs, waves_1 + k_1, inside, all_pairs, n_1, radius)
+    tl.store(into + n_0 * n_1, e_0 * e_1 + o_0 * o_1, mask=there)
+    tl.store(into + 3 * n_0 * n_1, e_0 * o_1 + o_0 * e_1, mask=there)
     if tl.program_id(1) == 0:
         half: tl.constexpr = n_2 // 2 + 1
         k_2 = tl.arange(0, half_side)[None, :]
         column = inside & (k_2 < half)
-        into = columns + pair.to(tl.int64) * (8 * half) + k_2
-        cosine, sine = tl.cos(psi), tl.sin(psi)
-        re_even, re_odd = (a_re * cosine).to(tl.float32), (a_re * sine).to(tl.float32)
-        im_even, im_odd = (a_im * sine).to(tl.float32), (a_im * cosine).to(tl.float32)
-        even_re, odd_re = _axis(f_re * z, width, waves_2 + k_2 % half, n_2, radius_2)
-        tl.store(into, re_even * even_re, mask=column)
-        tl.store(into + 2 * half, re_even * odd_re, mask=column)
-        tl.store(into + 4 * half, re_odd * odd_re, mask=column)
-        tl.store(into + 6 * half, re_odd * even_re, mask=column)
-        even_im, odd_im = _axis(f_im * z, width, waves_2 + k_2 % half, n_2, radius_2)
-        tl.store(into + half, im_even * even_im, mask=column)
-        tl.store(into + 3 * half, im_even * odd_im, mask=column)
-        tl.store(into + 5 * half, -im_odd * odd_im, mask=column)
-        tl.store(into + 7 * half, -im_odd * even_im, mask=column)
+        at = columns + pair.to(tl.int64) * (8 * half) + k_2
+        waves_2 += k_2 % half
+        amplitudes += pair
+        for number in tl.static_range(2):
+            cosine = tl.load(amplitudes + number * all_pairs, mask=inside, other=0)
+            sine = tl.load(amplitudes + (2 + number) * all_pairs, mask=inside, other=0)
+            along = taps + (4 + number) * wave * all_pairs
+            even, odd = _axis(along, waves_2, inside, all_pairs, n_2, radius)
+            tl.store(at + number * half, cosine * even, mask=column)
+            tl.store(at + (2 + number) * half, cosine * odd, mask=column)
+            tl.store(at + (4 + number) * half, sine * odd, mask=column)
+            tl.store(at + (6 + number) * half, sine * even, mask=column)
 
 
 @jit()
 def _axis(
-    cycles: tl.tensor,
-    width: tl.tensor,
+    taps: tl.tensor,
     waves: tl.tensor,
+    inside: tl.tensor,
+    all_pairs: int,
     period: tl.constexpr,
     radius: tl.constexpr,
 ) -> tl.tuple:
-    """Return even and odd part of one axis' spectrum, (P, 1) and (P or 1, N) -> (P, N)."""
-    one = 1 + (0 * cycles).to(tl.float32)  # integers know no NaN
-    zero = one - one
-    even = one + zero * tl.load(waves)
-    odd = zero * tl.load(waves)
-    for offset in tl.static_range(1, radius + 1):
-        real, imaginary = factor(turns(cycles) * offset, width, offset)
-        even += real * tl.load(waves + (offset - 1) * period)
-        odd += imaginary * tl.load(waves + (radius + offset - 1) * period)
+    """Return even and odd part of one axis' spectrum: taps of (P, 1), waves of (1, N), (P, N)."""
+    even = tl.load(taps, mask=inside, other=0) * tl.load(waves) + 1
+    odd = tl.load(taps + all_pairs, mask=inside, other=0) * tl.load(waves + radius * period)
+    for offset in tl.static_range(1, radius):
+        at = taps + 2 * offset * all_pairs
+        even += tl.load(at, mask=inside, other=0) * tl.load(waves + offset * period)
+        at += all_pairs
+        odd += tl.load(at, mask=inside, other=0) * tl.load(waves + (radius + offset) * period)
     return even, odd
 
 

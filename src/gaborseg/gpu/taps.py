@@ -21,7 +21,9 @@ from gaborseg.gpu.spectra import complex_tile, periods
 if triton is not None:
     import triton.language as tl
 
-_ROWS, _COLUMNS, _WARPS = 64, 16, 4
+_TOGETHER, _ROWS, _COLUMNS, _WARPS = 4, 32, 16, 4
+"""Outputs, rows and columns of a program's tile."""
+
 _FEWEST_TAPS = 8
 """Of an axis, padded by taps of zeros: matrix products want as many."""
 
@@ -44,7 +46,7 @@ def tap_gradient(outputs: Tensor, inputs: Tensor, size: Sequence[int], kernel_si
     """
     period = periods(size, kernel_size)
     columns, phases = _waves(tuple(size), kernel_size, outputs.device)
-    side, plane = columns.shape[-1] // 2, phases.shape[1]
+    side, plane = columns.shape[-1] // 2, phases.shape[2]
     kept, summed = outputs.shape[1], inputs.shape[1]
     rows = period[0] * period[1]
     splits = max(1, -(-rows // _MOST_ROWS), min(-(-_PROGRAMS // (kept * summed)), rows // _ROWS))
@@ -52,28 +54,28 @@ def tap_gradient(outputs: Tensor, inputs: Tensor, size: Sequence[int], kernel_si
     splits = -(-rows // share)
     parts = outputs.real.new_empty(splits, kept, summed, 2, plane, side)
     if kept and summed:
-        _tap_kernel[kept, summed, splits](
+        _tap_kernel[-(-kept // _TOGETHER), summed, splits](
             torch.view_as_real(outputs), torch.view_as_real(inputs), columns, phases, parts,
             len(inputs), kept, summed, share, rows, inputs.shape[-1], phases.shape[-1],
-            plane, side, _ROWS, _COLUMNS, _precision(outputs.device), num_warps=_WARPS,
+            plane, side, _TOGETHER, _ROWS, _COLUMNS, _has_matrix_units(outputs.device), num_warps=_WARPS,
         )  # fmt: skip
     taps = parts.sum(0)[:, :, :, : kernel_size**2, :kernel_size]
     return (taps[:, :, 0] - taps[:, :, 1]).unflatten(2, (kernel_size, kernel_size))
 
 
 @functools.cache
-def _precision(device: torch.device) -> str:
-    """How float32 matrices are multiplied: as three products of matrix units, where they are."""
-    matrix_units = device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
-    return "tf32x3" if matrix_units else "ieee"
+def _has_matrix_units(device: torch.device) -> bool:
+    """Tell whether a card multiplies matrices of float32, of eleven digits, in units of their own."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 @functools.lru_cache(maxsize=32)
 def _waves(size: Sequence[int], kernel_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Waves of the last axis, (2, columns, 2 taps), and of the plane of the others, (2, taps, rows).
+    """Waves of the last axis, (2, 2, columns, 2 taps), and of the plane, (2, 2, taps, rows).
 
     The first are [cos | sin] and [-sin | cos], weighted: of a real volume half the frequencies tell
-    all. The second are cos and sin. Both are padded with zeros to what programs read.
+    all. The second are cos and sin. Both are in two parts, and padded with zeros to what programs
+    read.
     """
     first, second, third = (
         _axis(length, period, kernel_size)
@@ -92,7 +94,14 @@ def _waves(size: Sequence[int], kernel_size: int, device: torch.device) -> tuple
     rows = -(-plane.shape[1] // _ROWS) * _ROWS
     phases = torch.zeros(2, max(16, next_power_of_2(len(plane))), rows, dtype=torch.float64)
     phases[:, : len(plane), : plane.shape[1]] = torch.stack((plane.real, plane.imag))
-    return columns.flatten(2).float().to(device), phases.float().to(device)
+    return _in_parts(columns.flatten(2)).to(device), _in_parts(phases).to(device)
+
+
+def _in_parts(values: Tensor) -> Tensor:
+    """The two parts of numbers that `parts` makes of them, float32, (2, ...)."""
+    single = values.float()
+    coarse = (single.view(torch.int32) & -8192).view(torch.float32)
+    return torch.stack((coarse, (values - coarse).float()))
 
 
 def _axis(length: int, period: int, kernel_size: int) -> Tensor:
@@ -119,44 +128,82 @@ def _tap_kernel(
     padded_rows: tl.constexpr,
     plane: tl.constexpr,
     side: tl.constexpr,
+    together: tl.constexpr,
     some_rows: tl.constexpr,
     some_columns: tl.constexpr,
-    precision: tl.constexpr,
+    matrix_units: tl.constexpr,
 ) -> None:
-    """Add up a share of the rows of one pair of channels."""
+    """Add up a share of the rows, for one input and a few outputs."""
     volume: tl.constexpr = rows * half * 2
     blocks: tl.constexpr = (half + some_columns - 1) // some_columns
-    output, input_, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    outputs += output.to(tl.int64) * volume
+    table: tl.constexpr = blocks * some_columns * 2 * side
+    lane = tl.arange(0, together * some_rows)
+    output = tl.program_id(0) * together + lane // some_rows
+    input_, split = tl.program_id(1), tl.program_id(2)
+    outputs += tl.minimum(output, kept - 1).to(tl.int64)[:, None] * volume
     inputs += input_.to(tl.int64) * volume
     tap, wave = tl.arange(0, plane), tl.arange(0, 2 * side)
-    real = tl.zeros([plane, 2 * side], tl.float32)
+    real = tl.zeros([plane, together * 2 * side], tl.float32)
     imaginary = real
     for begin in range(split * share, tl.minimum((split + 1) * share, rows), some_rows):
-        row = begin + tl.arange(0, some_rows)
-        by_wave = tl.zeros([some_rows, 2 * side], tl.float32)
+        row = begin + lane % some_rows
+        by_wave = tl.zeros([together * some_rows, 2 * side], tl.float32)
         for block in range(blocks):
             column = block * some_columns + tl.arange(0, some_columns)
             number = block * (2 * some_columns) + tl.arange(0, 2 * some_columns)
             there = (row < rows)[:, None] & (number < 2 * half)[None, :]
             at = row[:, None] * (2 * half) + number[None, :]
             waves = columns + column[:, None] * (2 * side) + wave[None, :]
-            cosines, sines = tl.load(waves), tl.load(waves + blocks * some_columns * 2 * side)
+            cosines, sines = tl.load(waves), tl.load(waves + table)
+            fine_cosines, fine_sines = tl.load(waves + 2 * table), tl.load(waves + 3 * table)
             g_at, x_at = outputs + at, inputs + at
             for _ in range(samples):
                 g_re, g_im = complex_tile(tl.load(g_at, mask=there, other=0))
                 x_re, x_im = complex_tile(tl.load(x_at, mask=there, other=0))
                 d_re, d_im = g_re * x_re + g_im * x_im, g_re * x_im - g_im * x_re
-                by_wave = tl.dot(d_re, cosines, by_wave, input_precision=precision)
-                by_wave = tl.dot(d_im, sines, by_wave, input_precision=precision)
+                coarse, fine = parts(d_re)
+                by_wave = add_product(coarse, fine, cosines, fine_cosines, by_wave, matrix_units)
+                coarse, fine = parts(d_im)
+                by_wave = add_product(coarse, fine, sines, fine_sines, by_wave, matrix_units)
                 g_at += kept.to(tl.int64) * volume
                 x_at += summed.to(tl.int64) * volume
-        phase = phases + tap[:, None] * padded_rows + row[None, :]
-        real = tl.dot(tl.load(phase), by_wave, real, input_precision=precision)
+        by_wave = by_wave.reshape([together, some_rows, 2 * side]).permute(1, 0, 2)
+        by_wave = by_wave.reshape([some_rows, together * 2 * side])
+        phase = phases + tap[:, None] * padded_rows + (begin + tl.arange(0, some_rows))[None, :]
+        coarse, fine = parts(by_wave)
+        cosines, fine_cosines = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
+        real = add_product(cosines, fine_cosines, coarse, fine, real, matrix_units)
         phase += plane * padded_rows
-        imaginary = tl.dot(tl.load(phase), by_wave, imaginary, input_precision=precision)
+        sines, fine_sines = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
+        imaginary = add_product(sines, fine_sines, coarse, fine, imaginary, matrix_units)
+    number = tl.arange(0, together * 2 * side)
+    output, wave = tl.program_id(0) * together + number // (2 * side), number % (2 * side)
     pair = (split.to(tl.int64) * kept + output) * summed + input_
-    into = result + pair * (2 * plane * side) + tap[:, None] * side
-    tl.store(into + wave[None, :], real, mask=wave[None, :] < side)
+    into = result + (pair * (2 * plane * side) + wave)[None, :] + tap[:, None] * side
+    tl.store(into, real, mask=((output < kept) & (wave < side))[None, :])
     into += plane * side - side
-    tl.store(into + wave[None, :], imaginary, mask=wave[None, :] >= side)
+    tl.store(into, imaginary, mask=((output < kept) & (wave >= side))[None, :])
+
+
+@jit()
+def parts(values: tl.tensor) -> tl.tuple:
+    """Return numbers of the eleven digits that a matrix unit takes, and what they leave out."""
+    coarse = (values.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
+    return coarse, values - coarse
+
+
+@jit()
+def add_product(
+    a: tl.tensor,
+    fine_a: tl.tensor,
+    b: tl.tensor,
+    fine_b: tl.tensor,
+    total: tl.tensor,
+    matrix_units: tl.constexpr,
+) -> tl.tensor:
+    """Return the sum of a matrix and the product of two others, float32 though units take less."""
+    if matrix_units:
+        total = tl.dot(fine_a, b, total, input_precision="tf32")
+        total = tl.dot(a, fine_b, total, input_precision="tf32")
+        return tl.dot(a, b, total, input_precision="tf32")
+    return tl.dot(a + fine_a, b + fine_b, total, input_precision="ieee")
