@@ -38,6 +38,13 @@ def test_the_tests_below_pass_in_the_interpreter() -> None:
     assert result.returncode == 0, result.stdout
 
 
+@pytest.fixture(autouse=True)
+def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter takes as long for a small program as for a large one."""
+    if INTERPRETED:
+        monkeypatch.setattr(synthesis, "_TAPS_AT_ONCE", 1024)
+
+
 def forward(parameters: Tensor, kernel_size: int) -> Tensor:
     return synthesis.synthesise_forward(parameters.float().to(DEVICE), kernel_size).cpu()
 

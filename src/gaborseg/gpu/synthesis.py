@@ -29,17 +29,21 @@ if triton is not None:
 
     PI = tl.constexpr(math.pi)
     TURN = tl.constexpr(2**32)
+    EIGHTH = tl.constexpr(2**29)
 
 SMALLEST_SIGMA = 0.01
 """Voxels; `layers/grid.py` has the same and says why."""
 
 logger = logging.getLogger(__name__)
 
-_TAPS_AT_ONCE = 1024
-"""Taps that a program holds in registers: one plane of each of its pairs."""
+_TAPS_AT_ONCE = 128
+"""Taps that a program holds in registers: one plane of each of its pairs.
+
+With more, Triton 3.7 gives every thread so many pairs that their float64 values do not fit.
+"""
 
 _MOST_PAIRS = 128
-_WARPS = 4
+_WARPS = 1
 
 
 def synthesise_forward(parameters: Tensor, kernel_size: int) -> Tensor:
@@ -284,8 +288,26 @@ def factor(angle: tl.tensor, width: tl.tensor, offset: tl.tensor) -> tl.tuple:
     """Return the complex factor of an axis, of an angle in units of 2^-32 turns."""
     distance = offset / width.to(tl.float32)
     envelope = tl.exp(-0.5 * distance * distance)
-    radians = angle.to(tl.float32) * (2 * PI / TURN)
-    return envelope * tl.cos(radians), envelope * tl.sin(radians)
+    cosine, sine = _cosine_and_sine(angle)
+    return envelope * cosine, envelope * sine
+
+
+@jit()
+def _cosine_and_sine(angle: tl.tensor) -> tl.tuple:
+    """Return the cosine and the sine of an angle in units of 2^-32 turns.
+
+    The angle is brought within an eighth of a turn, which integers do exactly; there two short
+    series are exact to rounding. `tl.cos` would bring along code for huge angles, and memory.
+    """
+    quarter = (angle + EIGHTH) >> 30
+    x = (angle - (quarter << 30)).to(tl.float32) * (2 * PI / TURN)
+    square = x * x
+    cosine = 1 + square * (-1 / 2 + square * (1 / 24 + square * (-1 / 720 + square / 40320)))
+    sine = x + x * square * (-1 / 6 + square * (1 / 120 + square * (-1 / 5040 + square / 362880)))
+    odd = (quarter & 1) != 0
+    turned, other = tl.where(odd, sine, cosine), tl.where(odd, cosine, sine)
+    flip = (quarter + 1) & 2
+    return tl.where(flip != 0, -turned, turned), tl.where((quarter & 2) != 0, -other, other)
 
 
 @jit()
