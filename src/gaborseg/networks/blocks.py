@@ -7,8 +7,11 @@ References:
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
+
+from gaborseg.gpu import Normalised, fuses, sum_of_normalised
 
 Convolution = Callable[[int, int], nn.Module]
 Activation = Callable[[], nn.Module]
@@ -38,6 +41,17 @@ class _Unit(nn.Sequential):
             nn.GroupNorm(groups, out_channels),
             activation(),
         )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the activated features."""
+        if not fuses(features):
+            return super().forward(features)
+        return sum_of_normalised(self.convolved(features))
+
+    def convolved(self, features: Tensor) -> Normalised:
+        """Return the convolution's result, still to be normalised and activated."""
+        convolution, norm, activation = self
+        return Normalised(convolution(features), norm, activation)
 
 
 def pointwise(in_channels: int, out_channels: int) -> nn.Conv3d:
@@ -83,4 +97,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the block's output features."""
-        return self.dropout(self.units(features)) + self.shortcut(features)
+        drops = self.dropout.training and self.dropout.p > 0
+        if drops or not fuses(features):
+            return self.dropout(self.units(features)) + self.shortcut(features)
+        *units, last = cast("list[_Unit]", list(self.units))
+        inner = features
+        for unit in units:
+            inner = unit(inner)
+        return sum_of_normalised(last.convolved(inner), self.shortcut.convolved(features))

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from gaborseg.gpu import max_pool
 from gaborseg.networks.blocks import Activation, Convolution, ResidualBlock
 from gaborseg.networks.padding import padded_inside
 from gaborseg.networks.upsample import INTERPOLATIONS, sum_of_upsampled, upsample
@@ -93,7 +93,7 @@ class VNetDS(nn.Module):
     def _segment(self, image: Tensor) -> Tensor:
         skipped, features = [], image
         for level, block in enumerate(self.encoder):
-            features = block(F.max_pool3d(features, 2) if level else features)
+            features = block(max_pool(features) if level else features)
             skipped.append(features)
         outputs = [skipped.pop()]
         for block in reversed(self.decoder):
