@@ -240,13 +240,12 @@ def _factors_kernel(
         k_2 = tl.arange(0, half_side)[None, :]
         column = inside & (k_2 < half)
         at = columns + pair.to(tl.int64) * (8 * half) + k_2
-        waves_2 += k_2 % half
-        amplitudes += pair
+        along_2, of_pair = waves_2 + k_2 % half, amplitudes + pair
         for number in tl.static_range(2):
-            cosine = tl.load(amplitudes + number * all_pairs, mask=inside, other=0)
-            sine = tl.load(amplitudes + (2 + number) * all_pairs, mask=inside, other=0)
+            cosine = tl.load(of_pair + number * all_pairs, mask=inside, other=0)
+            sine = tl.load(of_pair + (2 + number) * all_pairs, mask=inside, other=0)
             along = taps + (4 + number) * wave * all_pairs
-            even, odd = _axis(along, waves_2, inside, all_pairs, n_2, radius)
+            even, odd = _axis(along, along_2, inside, all_pairs, n_2, radius)
             tl.store(at + number * half, cosine * even, mask=column)
             tl.store(at + (2 + number) * half, cosine * odd, mask=column)
             tl.store(at + (4 + number) * half, sine * odd, mask=column)
@@ -308,12 +307,14 @@ def _multiply_kernel(
     a_im, b_re, b_im = a_re, a_re, a_re
     for _ in range(summed):
         re, im = complex_tile(tl.load(spectra + at, mask=there, other=0))
-        t_re, t_im = _coefficients(rows_a, columns_a, all_rows, half, adjoint)
+        if adjoint:  # conj(T) X is the conjugate of T conj(X)
+            im = -im
+        t_re, t_im = _coefficients(rows_a, columns_a, all_rows, half)
         a_re += t_re * re
         a_re -= t_im * im
         a_im += t_re * im
         a_im += t_im * re
-        t_re, t_im = _coefficients(rows_b, columns_b, all_rows, half, adjoint)
+        t_re, t_im = _coefficients(rows_b, columns_b, all_rows, half)
         b_re += t_re * re
         b_re -= t_im * im
         b_im += t_re * im
@@ -323,6 +324,8 @@ def _multiply_kernel(
         rows_b += step_summed.to(tl.int64) * (4 * all_rows)
         columns_a += step_summed.to(tl.int64) * (8 * half)
         columns_b += step_summed.to(tl.int64) * (8 * half)
+    if adjoint:
+        a_im, b_im = -a_im, -b_im
     result += (sample * kept + channel) * volume
     tl.store(result + at, tl.join(a_re, a_im).reshape(at.shape), mask=there)
     there &= channel + 1 < kept
@@ -341,9 +344,8 @@ def _coefficients(
     column: tl.tensor,
     rows: tl.constexpr,
     half: tl.constexpr,
-    adjoint: tl.constexpr,
 ) -> tl.tuple:
-    """Return a tile of a kernel's spectrum, real and imaginary part; of its conjugate if asked."""
+    """Return a tile of a kernel's spectrum, real and imaginary part."""
     p_0 = tl.load(row)[:, None]
     p_1 = tl.load(row + rows)[:, None]
     m_0 = tl.load(row + 2 * rows)[:, None]
@@ -356,6 +358,4 @@ def _coefficients(
     im += p_1 * tl.load(column + 5 * half)[None, :]
     im += m_0 * tl.load(column + 6 * half)[None, :]
     im += m_1 * tl.load(column + 7 * half)[None, :]
-    if adjoint:
-        im = -im
     return re, im
