@@ -2,20 +2,37 @@
 
 Every kernel here has a twin in torch that computes the same. On its first use on a card both run on
 random input; a kernel that fails there or disagrees is replaced by its twin, and one line says so.
+Without a card, `plans` lists every kernel as it is launched, `compiled` tells what it becomes on
+each, and `estimate` models its time.
 """
 
 from gaborseg.gpu.kernel import jit, next_power_of_2, triton
 from gaborseg.gpu.normalisation import Normalised, fuses, sum_of_normalised
 from gaborseg.gpu.pooling import max_pool
+from gaborseg.gpu.static.cards import CARDS, PROCESSORS, Card
+from gaborseg.gpu.static.catalogue import plans
+from gaborseg.gpu.static.compiled import Compiled, compiled
+from gaborseg.gpu.static.estimate import Estimate, estimate, ffma_share
+from gaborseg.gpu.static.plans import Plan
 from gaborseg.gpu.trust import TwinCheck, trusted
 
 __all__ = [
+    "CARDS",
+    "PROCESSORS",
+    "Card",
+    "Compiled",
+    "Estimate",
     "Normalised",
+    "Plan",
     "TwinCheck",
+    "compiled",
+    "estimate",
+    "ffma_share",
     "fuses",
     "jit",
     "max_pool",
     "next_power_of_2",
+    "plans",
     "sum_of_normalised",
     "triton",
     "trusted",
