@@ -21,6 +21,7 @@ from gaborseg.benchmarks.metrics import MetricsBenchmark
 from gaborseg.benchmarks.network import NetworkBenchmark
 from gaborseg.benchmarks.options import Benchmark
 from gaborseg.benchmarks.report import Table
+from gaborseg.benchmarks.tune import TuneBenchmark
 from gaborseg.interface import UserError
 from gaborseg.layers import native_available
 from gaborseg.machine import (
@@ -39,6 +40,7 @@ SUBJECTS: dict[str, type[Benchmark]] = {
     "data": DataBenchmark,
     "exactness": ExactnessBenchmark,
     "gpu": GpuBenchmark,
+    "tune": TuneBenchmark,
 }
 OUTPUTS = Path("outputs/benchmarks")
 

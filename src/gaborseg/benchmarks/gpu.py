@@ -121,7 +121,7 @@ def _network_rows(
     for synthesis, network in networks.items():
         step = training_step(configuration(kernel), network, options.size, device)
         for precision in _PRECISIONS:
-            steps[f"{synthesis} {precision}"] = partial(_in_precision, precision, device, step)
+            steps[f"{synthesis} {precision}"] = partial(in_precision, precision, device, step)
     rows: list[dict[str, Cell]] = []
     for name, cost in costs(steps, options.repeats, device).items():
         synthesis, precision = name.split()
@@ -155,7 +155,7 @@ def _logit_errors(
         truth = copy.deepcopy(reference).double()(image.double())
         return {
             f"{synthesis} {precision}": _relative_error(
-                _in_precision(precision, device, partial(network, image)), truth
+                in_precision(precision, device, partial(network, image)), truth
             )
             for synthesis, network in networks.items()
             for precision in _PRECISIONS
@@ -176,7 +176,7 @@ def training_step(config: DictConfig, network: nn.Module, size: int, device: tor
     return step
 
 
-def _in_precision(precision: str, device: torch.device, step: Callable[[], T]) -> T:
+def in_precision(precision: str, device: torch.device, step: Callable[[], T]) -> T:
     """Call a function with TF32 on or off, and under bfloat16 autocast or not."""
     tf32 = precision != "float32"
     torch.backends.cuda.matmul.allow_tf32 = tf32

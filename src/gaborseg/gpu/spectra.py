@@ -27,6 +27,11 @@ if triton is not None:
 _ROWS, _COLUMNS, _WARPS = 64, 16, 4
 """Frequencies that a program of the product has in registers: rows (k0, k1) times columns k2."""
 
+_FEW_ROWS, _FEW_WARPS = 16, 2
+"""Where the frequencies are too few for so many programs."""
+
+_FEW_PROGRAMS = 256
+
 _FACTORS_AT_ONCE, _PAIRS_AT_ONCE = 512, 32
 _SMOOTH = (2, 3, 5, 7, 11)
 """Prime factors of lengths whose Fourier transform is fast."""
@@ -139,12 +144,14 @@ def multiply(spectra: Tensor, given: Factors, *, adjoint: bool = False) -> Tenso
     steps = (1, outputs) if adjoint else (outputs, 1)
     result = spectra.new_empty(len(spectra), kept, *spectra.shape[2:])
     rows, half = spectra.shape[2] * spectra.shape[3], spectra.shape[4]
-    columns = min(_COLUMNS, next_power_of_2(half))
-    tiles = -(-rows // _ROWS) * -(-half // columns)
+    some, warps = _ROWS, _WARPS
+    blocks, others = -(-half // _COLUMNS), -(-kept // 2) * len(spectra)
+    if -(-rows // some) * blocks * others < _FEW_PROGRAMS:
+        some, warps = _FEW_ROWS, _FEW_WARPS
     if result.numel():
-        _multiply_kernel[tiles, -(-kept // 2), len(spectra)](
+        _multiply_kernel[-(-rows // some) * blocks, -(-kept // 2), len(spectra)](
             torch.view_as_real(spectra), *given, torch.view_as_real(result),
-            summed, kept, *steps, rows, half, adjoint, _ROWS, columns, num_warps=_WARPS,
+            summed, kept, *steps, rows, half, adjoint, some, _COLUMNS, num_warps=warps,
         )  # fmt: skip
     return result
 
@@ -280,8 +287,8 @@ def _multiply_kernel(
     result: tl.tensor,
     summed: int,
     kept: int,
-    step_summed: int,
-    step_kept: int,
+    step_summed: tl.tensor,
+    step_kept: tl.tensor,
     all_rows: tl.constexpr,
     half: tl.constexpr,
     adjoint: tl.constexpr,

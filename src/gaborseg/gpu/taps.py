@@ -34,7 +34,9 @@ _MOST_ROWS = 1024
 """Rows that one program adds up in float32."""
 
 
-def tap_gradient(outputs: Tensor, inputs: Tensor, size: Sequence[int], kernel_size: int) -> Tensor:
+def tap_gradient(
+    outputs: Tensor, inputs: Tensor, size: Sequence[int], kernel_size: int, *, exact: bool = True
+) -> Tensor:
     """The gradient by kernels, (O, I, K, K, K), of a 'same' convolution of real volumes.
 
     Args:
@@ -43,30 +45,39 @@ def tap_gradient(outputs: Tensor, inputs: Tensor, size: Sequence[int], kernel_si
         inputs: Spectra of the inputs, (B, I, N_0, N_1, N_2 // 2 + 1).
         size: Voxels of the volumes along each axis.
         kernel_size: Side K in voxels, odd.
+        exact: To the rounding of float32; otherwise to eleven digits, which bfloat16 has not.
     """
     period = periods(size, kernel_size)
     columns, phases = _waves(tuple(size), kernel_size, outputs.device)
     side, plane = columns.shape[-1] // 2, phases.shape[2]
     kept, summed = outputs.shape[1], inputs.shape[1]
+    together = _TOGETHER if side == _FEWEST_TAPS else 1  # what larger kernels leave room for
     rows = period[0] * period[1]
     splits = max(1, -(-rows // _MOST_ROWS), min(-(-_PROGRAMS // (kept * summed)), rows // _ROWS))
     share = -(-rows // (splits * _ROWS)) * _ROWS
     splits = -(-rows // share)
     parts = outputs.real.new_empty(splits, kept, summed, 2, plane, side)
     if kept and summed:
-        _tap_kernel[-(-kept // _TOGETHER), summed, splits](
+        _tap_kernel[-(-kept // together), summed, splits](
             torch.view_as_real(outputs), torch.view_as_real(inputs), columns, phases, parts,
             len(inputs), kept, summed, share, rows, inputs.shape[-1], phases.shape[-1],
-            plane, side, _TOGETHER, _ROWS, _COLUMNS, _has_matrix_units(outputs.device), num_warps=_WARPS,
+            plane, side, together, _ROWS, _COLUMNS, _precision(outputs.device, exact=exact),
+            num_warps=_WARPS,
         )  # fmt: skip
     taps = parts.sum(0)[:, :, :, : kernel_size**2, :kernel_size]
     return (taps[:, :, 0] - taps[:, :, 1]).unflatten(2, (kernel_size, kernel_size))
 
 
+def _precision(device: torch.device, *, exact: bool) -> str:
+    """How matrices are multiplied: by units for eleven digits, once or in parts, or without."""
+    if device.type == "cuda" and _capability(device) < (8, 0):
+        return "no units"
+    return "units" if exact else "coarse"
+
+
 @functools.cache
-def _has_matrix_units(device: torch.device) -> bool:
-    """Tell whether a card multiplies matrices of float32, of eleven digits, in units of their own."""
-    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
 
 
 @functools.lru_cache(maxsize=32)
@@ -120,8 +131,8 @@ def _tap_kernel(
     phases: tl.tensor,
     result: tl.tensor,
     samples: int,
-    kept: int,
-    summed: int,
+    kept: tl.tensor,
+    summed: tl.tensor,
     share: int,
     rows: tl.constexpr,
     half: tl.constexpr,
@@ -131,7 +142,7 @@ def _tap_kernel(
     together: tl.constexpr,
     some_rows: tl.constexpr,
     some_columns: tl.constexpr,
-    matrix_units: tl.constexpr,
+    precision: tl.constexpr,
 ) -> None:
     """Add up a share of the rows, for one input and a few outputs."""
     volume: tl.constexpr = rows * half * 2
@@ -162,9 +173,9 @@ def _tap_kernel(
                 x_re, x_im = complex_tile(tl.load(x_at, mask=there, other=0))
                 d_re, d_im = g_re * x_re + g_im * x_im, g_re * x_im - g_im * x_re
                 coarse, fine = parts(d_re)
-                by_wave = add_product(coarse, fine, cosines, fine_cosines, by_wave, matrix_units)
+                by_wave = add_product(coarse, fine, cosines, fine_cosines, by_wave, precision)
                 coarse, fine = parts(d_im)
-                by_wave = add_product(coarse, fine, sines, fine_sines, by_wave, matrix_units)
+                by_wave = add_product(coarse, fine, sines, fine_sines, by_wave, precision)
                 g_at += kept.to(tl.int64) * volume
                 x_at += summed.to(tl.int64) * volume
         by_wave = by_wave.reshape([together, some_rows, 2 * side]).permute(1, 0, 2)
@@ -172,10 +183,10 @@ def _tap_kernel(
         phase = phases + tap[:, None] * padded_rows + (begin + tl.arange(0, some_rows))[None, :]
         coarse, fine = parts(by_wave)
         cosines, fine_cosines = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
-        real = add_product(cosines, fine_cosines, coarse, fine, real, matrix_units)
+        real = add_product(cosines, fine_cosines, coarse, fine, real, precision)
         phase += plane * padded_rows
         sines, fine_sines = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
-        imaginary = add_product(sines, fine_sines, coarse, fine, imaginary, matrix_units)
+        imaginary = add_product(sines, fine_sines, coarse, fine, imaginary, precision)
     number = tl.arange(0, together * 2 * side)
     output, wave = tl.program_id(0) * together + number // (2 * side), number % (2 * side)
     pair = (split.to(tl.int64) * kept + output) * summed + input_
@@ -199,11 +210,16 @@ def add_product(
     b: tl.tensor,
     fine_b: tl.tensor,
     total: tl.tensor,
-    matrix_units: tl.constexpr,
+    precision: tl.constexpr,
 ) -> tl.tensor:
-    """Return the sum of a matrix and the product of two others, float32 though units take less."""
-    if matrix_units:
-        total = tl.dot(fine_a, b, total, input_precision="tf32")
-        total = tl.dot(a, fine_b, total, input_precision="tf32")
+    """Return the sum of a matrix and the product of two others, each in two parts.
+
+    Matrix units cut off what they add up, so that the sum itself is not left to them.
+    """
+    if precision == "units":
+        product = tl.dot(fine_a, b, input_precision="tf32")
+        product = tl.dot(a, fine_b, product, input_precision="tf32")
+        return total + tl.dot(a, b, product, input_precision="tf32")
+    if precision == "coarse":
         return tl.dot(a, b, total, input_precision="tf32")
     return tl.dot(a + fine_a, b + fine_b, total, input_precision="ieee")

@@ -53,6 +53,7 @@ from gaborseg.layers.spectral import (
     synthesises_fused,
     working_dtype,
 )
+from gaborseg.layers.spectral_gpu import goes_by_spectra, spectral_gpu_conv3d
 from gaborseg.layers.storage import SigmaScale
 from gaborseg.layers.written_out import written_out_kernel
 
@@ -72,7 +73,8 @@ class GaborConv3d(ParametricConv3d):
     """'Same' convolution with the paper's Gabor kernels, eq. (2): eight parameters for each pair.
 
     y_o = sum_i G_oi * x_i (+ bias_o), G as at the top of this file. On a CPU the layer multiplies
-    spectra, exactly, whatever the kernel's size; elsewhere it computes the kernels and convolves.
+    spectra, exactly, whatever the kernel's size; elsewhere it computes the kernels and convolves,
+    or multiplies spectra where `gaborseg benchmark tune` has found that to be faster.
 
     To train it, use an optimiser of Adam's kind (NAdam; the paper's learning rate is 1e-3), keep
     the default `initial="white"`, and let widths and angles learn faster than amplitudes:
@@ -151,10 +153,16 @@ class GaborConv3d(ParametricConv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
-        if x.device.type != "cpu" or torch.compiler.is_exporting():
+        if torch.compiler.is_exporting():
             return super().forward(x)
-        y = spectral_conv3d(x, self.parameters_of_kernels(), self.kernel_size)
-        return self.strided(y if self.bias is None else y + self.bias.view(-1, 1, 1, 1))
+        if x.device.type == "cpu":
+            convolve = spectral_conv3d
+        elif goes_by_spectra(x, self.gabor, self.kernel_size):
+            convolve = spectral_gpu_conv3d
+        else:
+            return super().forward(x)
+        y = convolve(x, self.parameters_of_kernels(), self.kernel_size)
+        return self.strided(y if self.bias is None else y + self.bias.view(-1, 1, 1, 1).to(y.dtype))
 
 
 def _refuse_others_than_one(**options: int | Sequence[int]) -> None:

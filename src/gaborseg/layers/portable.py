@@ -1,4 +1,4 @@
-"""Gabor convolution by spectra in torch alone, for a CPU without the native code.
+"""Gabor convolution by spectra in torch alone: without the native code, and float64 on a GPU.
 
 The mathematics is that of `csrc/transfer.h`, all of it in float64: along an axis of period N, the
 symmetric taps of a wave make a real spectrum E(k) + O(k), even and odd in k. With the waves at f_re
@@ -28,7 +28,7 @@ def portable_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
     """'Same' zero-padded convolution with Gabor kernels: (B, I, D, H, W) -> (B, O, D, H, W).
 
     Args:
-        x: Volumes on a CPU.
+        x: Volumes.
         parameters: The eight Gabor parameters of each pair, (8, I, O).
         kernel_size: Odd side of the kernel, in voxels.
     """
@@ -77,17 +77,17 @@ def _axis_factors(
     period = (
         size + radius
     ) | 1  # what wraps around lands in the padding; odd: no Nyquist frequency
-    offsets = torch.arange(1, radius + 1, dtype=sigma.dtype)
+    offsets = torch.arange(1, radius + 1, dtype=sigma.dtype, device=sigma.device)
     width = sigma.abs().clamp(min=SMALLEST_SIGMA)[..., None, None]
     envelope = torch.exp(-(offsets / width).square() / 2)
     angle = 2 * math.pi * (cycles - cycles.round())[..., None] * offsets
-    waves = 2 * math.pi / period * offsets[:, None] * torch.arange(period)
+    waves = 2 * math.pi / period * offsets[:, None] * torch.arange(period, device=sigma.device)
     even = 1 + 2 * (envelope * angle.cos()) @ waves.cos()
     odd = -2 * (envelope * angle.sin()) @ waves.sin()
     return even, odd
 
 
-@torch.library.custom_op("gaborseg::multiply_spectra", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gaborseg::multiply_spectra", mutates_args=())
 def multiply_spectra_op(x: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
     """Convolve: (B, I, D, H, W) and the tables of `factor_tables` -> (B, O, D, H, W)."""
     period = _periods(first, second, third)
@@ -105,7 +105,7 @@ def multiply_spectra_op(x: Tensor, first: Tensor, second: Tensor, third: Tensor)
     return _transform_back(y_re, y_im, period, x)
 
 
-@torch.library.custom_op("gaborseg::multiply_spectra_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("gaborseg::multiply_spectra_backward", mutates_args=())
 def _multiply_spectra_backward_op(
     grad: Tensor,
     x: Tensor,

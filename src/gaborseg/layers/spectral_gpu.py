@@ -1,51 +1,85 @@
-"""Gabor convolution by spectra on a GPU: Fourier transforms of torch, products of Triton kernels."""
+"""Gabor convolution by spectra on a GPU: transforms of torch, products of Triton kernels."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gaborseg.gpu.choice import Convolution, precision_of, way
+from gaborseg.gpu.trust import TwinCheck, trusted
 from gaborseg.layers.grid import without_autocast
+from gaborseg.layers.portable import portable_conv3d
+
+_LARGEST_KERNEL = 11
+
+
+def spectral_gpu_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
+    """'Same' zero-padded convolution with Gabor kernels, (B, I, D, H, W) -> (B, O, D, H, W).
+
+    Args:
+        x: Volumes on a GPU; float64 goes through torch's operators.
+        parameters: The eight Gabor parameters of each pair, (8, I, O).
+        kernel_size: Odd side of the kernel, in voxels, up to 11.
+    """
+    x = x.to(_dtype(x))
+    if x.dtype == torch.float64:
+        return portable_conv3d(x, parameters, kernel_size)
+    volumes: Tensor = SpectralGpuConv3d.apply(x, parameters.float(), kernel_size)
+    return volumes
+
+
+def goes_by_spectra(x: Tensor, parameters: Tensor, kernel_size: int) -> bool:
+    """Tell whether spectra were measured to be the faster way on the card, and are right there."""
+    if not x.is_cuda or x.ndim != 5 or kernel_size > _LARGEST_KERNEL:
+        return False
+    _, inputs, outputs = parameters.shape
+    precision = precision_of(torch.empty((), dtype=_dtype(x)))
+    convolution = Convolution(len(x), inputs, outputs, tuple(x.shape[2:]), kernel_size, precision)
+    return way(convolution, x.device) == "spectral" and trusted(CHECK, x.device)
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    """The dtype in which a convolution of these volumes is asked for."""
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled(x.device.type):
+        return x.dtype
+    return torch.get_autocast_dtype(x.device.type)
 
 
 class SpectralGpuConv3d(torch.autograd.Function):
     """'Same' zero-padded convolution with Gabor kernels: (B, I, D, H, W) -> (B, O, D, H, W).
 
-    Computed in float32; the result has the dtype of x. Saves x and the parameters, (8, I, O), and
-    makes everything else again in the backward pass.
+    Computed in float32; the result has the dtype of x. Saves the spectra of x and the parameters,
+    (8, I, O); those of the kernels are made again in the backward pass. The gradient by the
+    parameters is float32's where x is, and has eleven digits where x has fewer.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
         from gaborseg.gpu import spectra
 
-        ctx.save_for_backward(x, parameters)
-        ctx.kernel_size = kernel_size
-        size = x.shape[2:]
+        ctx.size, ctx.kernel_size, ctx.dtype = x.shape[2:], kernel_size, x.dtype
         with without_autocast(x):
-            given = spectra.factors(parameters, size, kernel_size)
-            product = spectra.multiply(_transform(x, kernel_size), given)
-            return _volumes(product, size, kernel_size, x.dtype)
+            inputs = _transform(x, kernel_size)
+            given = spectra.factors(parameters, ctx.size, kernel_size)
+            ctx.save_for_backward(inputs, parameters)
+            return _volumes(spectra.multiply(inputs, given), ctx)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         from gaborseg.gpu import spectra
 
-        x, parameters = ctx.saved_tensors
+        inputs, parameters = ctx.saved_tensors
         x_wanted, parameters_wanted, _ = ctx.needs_input_grad
-        size, x_grad, parameters_grad = x.shape[2:], None, None
-        with without_autocast(x):
+        x_grad, parameters_grad = None, None
+        with without_autocast(grad):
             outputs = _transform(grad, ctx.kernel_size)
             if x_wanted:
-                given = spectra.factors(parameters, size, ctx.kernel_size)
-                product = spectra.multiply(outputs, given, adjoint=True)
-                x_grad = _volumes(product, size, ctx.kernel_size, x.dtype)
+                given = spectra.factors(parameters, ctx.size, ctx.kernel_size)
+                x_grad = _volumes(spectra.multiply(outputs, given, adjoint=True), ctx)
             if parameters_wanted:
-                inputs = _transform(x, ctx.kernel_size)
-                parameters_grad = _parameter_gradient(outputs, inputs, parameters, size, ctx)
+                parameters_grad = _parameter_gradient(outputs, inputs, parameters, ctx)
         return x_grad, parameters_grad, None
 
 
@@ -57,21 +91,44 @@ def _transform(volumes: Tensor, kernel_size: int) -> Tensor:
     return torch.fft.rfftn(volumes.float(), s=period, dim=(2, 3, 4))
 
 
-def _volumes(spectrum: Tensor, size: Sequence[int], kernel_size: int, dtype: torch.dtype) -> Tensor:
+def _volumes(spectrum: Tensor, ctx: Any) -> Tensor:
     """Volumes of spectra, (B, C, D, H, W)."""
     from gaborseg.gpu import spectra
 
-    depth, height, width = size
-    period = spectra.periods(size, kernel_size)
+    depth, height, width = ctx.size
+    period = spectra.periods(ctx.size, ctx.kernel_size)
     volumes = torch.fft.irfftn(spectrum, s=period, dim=(2, 3, 4))
-    return volumes[:, :, :depth, :height, :width].to(dtype).contiguous()
+    return volumes[:, :, :depth, :height, :width].to(ctx.dtype).contiguous()
 
 
-def _parameter_gradient(
-    outputs: Tensor, inputs: Tensor, parameters: Tensor, size: Sequence[int], ctx: Any
-) -> Tensor:
+def _parameter_gradient(outputs: Tensor, inputs: Tensor, parameters: Tensor, ctx: Any) -> Tensor:
     """Gradient by the parameters, (8, I, O), from spectra of the outputs' gradient and inputs."""
     from gaborseg.gpu import synthesis, taps
 
-    by_taps = taps.tap_gradient(outputs, inputs, size, ctx.kernel_size)
+    exact = ctx.dtype == torch.float32
+    by_taps = taps.tap_gradient(outputs, inputs, ctx.size, ctx.kernel_size, exact=exact)
     return synthesis.synthesise_backward(by_taps, parameters, ctx.kernel_size)
+
+
+def _difference(device: torch.device) -> float:
+    """The largest difference between spectra by Triton and by torch, gradients included."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 9, 8, 12, generator=draw)
+    parameters = torch.rand(8, 3, 5, generator=draw) + 0.3
+    ours, twin = (
+        _all_results(convolve, x.to(device), parameters.to(device))
+        for convolve in (SpectralGpuConv3d.apply, portable_conv3d)
+    )
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, twin, strict=True))
+
+
+def _all_results(convolve: Any, x: Tensor, parameters: Tensor) -> list[Tensor]:
+    """A convolution's volumes, and its gradients by x and by each kind of parameter."""
+    leaves = x.requires_grad_(), parameters.requires_grad_()
+    with torch.enable_grad():
+        y = convolve(*leaves, 7)
+    by_x, by_parameters = torch.autograd.grad(y, leaves, torch.cos(y.detach()))
+    return [y.detach(), by_x, *by_parameters]
+
+
+CHECK = TwinCheck("Gabor convolution by spectra", _difference, 1e-5)
