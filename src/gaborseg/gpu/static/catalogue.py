@@ -57,7 +57,6 @@ def _normalisation() -> list[Plan]:
             kernel,
             lambda count=count, dtype=dtype: _normalise(count, dtype),  # type: ignore[misc]
             trips=lambda arguments: arguments["chunk"] / arguments["block"],
-            resident_warps=24,
         )
         for count, dtype, name in ((1, torch.float32, "float32"), (2, torch.bfloat16, "bfloat16"))
         for kernel in kernels
@@ -99,6 +98,7 @@ def _spectra() -> list[Plan]:
             "_multiply_kernel",
             product(adjoint=False),
             trips=_of("summed"),
+            resident_warps=12,
             ffma=0.6,
         ),
         Plan(
@@ -106,6 +106,7 @@ def _spectra() -> list[Plan]:
             "_multiply_kernel",
             product(adjoint=True),
             trips=_of("summed"),
+            resident_warps=12,
             ffma=0.6,
         ),
         Plan(
@@ -113,7 +114,7 @@ def _spectra() -> list[Plan]:
             "_tap_kernel",
             lambda: tap_gradient(spectra, spectra, size, _KERNEL),
             trips=_blocks,
-            resident_warps=8,
+            resident_warps=4,
             older={"matrix_units": False},
         ),
     ]
