@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gaborseg.gpu.sizes import next_power_of_2 as next_power_of_2
+
 try:
     import triton
 except ImportError:  # torch for CPUs comes without it
@@ -21,8 +23,3 @@ def jit(*, any_value: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Any]
         return lambda function: function
     decorate: Callable[[Callable[..., Any]], Any] = triton.jit(do_not_specialize=[*any_value])
     return decorate
-
-
-def next_power_of_2(count: int) -> int:
-    """The smallest power of 2 that is at least a positive count."""
-    return 1 << (count - 1).bit_length()

@@ -15,11 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gaborseg.gpu.kernel import jit, next_power_of_2, triton
-from gaborseg.gpu.spectra import complex_tile, periods
-
-if triton is not None:
-    import triton.language as tl
+from gaborseg.gpu.sizes import next_power_of_2
+from gaborseg.gpu.spectra import periods
 
 _TOGETHER, _ROWS, _COLUMNS, _WARPS = 4, 32, 16, 4
 """Outputs, rows and columns of a program's tile."""
@@ -47,6 +44,8 @@ def tap_gradient(
         kernel_size: Side K in voxels, odd.
         exact: To the rounding of float32; otherwise to eleven digits, which bfloat16 has not.
     """
+    from gaborseg.gpu.kernels.taps import tap_kernel  # slow to import, and of use on GPUs alone
+
     period = periods(size, kernel_size)
     columns, phases = _waves(tuple(size), kernel_size, outputs.device)
     side, plane = columns.shape[-1] // 2, phases.shape[2]
@@ -58,7 +57,7 @@ def tap_gradient(
     splits = -(-rows // share)
     parts = outputs.real.new_empty(splits, kept, summed, 2, plane, side)
     if kept and summed:
-        _tap_kernel[-(-kept // together), summed, splits](
+        tap_kernel[-(-kept // together), summed, splits](
             torch.view_as_real(outputs), torch.view_as_real(inputs), columns, phases, parts,
             len(inputs), kept, summed, share, rows, inputs.shape[-1], phases.shape[-1],
             plane, side, together, _ROWS, _COLUMNS, _precision(outputs.device, exact=exact),
@@ -121,105 +120,3 @@ def _axis(length: int, period: int, kernel_size: int) -> Tensor:
     turns = (torch.outer(torch.arange(period), offsets) % period).double() / period
     waves = torch.polar(torch.ones_like(turns), 2 * math.pi * turns)
     return waves * (offsets.abs() < length)
-
-
-@jit(any_value=("samples", "kept", "summed", "share"))
-def _tap_kernel(
-    outputs: tl.tensor,
-    inputs: tl.tensor,
-    columns: tl.tensor,
-    phases: tl.tensor,
-    result: tl.tensor,
-    samples: int,
-    kept: tl.tensor,
-    summed: tl.tensor,
-    share: int,
-    rows: tl.constexpr,
-    half: tl.constexpr,
-    padded_rows: tl.constexpr,
-    plane: tl.constexpr,
-    side: tl.constexpr,
-    together: tl.constexpr,
-    some_rows: tl.constexpr,
-    some_columns: tl.constexpr,
-    precision: tl.constexpr,
-) -> None:
-    """Add up a share of the rows, for one input and a few outputs."""
-    volume: tl.constexpr = rows * half * 2
-    blocks: tl.constexpr = (half + some_columns - 1) // some_columns
-    table: tl.constexpr = blocks * some_columns * 2 * side
-    lane = tl.arange(0, together * some_rows)
-    output = tl.program_id(0) * together + lane // some_rows
-    input_, split = tl.program_id(1), tl.program_id(2)
-    outputs += tl.minimum(output, kept - 1).to(tl.int64)[:, None] * volume
-    inputs += input_.to(tl.int64) * volume
-    tap, wave = tl.arange(0, plane), tl.arange(0, 2 * side)
-    real = tl.zeros([plane, together * 2 * side], tl.float32)
-    imaginary = real
-    for begin in range(split * share, tl.minimum((split + 1) * share, rows), some_rows):
-        row = begin + lane % some_rows
-        by_wave = tl.zeros([together * some_rows, 2 * side], tl.float32)
-        for block in range(blocks):
-            column = block * some_columns + tl.arange(0, some_columns)
-            number = block * (2 * some_columns) + tl.arange(0, 2 * some_columns)
-            there = (row < rows)[:, None] & (number < 2 * half)[None, :]
-            at = row[:, None] * (2 * half) + number[None, :]
-            waves = columns + column[:, None] * (2 * side) + wave[None, :]
-            cosines, sines = tl.load(waves), tl.load(waves + table)
-            fine_cosines, fine_sines = tl.load(waves + 2 * table), tl.load(waves + 3 * table)
-            g_at, x_at = outputs + at, inputs + at
-            for _ in range(samples):
-                g_re, g_im = complex_tile(tl.load(g_at, mask=there, other=0))
-                x_re, x_im = complex_tile(tl.load(x_at, mask=there, other=0))
-                d_re, d_im = g_re * x_re + g_im * x_im, g_re * x_im - g_im * x_re
-                coarse, fine = parts(d_re)
-                by_wave = add_product(coarse, fine, cosines, fine_cosines, by_wave, precision)
-                coarse, fine = parts(d_im)
-                by_wave = add_product(coarse, fine, sines, fine_sines, by_wave, precision)
-                g_at += kept.to(tl.int64) * volume
-                x_at += summed.to(tl.int64) * volume
-        by_wave = by_wave.reshape([together, some_rows, 2 * side]).permute(1, 0, 2)
-        by_wave = by_wave.reshape([some_rows, together * 2 * side])
-        phase = phases + tap[:, None] * padded_rows + (begin + tl.arange(0, some_rows))[None, :]
-        coarse, fine = parts(by_wave)
-        cosines, fine_cosines = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
-        real = add_product(cosines, fine_cosines, coarse, fine, real, precision)
-        phase += plane * padded_rows
-        sines, fine_sines = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
-        imaginary = add_product(sines, fine_sines, coarse, fine, imaginary, precision)
-    number = tl.arange(0, together * 2 * side)
-    output, wave = tl.program_id(0) * together + number // (2 * side), number % (2 * side)
-    pair = (split.to(tl.int64) * kept + output) * summed + input_
-    into = result + (pair * (2 * plane * side) + wave)[None, :] + tap[:, None] * side
-    tl.store(into, real, mask=((output < kept) & (wave < side))[None, :])
-    into += plane * side - side
-    tl.store(into, imaginary, mask=((output < kept) & (wave >= side))[None, :])
-
-
-@jit()
-def parts(values: tl.tensor) -> tl.tuple:
-    """Return numbers of the eleven digits that a matrix unit takes, and what they leave out."""
-    coarse = (values.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
-    return coarse, values - coarse
-
-
-@jit()
-def add_product(
-    a: tl.tensor,
-    fine_a: tl.tensor,
-    b: tl.tensor,
-    fine_b: tl.tensor,
-    total: tl.tensor,
-    precision: tl.constexpr,
-) -> tl.tensor:
-    """Return the sum of a matrix and the product of two others, each in two parts.
-
-    Matrix units cut off what they add up, so that the sum itself is not left to them.
-    """
-    if precision == "units":
-        product = tl.dot(fine_a, b, input_precision="tf32")
-        product = tl.dot(a, fine_b, product, input_precision="tf32")
-        return total + tl.dot(a, b, product, input_precision="tf32")
-    if precision == "coarse":
-        return tl.dot(a, b, total, input_precision="tf32")
-    return tl.dot(a + fine_a, b + fine_b, total, input_precision="ieee")

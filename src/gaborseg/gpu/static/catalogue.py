@@ -36,13 +36,13 @@ def _synthesis() -> list[Plan]:
     return [
         Plan(
             "synthesis, forward",
-            "_forward_kernel",
+            "forward_kernel",
             lambda: synthesise_forward(parameters, _KERNEL),
             trips=_of("size"),
         ),
         Plan(
             "synthesis, backward",
-            "_backward_kernel",
+            "backward_kernel",
             lambda: synthesise_backward(taps, parameters, _KERNEL),
             trips=_of("size"),
         ),
@@ -91,11 +91,11 @@ def _spectra() -> list[Plan]:
         return lambda: multiply(spectra, factors(parameters, size, _KERNEL), adjoint=adjoint)
 
     return [
-        Plan("spectra, taps", "_taps_kernel", product(adjoint=False), resident_warps=8),
-        Plan("spectra, factors", "_factors_kernel", product(adjoint=False)),
+        Plan("spectra, taps", "taps_kernel", product(adjoint=False), resident_warps=8),
+        Plan("spectra, factors", "factors_kernel", product(adjoint=False)),
         Plan(
             "spectra, product",
-            "_multiply_kernel",
+            "multiply_kernel",
             product(adjoint=False),
             trips=_of("summed"),
             resident_warps=12,
@@ -103,7 +103,7 @@ def _spectra() -> list[Plan]:
         ),
         Plan(
             "spectra, adjoint product",
-            "_multiply_kernel",
+            "multiply_kernel",
             product(adjoint=True),
             trips=_of("summed"),
             resident_warps=12,
@@ -111,11 +111,11 @@ def _spectra() -> list[Plan]:
         ),
         Plan(
             "spectra, gradient by taps",
-            "_tap_kernel",
+            "tap_kernel",
             lambda: tap_gradient(spectra, spectra, size, _KERNEL),
             trips=_blocks,
             resident_warps=4,
-            older={"matrix_units": False},
+            older={"precision": "no units"},
         ),
     ]
 

@@ -1,0 +1,1 @@
+"""Triton kernels; only the files beside this room launch them."""
