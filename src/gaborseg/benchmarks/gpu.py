@@ -162,15 +162,30 @@ def _logit_errors(
         }
 
 
-def training_step(config: DictConfig, network: nn.Module, size: int, device: torch.device) -> _Step:
-    """Return a call that trains a network on one random volume, with the configured loss."""
+def training_step(
+    config: DictConfig,
+    network: nn.Module,
+    size: int,
+    device: torch.device,
+    called: Callable[[Tensor], Tensor] | None = None,
+) -> _Step:
+    """Return a call that trains a network on one random volume, with the configured loss.
+
+    Args:
+        config: As `configuration` returns it.
+        network: Its parameters are trained.
+        size: Voxels a side of the volume.
+        device: Where the network is.
+        called: What is called in its place, and calls it.
+    """
+    forward = called or network
     image = torch.randn(1, 1, size, size, size, device=device)
     label = torch.randint(_NUM_CLASSES, (1, size, size, size), device=device)
     loss, optimizer = build(config.loss), build(config.optimizer)(network.parameters())
 
     def step() -> None:
         optimizer.zero_grad()
-        loss(network(image), label).backward()
+        loss(forward(image), label).backward()
         optimizer.step()
 
     return step

@@ -1,19 +1,21 @@
-"""Which way the convolutions of a network go fastest on this machine's GPU; training keeps to it."""
+"""Which way the convolutions of a network go fastest on this machine's GPU, for its trainings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from gaborseg.benchmarks.gpu import configuration, costs, in_precision
+from gaborseg.benchmarks.gpu import configuration, costs, in_precision, training_step
 from gaborseg.benchmarks.options import Benchmark, at_least, check_size
 from gaborseg.benchmarks.report import Cell, Table
 from gaborseg.benchmarks.timing import Spread
-from gaborseg.gpu.choice import Convolution, choices_file, keep, pin
+from gaborseg.gpu import Choices, Convolution, Way, keep, pin
 from gaborseg.interface import build
 from gaborseg.layers import GaborConv3d
+from gaborseg.training import GraphedNetwork
 
 _NUM_CLASSES = 20
 _PRECISIONS = ("float32", "tf32", "bf16-mixed")
@@ -46,7 +48,7 @@ class TuneBenchmark(Benchmark):
             raise ValueError(f"device must be a GPU that torch can use, got {self.device!r}")
 
     def tables(self) -> list[Table]:
-        """Measure, keep the choices, and return the table."""
+        """Measure, keep the choices, and return the tables."""
         device = torch.device(self.device, torch.cuda.current_device())
         layers = _layers(self.kernel, (self.batch, 1, *[self.size] * 3))
         rows = [
@@ -54,9 +56,43 @@ class TuneBenchmark(Benchmark):
             for precision in _PRECISIONS
             for layer, shape in layers.items()
         ]
-        keep(device, {str(row["convolution"]): _kept(row) for row in rows})
-        title = f"Gabor convolutions of kernel={self.kernel}, {torch.cuda.get_device_name(device)}"
-        return [Table(f"{title}; choices kept in {choices_file(device)}", rows)]
+        steps = _steps(self, device)
+        ways = {str(row["convolution"]): cast(Way, row["way"]) for row in rows}
+        choices = Choices(ways, graphs=_graphs_pay(steps))
+        path = keep(choices, device, {str(row["convolution"]): _medians(row) for row in rows})
+        card = torch.cuda.get_device_name(device)
+        return [
+            Table(f"Gabor convolutions, both ways of a step, {card}", rows),
+            Table(
+                f"Training step, kernel={self.kernel}, bf16-mixed; choices kept in {path}", steps
+            ),
+        ]
+
+
+def _steps(options: TuneBenchmark, device: torch.device) -> list[dict[str, Cell]]:
+    """Time a training step, launched kernel by kernel and replayed as graphs."""
+    config = configuration(options.kernel)
+    network: nn.Module = build(config.network, in_channels=1, num_classes=_NUM_CLASSES).to(device)
+    ways: dict[str, Callable[[Tensor], Tensor]] = {
+        "launched": network,
+        "graphs": GraphedNetwork(network),
+    }
+    steps = {
+        name: partial(
+            in_precision,
+            "bf16-mixed",
+            device,
+            training_step(config, network, options.size, device, called),
+        )
+        for name, called in ways.items()
+    }
+    return [{"step": name, **cost} for name, cost in costs(steps, options.repeats, device).items()]
+
+
+def _graphs_pay(steps: list[dict[str, Cell]]) -> bool:
+    """Tell whether a replayed step is clearly faster than a launched one."""
+    launched, graphs = (cast(Spread, row["time [ms]"]) for row in steps)
+    return graphs.high < launched.low
 
 
 def _layers(kernel: str, shape: tuple[int, ...]) -> Mapping[tuple[int, ...], tuple[int, ...]]:
@@ -91,7 +127,7 @@ def _row(
     module = GaborConv3d(inputs, outputs, kernel_size).to(device)
     x = torch.randn(shape, device=device, requires_grad=inputs > 1)
     step = partial(in_precision, precision, device, partial(_both_ways, module, x))
-    steps = {way: partial(_on_the, way, name, step) for way in ("direct", "spectral")}
+    steps = {way: partial(_on_the, way, name, step) for way in get_args(Way)}
     times: dict[str, Spread] = {}
     for way, cost in costs(steps, options.repeats, device).items():
         time = cost["time [ms]"]
@@ -110,16 +146,15 @@ def _both_ways(module: GaborConv3d, x: Tensor) -> None:
     x.grad = module.gabor.grad = None
 
 
-def _on_the(way: str, convolution: Convolution, step: partial[None]) -> None:
+def _on_the(way: Way, convolution: Convolution, step: partial[None]) -> None:
     """Take a step with one way for a convolution."""
-    pin({str(convolution): way})
+    pin(Choices({str(convolution): way}))
     try:
         step()
     finally:
         pin(None)
 
 
-def _kept(row: Mapping[str, Cell]) -> dict[str, Cell]:
-    """What is kept of a row."""
-    medians = {k: v.median for k, v in row.items() if isinstance(v, Spread)}
-    return {"way": row["way"], **medians}
+def _medians(row: Mapping[str, Cell]) -> dict[str, float]:
+    """The times of a row."""
+    return {name: value.median for name, value in row.items() if isinstance(value, Spread)}

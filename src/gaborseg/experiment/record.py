@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.table import Table
 
 from gaborseg.data import SegmentationData
+from gaborseg.gpu import Choices, choices_for, pin
 from gaborseg.interface import show
 from gaborseg.machine import software_versions
 from gaborseg.runs import Run, RunFile, overall_means, read_scores, scores_table
@@ -41,6 +42,7 @@ def record_start(
         "choices": dict(choices),
         "parameters": parameters,
         "data": data.describe(),
+        **_gpu_choices(trainer),
         "sessions": [*run.sessions(), session],
     }
     run.write_json(RunFile.RECORD, record)
@@ -49,6 +51,37 @@ def record_start(
         if isinstance(logger, WandbLogger):
             use_epoch_as_axis(logger)
         logger.log_hyperparams({**run.config, "parameters": parameters, "choices": grouped})
+
+
+def _gpu_choices(trainer: pl.Trainer) -> dict[str, Any]:
+    """How the run's work goes on its card, which it keeps to when it is resumed."""
+    device = trainer.strategy.root_device
+    return {"gpu": choices_for(device).as_record()} if device.type == "cuda" else {}
+
+
+def keep_to_gpu_choices(run: Run, trainer: pl.Trainer) -> None:
+    """Let a run that goes on work as it began, whatever has been measured since.
+
+    A run begins with what is measured on its card; one line says what that is.
+    """
+    device = trainer.strategy.root_device
+    if device.type != "cuda":
+        return
+    began = run.record().get("gpu")
+    pin(Choices.read(began) if began else choices_for(device))
+    log.info(_told(choices_for(device)))
+
+
+def _told(choices: Choices) -> str:
+    spectral = sum(way == "spectral" for way in choices.ways.values())
+    if not choices.ways:
+        return (
+            "GPU: nothing measured on this card; python -m src.benchmark tune finds what is faster"
+        )
+    return (
+        f"GPU: of {len(choices.ways)} measured convolutions {spectral} go by spectra; "
+        f"steps are {'replayed as graphs' if choices.graphs else 'launched kernel by kernel'}"
+    )
 
 
 @rank_zero_only

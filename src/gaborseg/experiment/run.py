@@ -27,6 +27,7 @@ from gaborseg.experiment.interruptions import (
 )
 from gaborseg.experiment.record import (
     callback,
+    keep_to_gpu_choices,
     record_end,
     record_start,
     show_result,
@@ -134,6 +135,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         module = build_module(config, data)
         if changes := run.software_changes():
             rank_zero_only(log.warning)(f"begun with other code: {'; '.join(changes)}")
+        keep_to_gpu_choices(run, trainer)
     counts = parameter_counts(module.network)
     rank_zero_only(run.claim)()
     record_start(run, trainer, data, counts, choices)

@@ -6,6 +6,16 @@ Without a card, `plans` lists every kernel as it is launched, `compiled` tells w
 each, and `estimate` models its time.
 """
 
+from gaborseg.gpu.choice import (
+    Choices,
+    Convolution,
+    Way,
+    choices_for,
+    keep,
+    pin,
+    precision_of,
+    way,
+)
 from gaborseg.gpu.kernel import jit, next_power_of_2, triton
 from gaborseg.gpu.normalisation import Normalised, fuses, sum_of_normalised
 from gaborseg.gpu.pooling import max_pool
@@ -20,20 +30,28 @@ __all__ = [
     "CARDS",
     "PROCESSORS",
     "Card",
+    "Choices",
     "Compiled",
+    "Convolution",
     "Estimate",
     "Normalised",
     "Plan",
     "TwinCheck",
+    "Way",
+    "choices_for",
     "compiled",
     "estimate",
     "ffma_share",
     "fuses",
     "jit",
+    "keep",
     "max_pool",
     "next_power_of_2",
+    "pin",
     "plans",
+    "precision_of",
     "sum_of_normalised",
     "triton",
     "trusted",
+    "way",
 ]

@@ -1,8 +1,8 @@
-"""Which way a convolution goes on a card: what was measured there, and nothing else.
+"""How work goes on a card: what was measured there, and nothing else.
 
-`python -m src.benchmark tune` times the ways and keeps the fastest, for this card and these versions
-of what it is driven by. What has not been timed goes the plain way. A run keeps the choices that it
-began with.
+`python -m src.benchmark tune` times the ways and keeps the fastest, for this card and the versions
+of what drives it. What has not been timed goes the plain way. A run keeps the choices that it began
+with.
 """
 
 from __future__ import annotations
@@ -50,54 +50,87 @@ class Convolution:
         return f"{channels}, {self.kernel_size}^3 on {size}, {self.precision}"
 
 
-_pinned: dict[str, Way] | None = None
+@dataclass(frozen=True)
+class Choices:
+    """How work goes on a card.
+
+    Attributes:
+        ways: The way of each convolution that was timed.
+        graphs: Whether a training step's network is replayed as CUDA graphs.
+    """
+
+    ways: Mapping[str, Way]
+    graphs: bool = False
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Choices:
+        """The choices of a record, as `as_record` makes it.
+
+        Raises:
+            ValueError: There is no such way.
+        """
+        ways = dict(record.get("ways", {}))
+        for name, chosen in ways.items():
+            if chosen not in get_args(Way):
+                told = " or ".join(get_args(Way))
+                raise ValueError(f"the way of {name} must be {told}, got {chosen!r}")
+        return cls(cast(dict[str, Way], ways), bool(record.get("graphs", False)))
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"ways": dict(self.ways), "graphs": self.graphs}
+
+
+_pinned: Choices | None = None
+
+
+def pin(choices: Choices | None) -> None:
+    """Keep to choices from now on, as a run does that goes on; None: to what is measured."""
+    global _pinned
+    _pinned = choices
+
+
+def choices_for(device: torch.device) -> Choices:
+    """How work goes on a card: by the pinned choices, else by those that were measured."""
+    return _measured(device) if _pinned is None else _pinned
 
 
 def way(convolution: Convolution, device: torch.device) -> Way:
     """The way that a convolution goes on a card."""
-    choices = measured_ways(device) if _pinned is None else _pinned
-    return choices.get(str(convolution), "direct")
-
-
-def pin(choices: Mapping[str, str] | None) -> None:
-    """Keep to choices from now on, those of a run that goes on; None: to what is measured.
-
-    Raises:
-        ValueError: There is no such way.
-    """
-    global _pinned
-    _pinned = None if choices is None else _checked(choices)
+    return choices_for(device).ways.get(str(convolution), "direct")
 
 
 def precision_of(volumes: Tensor) -> str:
-    """How volumes are convolved on a card: `"float32"`, `"tf32"`, or their dtype of fewer digits."""
+    """How volumes are convolved on a card: in `"float32"`, `"tf32"` or a dtype of fewer digits."""
     if volumes.dtype == torch.float32 and torch.backends.cudnn.allow_tf32:
         return "tf32"
     return str(volumes.dtype).removeprefix("torch.")
 
 
 @functools.cache
-def measured_ways(device: torch.device) -> dict[str, Way]:
-    """The fastest way of each convolution that was timed on a card."""
+def _measured(device: torch.device) -> Choices:
     path = choices_file(device)
-    if not path.exists():
-        return {}
-    record = load_json(read_text(path))
-    return _checked({name: row["way"] for name, row in record["convolutions"].items()})
+    return Choices.read(load_json(read_text(path)) if path.exists() else {})
 
 
-def keep(device: torch.device, rows: Mapping[str, Mapping[str, Any]]) -> Path:
+def keep(choices: Choices, device: torch.device, milliseconds: Mapping[str, Any]) -> Path:
     """Write down what was measured on a card, beside what was before, and return the file.
 
     Args:
+        choices: The fastest ways.
         device: The card.
-        rows: By convolution: its `"way"`, and what else is worth knowing.
+        milliseconds: What was measured, for readers.
     """
     path = choices_file(device)
-    before = load_json(read_text(path))["convolutions"] if path.exists() else {}
-    record = {**_driven_by(device), "convolutions": {**before, **rows}}
+    before = load_json(read_text(path)) if path.exists() else {}
+    record = {
+        **_driven_by(device),
+        "ways": {**before.get("ways", {}), **choices.ways},
+        "graphs": choices.graphs,
+        "milliseconds": {**before.get("milliseconds", {}), **milliseconds},
+    }
     write_text(path, json.dumps(record, indent=2) + "\n")
-    measured_ways.cache_clear()
+    _measured.cache_clear()
     return path
 
 
@@ -111,26 +144,15 @@ def choices_file(device: torch.device) -> Path:
 
 def _driven_by(device: torch.device) -> dict[str, Any]:
     """The card, and the versions of all that its speed depends on."""
-    import triton
-
+    try:
+        from triton import __version__ as triton
+    except ImportError:
+        triton = None
     driver = getattr(torch._C, "_cuda_getDriverVersion", lambda: None)
     return {
         "card": torch.cuda.get_device_name(device),
         "driver": driver(),
         "torch": torch.__version__,
         "cudnn": torch.backends.cudnn.version(),
-        "triton": triton.__version__,
+        "triton": triton,
     }
-
-
-def _checked(choices: Mapping[str, str]) -> dict[str, Way]:
-    """Choices by convolution.
-
-    Raises:
-        ValueError: There is no such way.
-    """
-    for name, chosen in choices.items():
-        if chosen not in get_args(Way):
-            told = " or ".join(get_args(Way))
-            raise ValueError(f"the way of {name} must be {told}, got {chosen!r}")
-    return cast(dict[str, Way], dict(choices))

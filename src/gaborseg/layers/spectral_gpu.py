@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gaborseg.gpu.choice import Convolution, precision_of, way
-from gaborseg.gpu.trust import TwinCheck, trusted
+from gaborseg.gpu import Convolution, TwinCheck, precision_of, trusted, way
 from gaborseg.layers.grid import without_autocast
 from gaborseg.layers.portable import portable_conv3d
 
@@ -36,7 +35,7 @@ def goes_by_spectra(x: Tensor, parameters: Tensor, kernel_size: int) -> bool:
     _, inputs, outputs = parameters.shape
     precision = precision_of(torch.empty((), dtype=_dtype(x)))
     convolution = Convolution(len(x), inputs, outputs, tuple(x.shape[2:]), kernel_size, precision)
-    return way(convolution, x.device) == "spectral" and trusted(CHECK, x.device)
+    return way(convolution, x.device) == "spectral" and trusted(_CHECK, x.device)
 
 
 def _dtype(x: Tensor) -> torch.dtype:
@@ -131,4 +130,4 @@ def _all_results(convolve: Any, x: Tensor, parameters: Tensor) -> list[Tensor]:
     return [y.detach(), by_x, *by_parameters]
 
 
-CHECK = TwinCheck("Gabor convolution by spectra", _difference, 1e-5)
+_CHECK = TwinCheck("Gabor convolution by spectra", _difference, 1e-5)

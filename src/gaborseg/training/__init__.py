@@ -19,6 +19,7 @@ from gaborseg.training.checkpoints import (
 )
 from gaborseg.training.cost import Cost
 from gaborseg.training.csv_logger import CsvLogger
+from gaborseg.training.graphs import GraphedNetwork
 from gaborseg.training.model_card import write_model_card
 from gaborseg.training.module import SegmentationModule
 from gaborseg.training.schedules import constant, cosine, one_cycle
@@ -42,6 +43,7 @@ __all__ = [
     "EpochLine",
     "EpochRow",
     "FitDecision",
+    "GraphedNetwork",
     "PauseAfter",
     "ProgressBar",
     "SeedEpochs",

@@ -1,10 +1,13 @@
 """A network whose passes are recorded once as CUDA graphs and replayed: launches cost nothing."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 
 
 class _Recorded(nn.Module):
@@ -23,7 +26,7 @@ class GraphedNetwork:
     """Calls a network in training by replaying graphs, one for each shape of its input.
 
     The same kernels run in the same order; the host has one launch a pass instead of hundreds. On a
-    CPU, and for what a graph cannot hold, the network is called as it is.
+    CPU, in evaluation, and where it cannot be recorded, the network is called as it is.
 
     Args:
         network: On a GPU; its parameters stay where they are.
@@ -45,8 +48,13 @@ class GraphedNetwork:
         return self._graphs[key](image)
 
     def _record(self, image: Tensor, dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
-        """Record both passes, after a few to warm up."""
-        with torch.autocast("cuda", dtype, enabled=dtype is not None, cache_enabled=False):
-            sample = image.detach().clone()
-            recorded = torch.cuda.make_graphed_callables(_Recorded(self._network), (sample,))
-        return cast(Callable[[Tensor], Tensor], recorded)
+        """Record both passes, after a few to warm up; or return the network, and say why."""
+        sample = image.detach().clone()
+        try:
+            with torch.autocast("cuda", dtype, enabled=dtype is not None, cache_enabled=False):
+                shell = torch.cuda.make_graphed_callables(_Recorded(self._network), (sample,))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            log.warning(f"steps are launched kernel by kernel, as no graph can be made: {reason}")
+            return self._network
+        return cast(Callable[[Tensor], Tensor], shell)
