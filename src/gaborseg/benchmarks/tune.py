@@ -49,7 +49,7 @@ class TuneBenchmark(Benchmark):
 
     def tables(self) -> list[Table]:
         """Measure, keep the choices, and return the tables."""
-        device = torch.device(self.device, torch.cuda.current_device())
+        device = torch.device(self.device)
         layers = _layers(self.kernel, (self.batch, 1, *[self.size] * 3))
         rows = [
             _row(layer, shape, precision, self, device)

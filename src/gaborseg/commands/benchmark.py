@@ -3,6 +3,7 @@
     python -m src.benchmark layer
     python -m src.benchmark network size=64 threads=1 repeats=7
     python -m src.benchmark gpu size=64
+    python -m src.benchmark tune
 
 Subjects, and their options with defaults:
 
@@ -13,6 +14,7 @@ Subjects, and their options with defaults:
     data       repeats=7  threads=None  size=128  subjects=43  workers=(0, 1, 2)  step=30.0
     exactness  repeats=300  threads=None
     gpu        repeats=10  threads=None  device=cuda  size=128
+    tune       repeats=7  threads=None  device=cuda  kernel=gabor  size=128  batch=1
 
 The alternatives take turns in one process. The tables, in Markdown, contain medians with quartiles
 and ratios taken round by round; the same numbers go to a JSON file in ``outputs/benchmarks``.
