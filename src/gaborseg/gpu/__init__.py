@@ -9,6 +9,7 @@ each, and `estimate` models its time.
 from gaborseg.gpu.kernel import jit, next_power_of_2, triton
 from gaborseg.gpu.normalisation import Normalised, fuses, sum_of_normalised
 from gaborseg.gpu.pooling import max_pool
+from gaborseg.gpu.resampling import Matrix, Resampling, coordinates, nearest_labels, resampled
 from gaborseg.gpu.static.cards import CARDS, PROCESSORS, Card
 from gaborseg.gpu.static.catalogue import plans
 from gaborseg.gpu.static.compiled import Compiled, compiled
@@ -22,17 +23,22 @@ __all__ = [
     "Card",
     "Compiled",
     "Estimate",
+    "Matrix",
     "Normalised",
     "Plan",
+    "Resampling",
     "TwinCheck",
     "compiled",
+    "coordinates",
     "estimate",
     "ffma_share",
     "fuses",
     "jit",
     "max_pool",
+    "nearest_labels",
     "next_power_of_2",
     "plans",
+    "resampled",
     "sum_of_normalised",
     "triton",
     "trusted",
