@@ -41,7 +41,7 @@ def resampled(batch: Mapping[str, Any]) -> dict[str, Tensor]:
 def _patches(image: Tensor, label: Tensor, how: Resampling) -> tuple[Tensor, Tensor]:
     """Patches (K, C, *P) and (K, *P) of an image (C, *S) and its label map (*S)."""
     if how.matrix is None:
-        cut = [(image[(..., *part)], label[(*part,)]) for part in _slices(how)]
+        cut = [(image[(..., *part)], label[part]) for part in _slices(how)]
         return torch.stack([one for one, _ in cut]), torch.stack([one for _, one in cut])
     fill = image.flatten(1).amin(dim=1).view(-1, 1, 1, 1)
     places = [coordinates(how.matrix, corner, how.sides, image.device) for corner in how.corners]
@@ -68,7 +68,7 @@ def nearest_labels(label: Tensor, where: Sequence[Tensor]) -> Tensor:
     return label[voxels].where(_inside(where, label.shape), 0)
 
 
-def _slices(how: Resampling) -> list[tuple[slice, ...]]:
+def _slices(how: Resampling) -> list[Any]:
     """The voxels of each patch of a volume that is not moved."""
     return [
         tuple(slice(first, first + side) for first, side in zip(corner, how.sides, strict=True))
