@@ -69,6 +69,19 @@ def test_a_plain_trainer_prepares_the_data_and_sees_each_epoch(
     assert first != second
 
 
+def test_a_plain_trainer_moves_the_samples_that_are_left_to_it(
+    tiny_data: Build, tmp_path: Path
+) -> None:
+    seen = []
+    for on in ("cpu", "gpu"):
+        data = tiny_data(augmentation=RandomAffine(), augment_on=on, num_workers=0)
+        module = Recorded()
+        trainer(2, tmp_path).fit(module, datamodule=data)
+        seen.append(module.seen)
+    for at_once, later in zip(*seen, strict=True):
+        assert later == pytest.approx(at_once, rel=1e-5)
+
+
 def test_a_plain_trainer_tests_and_predicts_every_test_subject_once(
     data: SegmentationData, tmp_path: Path
 ) -> None:

@@ -126,6 +126,12 @@ def test_every_data_set_and_augmentation_builds(
     assert build(config.data).split_index == 3
 
 
+@pytest.mark.parametrize("where", ["cpu", "gpu"])
+def test_the_papers_augmentation_builds_on_every_device(where: str) -> None:
+    config = compose_config(["augmentation=paper", f"data.augment_on={where}"])
+    assert build(config.data).augment_on == where
+
+
 def test_the_sweeper_of_optuna_looks_for_the_best_validation_and_is_seeded() -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     sweeper = compose_config(["hydra/sweeper=optuna", "seed=3"], hydra=True).hydra.sweeper

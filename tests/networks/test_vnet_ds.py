@@ -146,3 +146,52 @@ def test_the_number_of_convolutions_is_the_number_of_levels() -> None:
         ValueError, match="convolutions must have 5 entries for 5 levels of channels, got 4"
     ):
         VNetDS(1, 3, [conventional] * 4, **SMALL)
+
+
+def gradients(network: VNetDS, image: torch.Tensor) -> list[torch.Tensor]:
+    torch.manual_seed(1)
+    logits = network(image)
+    return [logits, *torch.autograd.grad(logits.square().sum(), [*network.parameters()])]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("levels", [1, 2, 5])
+def test_gradients_that_are_computed_again_are_bit_for_bit_the_same(
+    levels: int, dropout: float
+) -> None:
+    networks = [small_network(checkpointing=count, dropout=dropout) for count in (0, levels)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    image = torch.randn(2, 1, 16, 16, 13)
+    kept, again = (gradients(network, image) for network in networks)
+    assert all(map(torch.equal, kept, again))
+
+
+def kept_bytes(network: VNetDS, image: torch.Tensor) -> int:
+    """What the forward pass keeps of features for the backward pass."""
+    storages: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(image)
+    return sum(storages.values())
+
+
+def test_few_features_are_kept_of_levels_that_are_computed_again() -> None:
+    image = torch.randn(1, 1, 32, 32, 32)
+    none, one, two = (kept_bytes(small_network(checkpointing=count), image) for count in range(3))
+    assert two < one < none / 3
+
+
+def test_without_gradients_nothing_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaborseg.networks.vnet_ds.checkpoint", lambda *_, **__: 1 / 0)
+    with torch.no_grad():
+        small_network(checkpointing=2)(torch.zeros(1, 1, 16, 16, 16))
+
+
+@pytest.mark.parametrize("count", [-1, 6, 0.5])
+def test_no_more_levels_than_there_are_can_be_computed_again(count: float) -> None:
+    with pytest.raises(ValueError, match=rf"checkpointing must be .* 0 to 5, got {count}"):
+        small_network(checkpointing=count)

@@ -34,7 +34,11 @@ NOW = {
     "network": {"_target_": "gaborseg.networks.VNetDS", "convolutions": [LAYER, LAYER]},
     "decision": {"_target_": "gaborseg.decisions.Calibrated", "num_classes": None},
     "scheduler": {"_target_": "gaborseg.training.one_cycle"},
-    "data": {"_target_": "gaborseg.data.SegmentationData.from_folder", "root": "src.data"},
+    "data": {
+        "_target_": "gaborseg.data.SegmentationData.from_folder",
+        "root": "src.data",
+        "augment_on": "cpu",
+    },
     "activation": {"_target_": "torch.nn.ELU"},
 }
 
@@ -43,6 +47,13 @@ def test_settings_of_before_become_those_of_today_and_the_old_ones_stay() -> Non
     before = copy.deepcopy(OLD)
     assert as_saved_now(OLD) == NOW
     assert before == OLD
+
+
+def test_data_from_before_there_was_a_choice_were_augmented_on_the_cpu() -> None:
+    data = {"_target_": "gaborseg.data.SegmentationData", "batch_size": 2}
+    assert as_saved_now({"data": data})["data"] == {**data, "augment_on": "cpu"}
+    data["augment_on"] = "gpu"
+    assert as_saved_now({"data": data})["data"] == data
 
 
 def test_settings_of_today_stay() -> None:

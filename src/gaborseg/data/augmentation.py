@@ -18,6 +18,8 @@ from torch import Tensor
 from torchio.transforms.augmentation import RandomTransform
 from torchio.transforms.spatial_transform import SpatialTransform
 
+from gaborseg.gpu import Matrix
+
 log = logging.getLogger(__name__)
 
 Transform = Callable[[tio.Subject], tio.Subject]
@@ -100,6 +102,23 @@ def apply_affine(subject: tio.Subject, draw: AffineDraw) -> tio.Subject:
         default_pad_value="minimum",
     )
     return tio.Subject({**subject, **{name: transform(image) for name, image in images.items()}})
+
+
+def voxel_map(draw: AffineDraw, affine: NDArray, shape: Sequence[int]) -> Matrix:
+    """Where each voxel of a moved volume comes from: (3, 4), from voxels and 1 to voxels.
+
+    Args:
+        draw: The transform, as ``apply_affine`` takes it.
+        affine: (4, 4), voxel index to world millimetres.
+        shape: Voxels of the volume along each axis.
+    """
+    cosine, sine = np.cos(np.radians(draw.degrees)), np.sin(np.radians(draw.degrees))
+    back = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])  # rotates the other way
+    axes = np.asarray(affine, dtype=np.float64)[:3, :3]
+    linear = np.linalg.solve(axes, back @ axes) / draw.scale
+    centre = (np.array(shape) - 1) / 2
+    offset = centre - linear @ (centre + np.array(draw.shift))
+    return tuple(map(tuple, np.column_stack([linear, offset]).tolist()))
 
 
 class RandomAffine(RandomTransform, SpatialTransform):
@@ -212,12 +231,19 @@ def augmented(
         ValueError: The shape of the sample would change, intensities would not be finite, or labels
             would be other integers than before.
     """
+    new_image, new_label = _volumes(transformed(transform, image, label, affine, structures))
+    return new_image.to(image.dtype), new_label[0].to(label.dtype)
+
+
+def transformed(
+    transform: Transform, image: Tensor, label: Tensor, affine: NDArray, structures: Sequence[str]
+) -> tio.Subject:
+    """The subject that a transform makes of a sample, of the same shape; see ``augmented``."""
     moved = transform(_subject(image, label, affine, structures))
     foreign = any(not isinstance(part, _OWN) for part in _parts(transform).values())
     if foreign and (problem := _problem(moved, image, label)):
         raise ValueError(f"augmentation {problem}")
-    new_image, new_label = _volumes(moved)
-    return new_image.to(image.dtype), new_label[0].to(label.dtype)
+    return moved
 
 
 def try_augmentation(

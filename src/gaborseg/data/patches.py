@@ -70,12 +70,28 @@ class RandomPatches:
 
     def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Patches (K, C, *P) and (K, *P) of an image (C, *S) and its label map (*S)."""
+        patches = self._draw(label, image=tio.ScalarImage(tensor=image))
+        images = torch.stack([patch["image"][tio.DATA] for patch in patches])
+        cut = torch.stack([patch["label"][tio.DATA][0] for patch in patches])
+        return images, cut.to(label.dtype)
+
+    def places(self, label: Tensor) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+        """First voxels (K) of the patches that a call would draw, and the sides *P of each."""
+        patches = self._draw(label)
+        corners = tuple(tuple(patch[tio.LOCATION][:3].tolist()) for patch in patches)
+        return corners, self._sides(label)
+
+    def _sides(self, label: Tensor) -> tuple[int, int, int]:
         depth, height, width = (min(self.patch_size, length) for length in label.shape)
-        sides = (depth, height, width)
+        return depth, height, width
+
+    def _draw(self, label: Tensor, **images: tio.Image) -> list[Any]:
+        """Patches of a label map and of images of its shape."""
         subject = tio.Subject(
-            image=tio.ScalarImage(tensor=image),
+            **images,
             label=tio.LabelMap(tensor=label[None].float()),  # of integers, odds would round to 0
         )
+        sides = self._sides(label)
         labels = [value for value in label.unique().tolist() if value != self.ignore]
         odds = dict.fromkeys(labels, 1.0)
         sampler: Any = (
@@ -83,10 +99,7 @@ class RandomPatches:
             if self.sampler == "uniform" or not odds
             else tio.LabelSampler(sides, "label", odds)
         )
-        patches = list(sampler(subject, self.count))
-        images = torch.stack([patch["image"][tio.DATA] for patch in patches])
-        cut = torch.stack([patch["label"][tio.DATA][0] for patch in patches])
-        return images, cut.to(label.dtype)
+        return list(sampler(subject, self.count))
 
 
 def infer_volume(

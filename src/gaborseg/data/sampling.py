@@ -2,20 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed
+import torchio as tio
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from gaborseg.data.augmentation import Transform, augmented, seeded, use_one_thread
+from gaborseg.data.augmentation import (
+    Augmentation,
+    RandomAffine,
+    Transform,
+    augmented,
+    seeded,
+    transformed,
+    use_one_thread,
+    voxel_map,
+)
 from gaborseg.data.cache import PreparedCase
 from gaborseg.data.patches import RandomPatches
+from gaborseg.gpu import Resampling, coordinates, nearest_labels
 from gaborseg.machine import die_with_parent
+
+DEVICES = ("cpu", "gpu")
+_MATRIX = "matrix"
 
 
 def sample_seed(*parts: object) -> int:
@@ -135,17 +149,103 @@ class VolumeDataset(TorchDataset[dict[str, Any]]):
         return sample
 
 
+class _DrawnAffine(RandomAffine):
+    """Draws what ``RandomAffine`` draws, and leaves the images to be moved later."""
+
+    def apply_transform(self, subject: tio.Subject) -> tio.Subject:
+        """The same subject, with the matrix of ``voxel_map`` if it is to be moved."""
+        images = subject.get_images_dict(intensity_only=False)
+        shape = subject.spatial_shape
+        if (draw := self.draw(shape)) is not None:
+            torch.rand(len(images))  # TorchIO draws a number for each: patches stay the same
+            subject[_MATRIX] = voxel_map(draw, images["image"].affine, shape)
+        return subject
+
+
+def postponed(augmentation: Transform | None) -> Transform:
+    """The same transforms with the same draws, but the affine at their end does not move images.
+
+    Raises:
+        ValueError: A ``RandomAffine`` is missing, or is not the last transform.
+    """
+    named = _by_name(augmentation)
+    affines = [name for name, part in named.items() if isinstance(part, RandomAffine)]
+    last = [*named.values()][-1] if named else None
+    if type(last) is not RandomAffine or len(affines) > 1:
+        raise ValueError(
+            "data.augment_on=gpu needs a gaborseg.data.RandomAffine, one, as the last transform of "
+            f"the augmentation, got {', '.join(named) or 'none'}: use data.augment_on=cpu"
+        )
+    drawn = _DrawnAffine(last.probability, last.degrees, last.scale, last.shift)
+    return Augmentation({**named, affines[0]: drawn})
+
+
+def _by_name(augmentation: Transform | None) -> dict[str, Transform]:
+    if isinstance(augmentation, Augmentation):
+        return augmentation.named
+    return {} if augmentation is None else {type(augmentation).__name__: augmentation}
+
+
+class PostponedVolumes(VolumeDataset):
+    """Training samples whose affine is drawn but not done, and whose patches are not cut.
+
+    ``augmentation`` is that of ``postponed``. Draws are those of ``VolumeDataset``.
+    """
+
+    augmentation: Transform
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """The sample: image (1, C, *S), label (1, *S), index (K,), resampling [Resampling].
+
+        If there are labels that nobody has looked for: also unlabelled (K, n + 1) bool.
+        """
+        epoch, position = key
+        image, label, affine = read_sample(self.cases[position])
+        with seeded(sample_seed(self.seed, epoch, self.subjects[position])):
+            subject: Any = transformed(self.augmentation, image, label, affine, self.structures)
+            resampling = self._cut(subject, label)
+        index = torch.full((len(resampling.corners),), position)
+        sample = {
+            "image": subject["image"].data.to(image.dtype)[None],
+            "label": subject["label"].data.to(label.dtype),
+            "index": index,
+            "resampling": [resampling],
+        }
+        if self.unlabelled is not None:
+            sample["unlabelled"] = self.unlabelled[index]
+        return sample
+
+    def _cut(self, subject: Any, label: Tensor) -> Resampling:
+        """How the sample is moved and cut."""
+        matrix = subject.get(_MATRIX)
+        shape = tuple(label.shape)
+        if self.patches is None:
+            return Resampling(matrix, ((0, 0, 0),), shape)
+        moved = subject["label"].data[0].to(label.dtype)
+        if matrix is not None and self.patches.sampler == "label":
+            moved = nearest_labels(moved, coordinates(matrix, (0, 0, 0), shape, moved.device))
+        return Resampling(matrix, *self.patches.places(moved))
+
+
 def read_sample(case: PreparedCase) -> tuple[Tensor, Tensor, np.ndarray]:
     """Image (C, *S) float32, label (*S) uint8 and affine (4, 4) of a case, as copies."""
     image, label, affine = (np.array(case.read(name)) for name in ("image", "label", "affine"))
     return torch.from_numpy(image), torch.from_numpy(label), affine
 
 
-def one_batch(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """A batch of all patches of some samples; in a worker it is put where others can read it."""
-    batch = {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}
-    in_worker = get_worker_info() is not None
-    return {key: part.share_memory_() if in_worker else part for key, part in batch.items()}
+def one_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch of all patches of some samples; in a worker it is put where others can read it.
+
+    Lists are chained, tensors put together.
+    """
+    return {key: _joined([sample[key] for sample in samples]) for key in samples[0]}
+
+
+def _joined(parts: list[Any]) -> Any:
+    if isinstance(parts[0], list):
+        return [*chain.from_iterable(parts)]
+    joined = torch.cat(parts)
+    return joined if get_worker_info() is None else joined.share_memory_()
 
 
 class EpochLoader(DataLoader[dict[str, Any]]):

@@ -22,14 +22,18 @@ from gaborseg.data.checks import (
 from gaborseg.data.folder import EMPTY, Folder
 from gaborseg.data.patches import RandomPatches, check_patches
 from gaborseg.data.sampling import (
+    DEVICES,
     EpochLoader,
     EpochSampler,
+    PostponedVolumes,
     VolumeDataset,
     begin_worker,
     one_batch,
+    postponed,
     read_sample,
 )
 from gaborseg.data.splits import PARTS, Split, read_split, shuffled_split
+from gaborseg.gpu import resampled
 from gaborseg.machine import check_open_files
 from gaborseg.scans import DataError, voxel_sides
 
@@ -66,9 +70,13 @@ class SegmentationData(pl.LightningDataModule):
             fit. None: every voxel has one of the labels 0..n.
         num_workers: Loading processes beside the training one; changes speed alone.
         seed: Seed of the order, the augmentation and the patches of training cases.
+        augment_on: ``cpu``: the loading processes do all of the augmentation. ``gpu``: they only
+            draw its affine transform, which must be the last one; it is done on the device that
+            trains, with the same result to rounding.
 
     Raises:
-        ValueError: ``batch_size`` is below 1 or ``num_workers`` negative, or patches cannot be so.
+        ValueError: ``batch_size`` is below 1 or ``num_workers`` negative, patches cannot be so, or
+            the augmentation cannot be done on a GPU.
 
     Example:
         >>> SegmentationData.from_folder("prepared", split=1)
@@ -88,12 +96,17 @@ class SegmentationData(pl.LightningDataModule):
         patches_per_volume: int = 1,
         patch_sampler: str = "uniform",
         ignore: int | None = None,
+        augment_on: str = "cpu",
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if num_workers < 0:
             raise ValueError(f"num_workers must not be negative, got {num_workers}")
+        if augment_on not in DEVICES:
+            raise ValueError(f"augment_on must be {' or '.join(DEVICES)}, got {augment_on!r}")
+        self._postponed = postponed(augmentation) if augment_on == "gpu" else None
+        self.augment_on = augment_on
         self.source = source
         self.augmentation = augmentation
         self.split_index = split
@@ -234,7 +247,8 @@ class SegmentationData(pl.LightningDataModule):
 
         Each is a dict: image (B, C, *S) float32, label (B, *S) uint8, index (B,) int64. Of patches,
         B is the batch size times the patches of a volume, and *S their size. If nobody has looked
-        for some structures in some scans: also unlabelled (B, n + 1) bool, their labels.
+        for some structures in some scans: also unlabelled (B, n + 1) bool, their labels. With
+        ``augment_on="gpu"``, ``on_after_batch_transfer`` makes that of a training batch.
 
         Raises:
             ValueError: There is no such part.
@@ -242,10 +256,10 @@ class SegmentationData(pl.LightningDataModule):
         training = part == "train"
         positions = [self.subjects.index(subject) for subject in self.split.part(part)]
         return EpochLoader(
-            self._samples(self.augmentation, self.patches) if training else self._samples(),
+            self._training_samples() if training else self._samples(),
             batch_size=self.batch_size if training else 1,
             sampler=EpochSampler(positions, training=training, seed=self.seed),
-            collate_fn=one_batch if training and self.patches else None,
+            collate_fn=one_batch if training and (self.patches or self._postponed) else None,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=begin_worker,
@@ -272,7 +286,12 @@ class SegmentationData(pl.LightningDataModule):
     def on_after_batch_transfer(
         self, batch: dict[str, Tensor], dataloader_idx: int
     ) -> dict[str, Tensor]:
-        """The batch with int64 labels, made on the device: they come as bytes."""
+        """The batch with int64 labels, made on the device: they come as bytes.
+
+        If the affine transform is done there, it is done first.
+        """
+        if "resampling" in batch:
+            batch = resampled(batch)
         return {**batch, "label": batch["label"].long()}
 
     def sample(self, subject: str, epoch: int | None = None) -> dict[str, Any]:
@@ -286,11 +305,19 @@ class SegmentationData(pl.LightningDataModule):
         samples = self._samples(None if epoch is None else self.augmentation)
         return samples[epoch or 0, self.subjects.index(subject)]
 
+    def _training_samples(self) -> VolumeDataset:
+        if self._postponed is None:
+            return self._samples(self.augmentation, self.patches)
+        return self._samples(self._postponed, self.patches, PostponedVolumes)
+
     def _samples(
-        self, augmentation: Transform | None = None, patches: RandomPatches | None = None
+        self,
+        augmentation: Transform | None = None,
+        patches: RandomPatches | None = None,
+        kind: type[VolumeDataset] = VolumeDataset,
     ) -> VolumeDataset:
         known = (self.subjects, self.prepared.cases, self.structures)
-        return VolumeDataset(*known, augmentation, self.seed, patches, self.dataset.unlabelled)
+        return kind(*known, augmentation, self.seed, patches, self.dataset.unlabelled)
 
     def __repr__(self) -> str:
         """What is in the data, as far as they are prepared."""

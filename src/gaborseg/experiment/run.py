@@ -129,6 +129,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         resume = checkpoint_to_resume(run)
         data: SegmentationData = build(config.data)
         trainer = build_trainer(config, run, data)
+        _check_device(config, trainer, data)
         end_at_once_when_terminated(trainer)
         prepare(data)
         check_objective(config.objective, data.structures)
@@ -242,6 +243,20 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
     except (MisconfigurationException, RuntimeError) as error:
         accelerator = config.trainer.accelerator
         raise ValueError(f"trainer.accelerator={accelerator} cannot be used: {error}") from error
+
+
+def _check_device(config: DictConfig, trainer: pl.Trainer, data: SegmentationData) -> None:
+    """Check that what is to be done on a GPU can be.
+
+    Raises:
+        ValueError: If the training has no CUDA device.
+    """
+    device = trainer.strategy.root_device.type
+    if data.augment_on == "gpu" and device != "cuda":
+        raise ValueError(
+            f"data.augment_on=gpu needs a training on a CUDA GPU, got trainer.accelerator="
+            f"{config.trainer.accelerator} on this machine's {device}: use data.augment_on=cpu"
+        )
 
 
 def affines(data: SegmentationData) -> dict[str, NDArray]:

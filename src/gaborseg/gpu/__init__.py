@@ -19,6 +19,7 @@ from gaborseg.gpu.choice import (
 from gaborseg.gpu.kernel import jit, next_power_of_2, triton
 from gaborseg.gpu.normalisation import Normalised, fuses, sum_of_normalised
 from gaborseg.gpu.pooling import max_pool
+from gaborseg.gpu.resampling import Matrix, Resampling, coordinates, nearest_labels, resampled
 from gaborseg.gpu.static.cards import CARDS, PROCESSORS, Card
 from gaborseg.gpu.static.catalogue import plans
 from gaborseg.gpu.static.compiled import Compiled, compiled
@@ -34,22 +35,27 @@ __all__ = [
     "Compiled",
     "Convolution",
     "Estimate",
+    "Matrix",
     "Normalised",
     "Plan",
+    "Resampling",
     "TwinCheck",
     "Way",
     "choices_for",
     "compiled",
+    "coordinates",
     "estimate",
     "ffma_share",
     "fuses",
     "jit",
     "keep",
     "max_pool",
+    "nearest_labels",
     "next_power_of_2",
     "pin",
     "plans",
     "precision_of",
+    "resampled",
     "sum_of_normalised",
     "triton",
     "trusted",

@@ -1,10 +1,12 @@
 """V-Net with deep supervision: five levels, told level by level how to convolve."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gaborseg.gpu import max_pool
 from gaborseg.networks.blocks import Activation, Convolution, ResidualBlock
@@ -34,10 +36,13 @@ class VNetDS(nn.Module):
         activation: Called without arguments; gives an activation module.
         dropout: Probability of spatial dropout in every block, in [0, 1).
         interpolation: How features are upsampled, ``"trilinear"`` or ``"nearest"``.
+        checkpointing: Number of levels, finest first, whose features the backward pass computes
+            again instead of keeping them (gradient checkpointing); changes memory and time alone.
 
     Raises:
         ValueError: If the levels disagree in number, channels are not divisible by the groups,
-            a count is not positive, dropout is outside [0, 1) or the interpolation is unknown.
+            a count is not positive, dropout is outside [0, 1), the interpolation is unknown or
+            more levels are to be computed again than there are.
 
     References:
         Wong & Moradi, MLMI 2022, Fig. 2.
@@ -56,11 +61,15 @@ class VNetDS(nn.Module):
         activation: Activation = nn.ELU,
         dropout: float = 0.0,
         interpolation: str = "trilinear",
+        checkpointing: int = 0,
     ) -> None:
         super().__init__()
         _check(in_channels, num_classes, channels, groups, dropout, interpolation)
         _check_levels(len(channels), convolutions, depths_down, depths_up)
+        _check_checkpointing(checkpointing, len(channels))
         self.interpolation = interpolation
+        self.checkpointing = checkpointing
+        self.drops = dropout > 0
         self.stride = 2 ** (len(channels) - 1)
 
         def block(before: int, level: int, depth: int) -> ResidualBlock:
@@ -93,14 +102,37 @@ class VNetDS(nn.Module):
     def _segment(self, image: Tensor) -> Tensor:
         skipped, features = [], image
         for level, block in enumerate(self.encoder):
-            features = block(max_pool(features) if level else features)
+            features = self._run(level, _encoded, block, features, level > 0)
             skipped.append(features)
         outputs = [skipped.pop()]
-        for block in reversed(self.decoder):
-            encoded = skipped.pop()
-            larger = upsample(outputs[-1], encoded.shape[2:], self.interpolation)
-            outputs.append(block(torch.cat([encoded, larger], dim=1)))
+        for level, block in reversed([*enumerate(self.decoder)]):
+            below = outputs[-1]
+            outputs.append(
+                self._run(level, _decoded, block, skipped.pop(), below, self.interpolation)
+            )
         return self.right_leg(outputs[::-1])
+
+    def _run(self, level: int, step: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """Return the features of a step, which are kept for the backward pass or computed again."""
+        if level >= self.checkpointing or not torch.is_grad_enabled():
+            return step(*inputs)
+        features: Tensor = checkpoint(
+            step, *inputs, use_reentrant=False, preserve_rng_state=self.drops
+        )
+        return features
+
+
+def _encoded(block: nn.Module, features: Tensor, pooled: bool) -> Tensor:
+    """Return a block's features of an image, or of the level above."""
+    result: Tensor = block(max_pool(features) if pooled else features)
+    return result
+
+
+def _decoded(block: nn.Module, encoded: Tensor, below: Tensor, interpolation: str) -> Tensor:
+    """Return a block's features of the encoder's and of those of the level below."""
+    larger = upsample(below, encoded.shape[2:], interpolation)
+    result: Tensor = block(torch.cat([encoded, larger], dim=1))
+    return result
 
 
 class RightLeg(nn.Module):
@@ -166,3 +198,8 @@ def _check_levels(
                 f"{name} must have {wanted} entries for {levels} levels of channels, "
                 f"got {len(given)}"
             )
+
+
+def _check_checkpointing(count: int, levels: int) -> None:
+    if count not in range(levels + 1):
+        raise ValueError(f"checkpointing must be a number of levels, 0 to {levels}, got {count}")

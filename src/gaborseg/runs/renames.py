@@ -1,6 +1,7 @@
 """Settings that an earlier version saved, as this one would have saved them.
 
-The augmentation was once a single transform. Before that, the package was called ``src``,
+All of the augmentation was done on the CPU, without a setting. The augmentation was once a single
+transform. Before that, the package was called ``src``,
 decisions lived in ``src.training``, and the way in which a Gabor layer convolves was a setting.
 Earlier still, there were no settings for how a Gabor layer starts and is trained.
 """
@@ -13,6 +14,7 @@ _MOVED = {f"training.{name}": f"decisions.{name}" for name in ("Argmax", "Calibr
 _FORMER_GABOR_LAYERS = ("src.layers.GaborConv3d", "src.layers.GeneralGaborConv3d")
 _GONE = "algorithm"
 _SINGLE_TRANSFORMS = ("src.data.RandomAffine", "gaborseg.data.RandomAffine")
+_DATA = ("gaborseg.data.SegmentationData", "gaborseg.data.SegmentationData.from_folder")
 _KINDS = ("sigma", "theta", "amplitude", "frequency", "phase")
 
 
@@ -49,12 +51,15 @@ def _update(node: dict[str, Any]) -> None:
     if isinstance(augmentation, dict) and augmentation.get("_target_") in _SINGLE_TRANSFORMS:
         node["augmentation"] = _pipeline(augmentation)
     target = node.get("_target_")
-    if not isinstance(target, str) or not target.startswith(_FORMER_PACKAGE):
+    if not isinstance(target, str):
         return
-    if target in _FORMER_GABOR_LAYERS:
-        _complete_gabor_layer(node)
-    name = target.removeprefix(_FORMER_PACKAGE)
-    node["_target_"] = f"gaborseg.{_MOVED.get(name, name)}"
+    if target.startswith(_FORMER_PACKAGE):
+        if target in _FORMER_GABOR_LAYERS:
+            _complete_gabor_layer(node)
+        name = target.removeprefix(_FORMER_PACKAGE)
+        node["_target_"] = f"gaborseg.{_MOVED.get(name, name)}"
+    if node["_target_"] in _DATA:
+        node.setdefault("augment_on", "cpu")
 
 
 def _pipeline(affine: dict[str, Any]) -> dict[str, Any]:

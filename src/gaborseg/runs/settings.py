@@ -14,6 +14,7 @@ _WORKING = (
     "data.num_workers",
     "data.cache",
     "data.source.cache",
+    "network.checkpointing",
     "callbacks.progress",
     "objective",
     "pause_after",
