@@ -23,6 +23,10 @@ def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
         RuntimeError: A label is not of 0 ... C - 1.
     """
     check_shapes(logits, target)
+    if logits.is_cuda:
+        from gaborseg.losses.on_gpu import gpu_log_likelihood  # slow to import, for GPUs alone
+
+        return gpu_log_likelihood(logits, target)
     return SlabLogLikelihood.apply(logits, target)
 
 

@@ -1,8 +1,9 @@
 """Sums of scores and labels over space: one operator, in native code where that can be.
 
 On a CPU the operator runs the code of `csrc/`: it reads the logits once, keeps the scores of a few
-voxels at a time, and saves nothing but its arguments. Everywhere else (another device, no compiler)
-the same sums come from pure torch, slab by slab.
+voxels at a time, and saves nothing but its arguments. On a GPU Triton kernels do the same
+(`on_gpu.py`). Everywhere else (another device, no compiler) the same sums come from pure torch, slab
+by slab.
 """
 
 import functools
@@ -35,6 +36,10 @@ def label_sums(logits: Tensor, target: Tensor) -> Tensor:
     if logits.device.type == "cpu" and native_available():
         wide = torch.promote_types(logits.dtype, torch.float32)
         return label_sums_op(logits.to(wide), target)
+    if logits.is_cuda:
+        from gaborseg.losses.on_gpu import gpu_sums  # slow to import, and of use on GPUs alone
+
+        return gpu_sums(logits, target)
     return SlabSums.apply(logits, target)
 
 
