@@ -48,14 +48,14 @@ def tap_gradient(
 
     period = periods(size, kernel_size)
     columns, phases = _waves(tuple(size), kernel_size, outputs.device)
-    side, plane = columns.shape[-1] // 2, phases.shape[2]
+    side, plane = columns.shape[-1] // 2, phases.shape[1]
     kept, summed = outputs.shape[1], inputs.shape[1]
     together = _TOGETHER if side == _FEWEST_TAPS else 1  # what larger kernels leave room for
     rows = period[0] * period[1]
     splits = max(1, -(-rows // _MOST_ROWS), min(-(-_PROGRAMS // (kept * summed)), rows // _ROWS))
     share = -(-rows // (splits * _ROWS)) * _ROWS
     splits = -(-rows // share)
-    parts = outputs.real.new_empty(splits, kept, summed, 2, plane, side)
+    parts = outputs.real.new_empty(splits, kept, summed, plane, side)
     if kept and summed:
         tap_kernel[-(-kept // together), summed, splits](
             torch.view_as_real(outputs), torch.view_as_real(inputs), columns, phases, parts,
@@ -63,8 +63,8 @@ def tap_gradient(
             plane, side, together, _ROWS, _COLUMNS, _precision(outputs.device, exact=exact),
             num_warps=_WARPS,
         )  # fmt: skip
-    taps = parts.sum(0)[:, :, :, : kernel_size**2, :kernel_size]
-    return (taps[:, :, 0] - taps[:, :, 1]).unflatten(2, (kernel_size, kernel_size))
+    taps = parts.sum(0)[:, :, : kernel_size**2, :kernel_size]
+    return taps.unflatten(2, (kernel_size, kernel_size))
 
 
 def _precision(device: torch.device, *, exact: bool) -> str:
@@ -81,10 +81,10 @@ def _capability(device: torch.device) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=32)
 def _waves(size: Sequence[int], kernel_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Waves of the last axis, (2, 2, columns, 2 taps), and of the plane, (2, 2, taps, rows).
+    """Waves of the last axis, (2, 2, columns, 2 taps), and of the plane, (2, taps, 2, rows).
 
     The first are [cos | sin] and [-sin | cos], weighted: of a real volume half the frequencies tell
-    all. The second are cos and sin. Both are in two parts, and padded with zeros to what programs
+    all. The second are cos and -sin. Both are in two parts, and padded with zeros to what programs
     read.
     """
     first, second, third = (
@@ -102,8 +102,8 @@ def _waves(size: Sequence[int], kernel_size: int, device: torch.device) -> tuple
     columns[1, :half, 0, :kernel_size] = -third.imag
     plane = torch.einsum("ks,lt->stkl", first, second).flatten(2).flatten(0, 1)
     rows = -(-plane.shape[1] // _ROWS) * _ROWS
-    phases = torch.zeros(2, max(16, next_power_of_2(len(plane))), rows, dtype=torch.float64)
-    phases[:, : len(plane), : plane.shape[1]] = torch.stack((plane.real, plane.imag))
+    phases = torch.zeros(max(16, next_power_of_2(len(plane))), 2, rows, dtype=torch.float64)
+    phases[: len(plane), :, : plane.shape[1]] = torch.stack((plane.real, -plane.imag), dim=1)
     return _in_parts(columns.flatten(2)).to(device), _in_parts(phases).to(device)
 
 

@@ -40,8 +40,9 @@ def tap_kernel(
     outputs += tl.minimum(output, kept - 1).to(tl.int64)[:, None] * volume
     inputs += input_.to(tl.int64) * volume
     tap, wave = tl.arange(0, plane), tl.arange(0, 2 * side)
-    real = tl.zeros([plane, together * 2 * side], tl.float32)
-    imaginary = real
+    both = tl.arange(0, 2 * some_rows)
+    phases += tap[:, None] * (2 * padded_rows) + (both // some_rows * padded_rows)[None, :]
+    total = tl.zeros([plane, together * side], tl.float32)
     for begin in range(split * share, tl.minimum((split + 1) * share, rows), some_rows):
         row = begin + lane % some_rows
         by_wave = tl.zeros([together * some_rows, 2 * side], tl.float32)
@@ -64,22 +65,24 @@ def tap_kernel(
                 by_wave = add_product(coarse, fine, sines, fine_sines, by_wave, precision)
                 g_at += kept.to(tl.int64) * volume
                 x_at += summed.to(tl.int64) * volume
-        by_wave = by_wave.reshape([together, some_rows, 2 * side]).permute(1, 0, 2)
-        by_wave = by_wave.reshape([some_rows, together * 2 * side])
-        phase = phases + tap[:, None] * padded_rows + (begin + tl.arange(0, some_rows))[None, :]
-        coarse, fine = parts(by_wave)
-        cosines, fine_cosines = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
-        real = add_product(cosines, fine_cosines, coarse, fine, real, precision)
-        phase += plane * padded_rows
-        sines, fine_sines = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
-        imaginary = add_product(sines, fine_sines, coarse, fine, imaginary, precision)
-    number = tl.arange(0, together * 2 * side)
-    output, wave = tl.program_id(0) * together + number // (2 * side), number % (2 * side)
+        coarse, fine = parts(_side_by_side(by_wave, together, some_rows, side))
+        phase = phases + (begin + both % some_rows)[None, :]
+        waves, fine_waves = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
+        total = add_product(waves, fine_waves, coarse, fine, total, precision)
+    number = tl.arange(0, together * side)
+    output, wave = tl.program_id(0) * together + number // side, number % side
     pair = (split.to(tl.int64) * kept + output) * summed + input_
-    into = result + (pair * (2 * plane * side) + wave)[None, :] + tap[:, None] * side
-    tl.store(into, real, mask=((output < kept) & (wave < side))[None, :])
-    into += plane * side - side
-    tl.store(into, imaginary, mask=((output < kept) & (wave >= side))[None, :])
+    into = result + (pair * (plane * side) + wave)[None, :] + tap[:, None] * side
+    tl.store(into, total, mask=(output < kept)[None, :])
+
+
+@jit()
+def _side_by_side(
+    by_wave: tl.tensor, together: tl.constexpr, rows: tl.constexpr, side: tl.constexpr
+) -> tl.tensor:
+    """Return real parts of all outputs above their imaginary parts: (O R, 2 T) -> (2 R, O T)."""
+    by_wave = by_wave.reshape([together, rows, 2, side]).permute(2, 1, 0, 3)
+    return by_wave.reshape([2 * rows, together * side])
 
 
 @jit()
