@@ -31,6 +31,7 @@ class TuneBenchmark(Benchmark):
         kernel: The network, by `conf/kernel`; that of Gabor kernels alone has all layers.
         size: Voxels a side of the volumes, a multiple of 16.
         batch: Volumes of a step.
+        precisions: In which the layers are timed: float32, tf32, bf16-mixed.
         repeats: Timed rounds, after one to warm up.
     """
 
@@ -38,12 +39,15 @@ class TuneBenchmark(Benchmark):
     kernel: str = "gabor"
     size: int = 128
     batch: int = 1
+    precisions: tuple[str, ...] = _PRECISIONS
     repeats: int = 7
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_size(self.size)
         at_least("batch", self.batch, 1)
+        if unknown := [name for name in self.precisions if name not in _PRECISIONS]:
+            raise ValueError(f"precisions must be of {', '.join(_PRECISIONS)}, got {unknown[0]!r}")
         if torch.device(self.device).type != "cuda" or not torch.cuda.is_available():
             raise ValueError(f"device must be a GPU that torch can use, got {self.device!r}")
 
@@ -53,7 +57,7 @@ class TuneBenchmark(Benchmark):
         layers = _layers(self.kernel, (self.batch, 1, *[self.size] * 3))
         rows = [
             _row(layer, shape, precision, self, device)
-            for precision in _PRECISIONS
+            for precision in self.precisions
             for layer, shape in layers.items()
         ]
         steps = _steps(self, device)
