@@ -52,7 +52,6 @@ def needed(variant: Variant, side: int) -> float:
     return _kept(variant.kernel, side) + small + share * (large - small)
 
 
-@functools.cache
 def peak(variant: Variant, size: int) -> int:
     """Most bytes of a step at a time, beyond what is kept from step to step."""
     return step_of(variant, size).peak

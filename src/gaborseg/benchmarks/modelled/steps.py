@@ -64,6 +64,7 @@ class Layer(NamedTuple):
     side: int
 
 
+@functools.cache
 def step_of(variant: Variant, size: int) -> Trace:
     """Trace a training step, the second one: the first one makes the optimizer's state."""
     config = configuration(variant.kernel)
@@ -76,7 +77,8 @@ def step_of(variant: Variant, size: int) -> Trace:
 def network_of(kernel: str) -> nn.Module:
     """The network of `kernel=...`, without memory."""
     node = configuration(kernel).network
-    network: nn.Module = build(node, in_channels=1, num_classes=_NUM_CLASSES).to(_META)
+    with _META:
+        network: nn.Module = build(node, in_channels=1, num_classes=_NUM_CLASSES)
     return network
 
 
@@ -110,7 +112,8 @@ def layer_step(layer: Layer, kernel_size: int, precision: str, way: Way) -> Trac
     build_layer: Callable[..., nn.Module] = (
         ConventionalConv3d if kernel_size == 3 else functools.partial(GaborConv3d, initial="white")
     )
-    module = build_layer(layer.inputs, layer.outputs, kernel_size=kernel_size).to(_META)
+    with _META:
+        module = build_layer(layer.inputs, layer.outputs, kernel_size=kernel_size)
     x = torch.empty(1, layer.inputs, *[layer.side] * 3, device=_META)
     x.requires_grad_(layer.inputs > 1)
     return traced(lambda: module(x).sum().backward(), precision, way)
