@@ -74,7 +74,7 @@ def compile_for(
 
 @pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize(("plan", "capability"), launches_to_check())
+@pytest.mark.parametrize(("plan", "capability"), [*launches_to_check()])
 def test_a_kernel_fits_a_card_as_planned_without_spilled_registers(
     plan: Plan, capability: int, compile_for: Callable[[Plan, int], Compiled]
 ) -> None:
@@ -121,8 +121,25 @@ def test_kernels_run_again_after_their_launches_were_noted() -> None:
 
 @needs_compiler
 def test_a_tensor_given_twice_is_moved_once() -> None:
+    function = triton.jit(one_number)
     tensor = torch.empty(10, device=META)
-    assert Launch(None, {"a": tensor, "b": tensor, "c": 3}, {}, (1,)).traffic == 40
+    with recorded_launches() as launches:
+        function[(1,)](tensor, tensor, 3)
+    assert launches[0].traffic == 40
+
+
+@needs_compiler
+def test_a_tensor_that_begins_anywhere_stays_so() -> None:
+    function = triton.jit(one_number)
+    tensor = torch.empty(10, device=META)
+    with recorded_launches() as launches:
+        function[(1,)](tensor, tensor[1:], 3)
+    at = [launches[0].arguments[name].data_ptr() % 16 for name in "ab"]
+    assert at == [0, 4]
+
+
+def one_number(a: int, b: int, c: int) -> None:
+    """A kernel that nobody compiles."""
 
 
 @needs_compiler
@@ -192,7 +209,7 @@ def test_peak_rates_are_those_of_the_data_sheets() -> None:
 
 def test_the_slower_of_instructions_and_traffic_is_the_time() -> None:
     tensor = torch.empty(335_000, 1000, device=META)  # 0.4 ms of traffic
-    launch = Launch(None, {"x": tensor}, {}, (132 * 10,))
+    launch = Launch(None, {}, {}, (132 * 10,), tensor.nbytes)
     kernel = Compiled(4, 32, 0, 0, b"")
     kernel.__dict__["code"] = code_of(LISTING)
     few, many = (estimate(launch, kernel, trips, H100) for trips in (1, 1e5))

@@ -18,6 +18,7 @@ from gaborseg.benchmarks.gpu import GpuBenchmark
 from gaborseg.benchmarks.layer import LayerBenchmark
 from gaborseg.benchmarks.loss import LossBenchmark
 from gaborseg.benchmarks.metrics import MetricsBenchmark
+from gaborseg.benchmarks.modelled import GpuModelBenchmark
 from gaborseg.benchmarks.network import NetworkBenchmark
 from gaborseg.benchmarks.options import Benchmark
 from gaborseg.benchmarks.report import Table
@@ -40,6 +41,7 @@ SUBJECTS: dict[str, type[Benchmark]] = {
     "data": DataBenchmark,
     "exactness": ExactnessBenchmark,
     "gpu": GpuBenchmark,
+    "gpu_model": GpuModelBenchmark,
     "tune": TuneBenchmark,
 }
 OUTPUTS = Path("outputs/benchmarks")

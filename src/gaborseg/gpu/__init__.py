@@ -24,7 +24,9 @@ from gaborseg.gpu.static.cards import CARDS, PROCESSORS, Card
 from gaborseg.gpu.static.catalogue import plans
 from gaborseg.gpu.static.compiled import Compiled, compiled
 from gaborseg.gpu.static.estimate import Estimate, estimate, ffma_share
+from gaborseg.gpu.static.launches import Launch, recorded_launches
 from gaborseg.gpu.static.plans import Plan
+from gaborseg.gpu.static.pretence import as_on_a_gpu
 from gaborseg.gpu.trust import TwinCheck, trusted
 
 __all__ = [
@@ -35,12 +37,14 @@ __all__ = [
     "Compiled",
     "Convolution",
     "Estimate",
+    "Launch",
     "Matrix",
     "Normalised",
     "Plan",
     "Resampling",
     "TwinCheck",
     "Way",
+    "as_on_a_gpu",
     "choices_for",
     "compiled",
     "coordinates",
@@ -55,6 +59,7 @@ __all__ = [
     "pin",
     "plans",
     "precision_of",
+    "recorded_launches",
     "resampled",
     "sum_of_normalised",
     "triton",
