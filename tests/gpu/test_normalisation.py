@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaborseg.gpu import (
-    Normalised,
-    normalisation,
-    normalisation_backward,
-    normalisation_forward,
-    sum_of_normalised,
-    trust,
-)
+from gaborseg.gpu import Normalised, normalisation, sum_of_normalised, trust
 from gaborseg.gpu.group_norm import group_norm
 from on_gpu import DEVICE, INTERPRETED, error, largest_error, needs_triton
 
@@ -105,6 +98,8 @@ def test_kernels_are_exact(
 
 @pytest.mark.skipif(not INTERPRETED, reason="compiled kernels keep their constants")
 def test_many_chunks_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gaborseg.gpu.kernels import normalisation_backward, normalisation_forward
+
     few = type(normalisation_forward.PARTIALS)(4)
     for module in (normalisation_forward, normalisation_backward):
         monkeypatch.setattr(module, "PARTIALS", few)

@@ -1,8 +1,8 @@
 """Where tests of Triton kernels run: on a GPU, or in Triton's interpreter on the CPU.
 
 Triton decides when it is imported whether to interpret, for the whole process. Without a GPU,
-`tests/gpu/test_interpreter.py` therefore runs the tests of its folder again in one process of its
-own, where `TRITON_INTERPRET=1`.
+`tests/gpu/test_interpreter.py` therefore runs the tests of its folder again, all in one process of
+its own, where `TRITON_INTERPRET=1`.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Group normalisation and activation of a convolution's result, or the sum of two such, as one.
 
-On a GPU that is two Triton kernels each way (`normalisation_forward.py` and `..._backward.py`), or,
-where these cannot be used, `group_norm` and the activation itself. Elsewhere the modules run one
-after the other.
+On a GPU that is two Triton kernels each way (`kernels/normalisation_forward.py` and its backward
+pass) or, where these cannot be used, `group_norm` and the activation itself. Elsewhere the modules
+run one after the other.
 
 A result has the dtype of its input: under bfloat16 autocast, where torch's normalisation makes
 float32 of a bfloat16 volume, it stays bfloat16. Statistics and gradients of weights are float32.
@@ -21,8 +21,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from gaborseg.gpu.group_norm import group_norm
-from gaborseg.gpu.normalisation_backward import backward_kernel, sums_kernel
-from gaborseg.gpu.normalisation_forward import forward_kernel, moments_kernel
 from gaborseg.gpu.trust import TwinCheck, trusted
 
 _PROGRAMS = 1024
@@ -190,6 +188,8 @@ def _forward(
     biases: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Return the result, and the statistics of each volume's groups, (V, B G, 3)."""
+    from gaborseg.gpu.kernels import normalisation_forward as kernels  # slow to import
+
     first, second = volumes[0], volumes[-1]
     samples, channels, width, voxels, chunk, chunks = layout
     pair = len(volumes) == 2
@@ -200,8 +200,8 @@ def _forward(
     affine = weights[0], biases[0], weights[-1], biases[-1]
     grid = (layout.programs,)
     with torch.cuda.device_of(first):
-        moments_kernel[grid](first, second, moments, voxels, chunk, chunks, **constants)
-        forward_kernel[grid](
+        kernels.moments_kernel[grid](first, second, moments, voxels, chunk, chunks, **constants)
+        kernels.forward_kernel[grid](
             first,
             second,
             result,
@@ -232,6 +232,8 @@ def _backward(
     biases: Sequence[Tensor],
 ) -> list[Tensor]:
     """Return the gradients by each volume, its weight and its bias."""
+    from gaborseg.gpu.kernels import normalisation_backward as kernels
+
     samples, channels, width, voxels, chunk, chunks = layout
     pair = len(volumes) == 2
     constants = {
@@ -248,8 +250,10 @@ def _backward(
     sizes = voxels, chunk, chunks, channels, width
     grid = (layout.programs,)
     with torch.cuda.device_of(grad):
-        sums_kernel[grid](grad, *both, sums, statistics, *affine, rule.slope, *sizes, **constants)
-        backward_kernel[grid](
+        kernels.sums_kernel[grid](
+            grad, *both, sums, statistics, *affine, rule.slope, *sizes, **constants
+        )
+        kernels.backward_kernel[grid](
             grad,
             *both,
             volume_grads[0],

@@ -1,4 +1,4 @@
-"""Triton kernels of the forward pass: group normalisation, activation, the sum of two of these.
+"""Triton kernels of `normalisation.py`, forward: normalise, activate, add two such volumes.
 
 Volumes are (B, C, *S), contiguous. A program takes a chunk of one channel of one sample, a row, and
 walks along it block by block. Each way takes two passes. The first one writes sums of every chunk,
@@ -11,18 +11,13 @@ are added. `exponential` tells the activation of y <= 0: slope * (e^y - 1), or s
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
+from gaborseg.gpu.kernel import jit, triton
 
-from gaborseg.gpu.kernel import jit
-
-PARTIALS: Any = 128
-"""Sums of chunks that are read at once."""
-
-with suppress(ImportError):  # torch for CPUs comes without Triton
+if triton is not None:
     import triton.language as tl
 
-    PARTIALS = tl.constexpr(PARTIALS)
+    PARTIALS = tl.constexpr(128)
+    """Sums of chunks that are read at once."""
 
 
 @jit(any_value=("chunks",))

@@ -5,13 +5,12 @@ The normalised values, y and the activation's derivative are computed again from
 
 from __future__ import annotations
 
-from contextlib import suppress
+from gaborseg.gpu.kernel import jit, triton
 
-from gaborseg.gpu.kernel import jit
-from gaborseg.gpu.normalisation_forward import PARTIALS
-
-with suppress(ImportError):  # torch for CPUs comes without Triton
+if triton is not None:
     import triton.language as tl
+
+    from gaborseg.gpu.kernels.normalisation_forward import PARTIALS
 
 
 @jit()
