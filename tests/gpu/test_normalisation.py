@@ -75,7 +75,7 @@ def in_float64(given: Sequence[Normalised]) -> list[Tensor]:
 
 @needs_triton
 @interpreted
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     samples=st.integers(1, 3),
     groups=st.integers(1, 3),
