@@ -41,7 +41,6 @@ LISTING = """
 
 
 SPILLS = {
-    ("normalisation, backward, of 2, bfloat16", 100): "Triton 3.7: a register, 8 bytes",
     ("spectra, gradient by taps", 120): "Triton 3.7: 48 bytes, outside the inner loop",
 }
 """Known exceptions, which depend on the version of Triton."""

@@ -1,12 +1,6 @@
-"""The Triton kernels against the definition, in Triton's interpreter where there is no GPU.
-
-Triton decides when it is imported whether to interpret, for the whole process: without a GPU, one
-test runs this file again in a process of its own.
-"""
+"""The Triton kernels of synthesis against the definition."""
 
 import logging
-import os
-import subprocess
 import sys
 
 import pytest
@@ -15,27 +9,9 @@ from torch import Tensor
 
 from gabor_reference import hard_parameters, naive_gabor_kernel
 from gaborseg.gpu import synthesis
+from on_gpu import DEVICE, INTERPRETED, error, needs_triton
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-MISSING = synthesis.triton is None
 PARAMETERS = ("sigma", "theta_y", "theta_z", "A_re", "A_im", "f_re", "f_im", "phase")
-
-needs_triton = pytest.mark.skipif(
-    MISSING or not (INTERPRETED or DEVICE.type == "cuda"),
-    reason="needs Triton, and a GPU or its interpreter",
-)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(MISSING, reason="needs Triton")
-@pytest.mark.skipif(INTERPRETED or DEVICE.type == "cuda", reason="the tests below run here")
-def test_the_tests_below_pass_in_the_interpreter() -> None:
-    options = ["-q", "--numprocesses=0", "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", *options, __file__]
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +40,6 @@ def naive_gradient(grad: Tensor, parameters: Tensor, kernel_size: int) -> Tensor
     leaf = parameters.clone().requires_grad_()
     (result,) = torch.autograd.grad(naive_gabor_kernel(leaf, kernel_size), leaf, grad.double())
     return result
-
-
-def error(value: Tensor, reference: Tensor) -> float:
-    """Largest difference over the largest reference value (absolute where that is 0)."""
-    scale = reference.abs().max()
-    return float((value - reference).abs().max() / torch.where(scale > 0, scale, 1))
 
 
 @needs_triton
@@ -156,9 +126,9 @@ def test_a_device_is_served_without_a_word(caplog: pytest.LogCaptureFixture) -> 
 def test_without_triton_there_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(synthesis, "triton", None)
+    monkeypatch.setitem(sys.modules, "triton", None)
     synthesis.triton_serves.cache_clear()
     assert not synthesis.triton_serves(3, DEVICE)
     assert not synthesis.triton_serves(3, DEVICE)
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "triton is not installed" in warning.getMessage()
+    assert "no fused Gabor synthesis (import of triton" in warning.getMessage()

@@ -6,7 +6,6 @@ counted along the last axis first. The backward pass writes every voxel's gradie
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,11 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from gaborseg.gpu.kernel import jit, next_power_of_2
+from gaborseg.gpu.sizes import next_power_of_2
 from gaborseg.gpu.trust import TwinCheck, trusted
-
-with suppress(ImportError):  # torch for CPUs comes without Triton
-    import triton.language as tl
 
 _VOXELS = 1024
 """Of the first lines of the windows of a program: a power of 2."""
@@ -62,19 +58,23 @@ class _FusedMaxPool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
+        from gaborseg.gpu.kernels import pooling as kernels  # slow to import
+
         x, ctx.shape = x.contiguous(), x.shape
         result = x.new_empty(_halved(x.shape))
         largest = torch.empty_like(result, dtype=torch.uint8)
-        _launch(_forward_kernel, x, result, largest)
+        _launch(kernels.forward_kernel, x, result, largest)
         ctx.save_for_backward(largest)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
+        from gaborseg.gpu.kernels import pooling as kernels
+
         (largest,) = ctx.saved_tensors
         x_grad = _gradient_for(ctx.shape, grad)
-        _launch(_backward_kernel, x_grad, grad.contiguous(), largest)
+        _launch(kernels.backward_kernel, x_grad, grad.contiguous(), largest)
         return x_grad
 
 
@@ -139,115 +139,6 @@ def _launch(kernel: Any, volume: Tensor, pooled: Tensor, largest: Tensor) -> Non
                 columns=columns,
                 num_warps=_WARPS,
             )
-
-
-@jit(any_value=("lines", "depth", "height"))
-def _forward_kernel(
-    volume: tl.tensor,
-    pooled: tl.tensor,
-    largest: tl.tensor,
-    lines: int,
-    depth: int,
-    height: int,
-    width: int,
-    used: int,
-    rows: tl.constexpr,
-    columns: tl.constexpr,
-) -> None:
-    """Write the maximum of each window of a tile, and which voxel it was: 4 z + 2 y + x."""
-    at, inside = _voxels(volume, lines, depth, height, width, used, rows, columns)
-    window, there = _windows_of(lines, used, rows, columns)
-    plane = tl.cast(height, tl.int64) * width
-    value = tl.load(at, mask=inside, other=0).to(tl.float32)
-    which = tl.zeros([rows, columns], tl.int32)
-    value, which = _larger(value, which, at + width, inside, 2)
-    value, which = _larger(value, which, at + plane, inside, 4)
-    value, which = _larger(value, which, at + plane + width, inside, 6)
-    left, right = tl.split(tl.reshape(value, [rows, columns // 2, 2]))
-    left_which, right_which = tl.split(tl.reshape(which, [rows, columns // 2, 2]))
-    right_which += 1
-    sooner = (right == left) & (right_which < left_which)
-    better = (right > left) | (right != right) | sooner
-    result = tl.where(better, right, left).to(pooled.dtype.element_ty)
-    tl.store(pooled + window, result, mask=there)
-    tl.store(largest + window, tl.where(better, right_which, left_which).to(tl.uint8), mask=there)
-
-
-@jit()
-def _larger(
-    value: tl.tensor, which: tl.tensor, at: tl.tensor, inside: tl.tensor, code: tl.constexpr
-) -> tl.tuple:
-    """Return the larger values and which they are; not a number counts as larger."""
-    other = tl.load(at, mask=inside, other=0).to(tl.float32)
-    better = (other > value) | (other != other)
-    return tl.where(better, other, value), tl.where(better, code, which)
-
-
-@jit()
-def _voxels(
-    volume: tl.tensor,
-    lines: int,
-    depth: int,
-    height: int,
-    width: int,
-    used: int,
-    rows: tl.constexpr,
-    columns: tl.constexpr,
-) -> tl.tuple:
-    """Return pointers to the first line of each window of a tile, and which of them exist.
-
-    `used` voxels of a line belong to windows.
-    """
-    line = tl.program_id(0) * rows + tl.arange(0, rows)[:, None]
-    x = tl.program_id(1) * columns + tl.arange(0, columns)[None, :]
-    slab = line // (height // 2)
-    y = line % (height // 2) * 2
-    z = (slab // (depth // 2)).to(tl.int64) * depth + slab % (depth // 2) * 2
-    return volume + (z * height + y) * width + x, (line < lines) & (x < used)
-
-
-@jit()
-def _windows_of(lines: int, used: int, rows: tl.constexpr, columns: tl.constexpr) -> tl.tuple:
-    """Return where the windows of a tile are among all, and which of them exist."""
-    line = tl.program_id(0) * rows + tl.arange(0, rows)[:, None]
-    x = tl.program_id(1) * (columns // 2) + tl.arange(0, columns // 2)[None, :]
-    return line.to(tl.int64) * (used // 2) + x, (line < lines) & (x < used // 2)
-
-
-@jit(any_value=("lines", "depth", "height"))
-def _backward_kernel(
-    volume: tl.tensor,
-    pooled: tl.tensor,
-    largest: tl.tensor,
-    lines: int,
-    depth: int,
-    height: int,
-    width: int,
-    used: int,
-    rows: tl.constexpr,
-    columns: tl.constexpr,
-) -> None:
-    """Write the gradient by every voxel of a tile of windows, from that by their maxima."""
-    at, inside = _voxels(volume, lines, depth, height, width, used, rows, columns)
-    window, there = _windows_of(lines, used, rows, columns)
-    plane = tl.cast(height, tl.int64) * width
-    grad = tl.load(pooled + window, mask=there, other=0)
-    which = tl.load(largest + window, mask=there, other=0)
-    _store_gradient(at, inside, grad, which, 0)
-    _store_gradient(at + width, inside, grad, which, 2)
-    _store_gradient(at + plane, inside, grad, which, 4)
-    _store_gradient(at + plane + width, inside, grad, which, 6)
-
-
-@jit()
-def _store_gradient(
-    at: tl.tensor, inside: tl.tensor, grad: tl.tensor, which: tl.tensor, code: tl.constexpr
-) -> None:
-    """Write the gradients by the two voxels of a line of each window."""
-    zero = tl.zeros_like(grad)
-    left = tl.where(which == code, grad, zero)
-    right = tl.where(which == code + 1, grad, zero)
-    tl.store(at, tl.reshape(tl.join(left, right), at.shape), mask=inside)
 
 
 def _difference(device: torch.device) -> float:

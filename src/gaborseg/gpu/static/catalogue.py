@@ -77,7 +77,7 @@ def _pooling() -> list[Plan]:
         fused_max_pool(x).sum().backward()
 
     return [
-        Plan(f"pooling, {way}", f"_{way}_kernel", both_ways, resident_warps=24)
+        Plan(f"pooling, {way}", f"{way}_kernel", both_ways, resident_warps=24)
         for way in ("forward", "backward")
     ]
 

@@ -1,4 +1,4 @@
-"""Triton kernels of the forward pass: group normalisation, activation, the sum of two of these.
+"""Triton kernels of `normalisation.py`, forward: normalise, activate, add two such volumes.
 
 Volumes are (B, C, *S), contiguous. A program takes a chunk of one channel of one sample, a row, and
 walks along it block by block. Each way takes two passes. The first one writes sums of every chunk,
@@ -11,18 +11,13 @@ are added. `exponential` tells the activation of y <= 0: slope * (e^y - 1), or s
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
+from gaborseg.gpu.kernel import jit, triton
 
-from gaborseg.gpu.kernel import jit
-
-PARTIALS: Any = 128
-"""Sums of chunks that are read at once."""
-
-with suppress(ImportError):  # torch for CPUs comes without Triton
+if triton is not None:
     import triton.language as tl
 
-    PARTIALS = tl.constexpr(PARTIALS)
+    PARTIALS = tl.constexpr(128)
+    """Sums of chunks that are read at once."""
 
 
 @jit(any_value=("chunks",))
@@ -99,8 +94,8 @@ def forward_kernel(
 ) -> None:
     """Write the activation of the normalised volume, or the sum of two, and the statistics.
 
-    Statistics are the mean's float32 and what that leaves of it, and one over the standard
-    deviation: (V, B G, 3). A group has `width` channels.
+    Statistics are mean, inverse and offset of each group, (V, B G, 3): x is normalised by
+    (x - mean) * inverse + offset. A group has `width` channels.
     """
     program = tl.program_id(0).to(tl.int64)
     row, start = program // chunks, (program % chunks).to(tl.int32) * chunk
@@ -108,30 +103,31 @@ def forward_kernel(
     is_first = (row % width == 0) & (start == 0)
     partials = moments + 2 * group * width * chunks
     into = statistics + 3 * group
-    mean, rest, inverse = _group_statistics(partials, width, voxels, chunk, chunks, first_eps)
-    _store_statistics(into, is_first, mean, rest, inverse)
-    scale = inverse * tl.load(first_weight + channel).to(tl.float32)
-    shift = tl.load(first_bias + channel).to(tl.float32)
-    mean_2, rest_2, scale_2, shift_2 = mean, rest, scale, shift
+    mean, inverse, offset = _group_statistics(partials, width, voxels, chunk, chunks, first_eps)
+    _store_statistics(into, is_first, mean, inverse, offset)
+    weight = tl.load(first_weight + channel).to(tl.float32)
+    scale, shift = inverse * weight, tl.load(first_bias + channel).to(tl.float32) + offset * weight
+    mean_2, scale_2, shift_2 = mean, scale, shift
     if pair:
         partials += 2 * rows * chunks
-        mean_2, rest_2, inverse_2 = _group_statistics(
+        mean_2, inverse, offset = _group_statistics(
             partials, width, voxels, chunk, chunks, second_eps
         )
-        _store_statistics(into + 3 * (rows // width), is_first, mean_2, rest_2, inverse_2)
-        scale_2 = inverse_2 * tl.load(second_weight + channel).to(tl.float32)
-        shift_2 = tl.load(second_bias + channel).to(tl.float32)
+        _store_statistics(into + 3 * (rows // width), is_first, mean_2, inverse, offset)
+        weight = tl.load(second_weight + channel).to(tl.float32)
+        scale_2 = inverse * weight
+        shift_2 = tl.load(second_bias + channel).to(tl.float32) + offset * weight
     precise: tl.constexpr = result.dtype.element_ty == tl.float32
     lane = start + tl.arange(0, block)
     first, second, result = first + row * voxels, second + row * voxels, result + row * voxels
     for step in range(0, chunk, block):
-        at = lane + step
+        at = lane + (chunk - block - step)  # what the first pass read last may still be cached
         inside = at < voxels
         value = tl.load(first + at, mask=inside, other=0).to(tl.float32)
-        y = _activated(((value - mean) - rest) * scale + shift, slope, exponential, precise)
+        y = _activated((value - mean) * scale + shift, slope, exponential, precise)
         if pair:
             value = tl.load(second + at, mask=inside, other=0).to(tl.float32)
-            y_2 = ((value - mean_2) - rest_2) * scale_2 + shift_2
+            y_2 = (value - mean_2) * scale_2 + shift_2
             y += _activated(y_2, slope, exponential, precise)
         tl.store(result + at, y.to(result.dtype.element_ty), mask=inside)
 
@@ -140,7 +136,7 @@ def forward_kernel(
 def _group_statistics(
     partials: tl.tensor, width: int, voxels: int, chunk: int, chunks: int, eps: float
 ) -> tl.tuple:
-    """Return mean, what float32 leaves of it, and one over the standard deviation of a group."""
+    """Return a group's mean, its inverse deviation, and the offset that makes up for rounding."""
     about = tl.load(partials)
     total = tl.zeros([PARTIALS], tl.float64)
     squares = tl.zeros([PARTIALS], tl.float64)
@@ -158,17 +154,17 @@ def _group_statistics(
     variance = tl.where(variance < 0, 0, variance)
     mean = about + sum_away
     high = mean.to(tl.float32)
-    inverse = (1 / tl.sqrt(variance + eps)).to(tl.float32)
-    return high, (mean - high).to(tl.float32), inverse
+    inverse = 1 / tl.sqrt(variance + eps)
+    return high, inverse.to(tl.float32), ((high - mean) * inverse).to(tl.float32)
 
 
 @jit()
 def _store_statistics(
-    into: tl.tensor, there: tl.tensor, mean: tl.tensor, rest: tl.tensor, inverse: tl.tensor
+    into: tl.tensor, there: tl.tensor, mean: tl.tensor, inverse: tl.tensor, offset: tl.tensor
 ) -> None:
     tl.store(into, mean, mask=there)
-    tl.store(into + 1, rest, mask=there)
-    tl.store(into + 2, inverse, mask=there)
+    tl.store(into + 1, inverse, mask=there)
+    tl.store(into + 2, offset, mask=there)
 
 
 @jit()

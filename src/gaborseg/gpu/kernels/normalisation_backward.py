@@ -5,13 +5,12 @@ The normalised values, y and the activation's derivative are computed again from
 
 from __future__ import annotations
 
-from contextlib import suppress
+from gaborseg.gpu.kernel import jit, triton
 
-from gaborseg.gpu.kernel import jit
-from gaborseg.gpu.normalisation_forward import PARTIALS
-
-with suppress(ImportError):  # torch for CPUs comes without Triton
+if triton is not None:
     import triton.language as tl
+
+    from gaborseg.gpu.kernels.normalisation_forward import PARTIALS
 
 
 @jit()
@@ -52,11 +51,11 @@ def sums_kernel(
     row, start = program // chunks, (program % chunks).to(tl.int32) * chunk
     rows, channel, group = tl.num_programs(0).to(tl.int64) // chunks, row % channels, row // width
     at = statistics + 3 * group
-    mean, rest, inverse, weight, bias = _affine(at, first_weight, first_bias, channel)
-    mean_2, rest_2, inverse_2, weight_2, bias_2 = mean, rest, inverse, weight, bias
+    mean, inverse, offset, weight, bias = _affine(at, first_weight, first_bias, channel)
+    mean_2, inverse_2, offset_2, weight_2, bias_2 = mean, inverse, offset, weight, bias
     if pair:
         at += 3 * (rows // width)
-        mean_2, rest_2, inverse_2, weight_2, bias_2 = _affine(
+        mean_2, inverse_2, offset_2, weight_2, bias_2 = _affine(
             at, second_weight, second_bias, channel
         )
     by_bias = tl.zeros([block], tl.float32)
@@ -68,13 +67,13 @@ def sums_kernel(
         inside = index < voxels
         slopes = tl.load(grad + index, mask=inside, other=0).to(tl.float32)
         value = tl.load(first + index, mask=inside, other=0).to(tl.float32)
-        normal = ((value - mean) - rest) * inverse
+        normal = (value - mean) * inverse + offset
         by_y = _with_derivative(slopes, normal * weight + bias, slope, exponential)
         by_bias += by_y
         by_weight += by_y * normal
         if pair:
             value = tl.load(second + index, mask=inside, other=0).to(tl.float32)
-            normal = ((value - mean_2) - rest_2) * inverse_2
+            normal = (value - mean_2) * inverse_2 + offset_2
             by_y = _with_derivative(slopes, normal * weight_2 + bias_2, slope, exponential)
             by_bias_2 += by_y
             by_weight_2 += by_y * normal
@@ -132,38 +131,40 @@ def backward_kernel(
     rows, channel, group = tl.num_programs(0).to(tl.int64) // chunks, row % channels, row // width
     at, into = statistics + 3 * group, parameter_grads + channel
     is_first = (row < channels) & (start == 0)
-    mean, rest, inverse, weight, bias = _affine(at, first_weight, first_bias, channel)
+    mean, inverse, offset, weight, bias = _affine(at, first_weight, first_bias, channel)
     shift, tilt = _group_means(sums, first_weight, group, width, voxels, chunks, channels)
+    scale, shift, tilt = weight * inverse, shift * inverse, tilt * inverse
     if is_first:
         _store_parameter_grads(into, sums, row, channels, chunks, samples)
-    mean_2, rest_2, inverse_2, weight_2, bias_2 = mean, rest, inverse, weight, bias
-    shift_2, tilt_2 = shift, tilt
+    mean_2, inverse_2, offset_2, weight_2, bias_2 = mean, inverse, offset, weight, bias
+    scale_2, shift_2, tilt_2 = scale, shift, tilt
     if pair:
         at += 3 * (rows // width)
         sums += 2 * rows * chunks
-        mean_2, rest_2, inverse_2, weight_2, bias_2 = _affine(
+        mean_2, inverse_2, offset_2, weight_2, bias_2 = _affine(
             at, second_weight, second_bias, channel
         )
         shift_2, tilt_2 = _group_means(sums, second_weight, group, width, voxels, chunks, channels)
+        scale_2, shift_2, tilt_2 = weight_2 * inverse_2, shift_2 * inverse_2, tilt_2 * inverse_2
         if is_first:
             _store_parameter_grads(into + 2 * channels, sums, row, channels, chunks, samples)
     lane = start + tl.arange(0, block)
     grad, first, second = grad + row * voxels, first + row * voxels, second + row * voxels
     first_grad, second_grad = first_grad + row * voxels, second_grad + row * voxels
     for step in range(0, chunk, block):
-        index = lane + step
+        index = lane + (chunk - block - step)  # as in the forward pass
         inside = index < voxels
         slopes = tl.load(grad + index, mask=inside, other=0).to(tl.float32)
         value = tl.load(first + index, mask=inside, other=0).to(tl.float32)
-        normal = ((value - mean) - rest) * inverse
+        normal = (value - mean) * inverse + offset
         by_y = _with_derivative(slopes, normal * weight + bias, slope, exponential)
-        by_x = (by_y * weight - shift - normal * tilt) * inverse
+        by_x = by_y * scale - (normal * tilt + shift)
         tl.store(first_grad + index, by_x.to(first_grad.dtype.element_ty), mask=inside)
         if pair:
             value = tl.load(second + index, mask=inside, other=0).to(tl.float32)
-            normal = ((value - mean_2) - rest_2) * inverse_2
+            normal = (value - mean_2) * inverse_2 + offset_2
             by_y = _with_derivative(slopes, normal * weight_2 + bias_2, slope, exponential)
-            by_x = (by_y * weight_2 - shift_2 - normal * tilt_2) * inverse_2
+            by_x = by_y * scale_2 - (normal * tilt_2 + shift_2)
             tl.store(second_grad + index, by_x.to(second_grad.dtype.element_ty), mask=inside)
 
 
