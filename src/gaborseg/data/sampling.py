@@ -244,7 +244,7 @@ def one_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
 def _joined(parts: list[Any]) -> Any:
     if isinstance(parts[0], list):
         return [*chain.from_iterable(parts)]
-    joined = torch.cat(parts)
+    joined = parts[0] if len(parts) == 1 else torch.cat(parts)
     return joined if get_worker_info() is None else joined.share_memory_()
 
 
