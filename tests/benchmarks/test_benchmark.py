@@ -275,8 +275,9 @@ def test_the_second_epoch_opens_no_nifti(source: Folder) -> None:
 
 
 def test_samples_are_counted_by_worker(source: Folder) -> None:
-    alone, worker = loading_rows(source, workers=(0, 1), repeats=1, step=1e9)
+    alone, worker, *later = loading_rows(source, workers=(0, 1), repeats=1, step=1e9)
     assert alone["samples / s"].median > 0
+    assert [row["augment_on"] for row in (alone, worker, *later)] == ["cpu", "cpu", "gpu", "gpu"]
     assert worker["samples / s"] == worker["samples / s and worker"]
     assert worker["workers that feed a step of 1e+09 ms"] == 1
 

@@ -48,9 +48,9 @@ class DataBenchmark(Benchmark):
         ]
 
 
-def _training_data(source: Source, workers: int) -> SegmentationData:
+def _training_data(source: Source, workers: int, augment_on: str = "cpu") -> SegmentationData:
     """The data of a source, prepared, with the paper's augmentation."""
-    data = SegmentationData(source, RandomAffine(), num_workers=workers)
+    data = SegmentationData(source, RandomAffine(), num_workers=workers, augment_on=augment_on)
     data.prepare()
     return data
 
@@ -76,16 +76,25 @@ class _Epochs:
 def loading_rows(
     source: Source, workers: tuple[int, ...], repeats: int, step: float
 ) -> list[dict[str, Cell]]:
-    """Samples per second with each number of workers, in the epochs after the first one."""
-    loaders = {str(count): _training_data(source, count).loader("train") for count in workers}
-    timings = interleave({name: _Epochs(loader) for name, loader in loaders.items()}, repeats)
+    """Samples per second with each number of workers, in the epochs after the first one.
+
+    With ``augment_on="gpu"`` they are drawn, but left to the GPU to be moved.
+    """
+    loaders = {
+        (where, count): _training_data(source, count, where).loader("train")
+        for where in ("cpu", "gpu")
+        for count in workers
+    }
+    epochs = {f"{where} {count}": _Epochs(loader) for (where, count), loader in loaders.items()}
+    timings = interleave(epochs, repeats)
     rows: list[dict[str, Cell]] = []
-    for count, (name, timing) in zip(workers, timings.items(), strict=True):
-        rate = Spread.of([len(loaders[name]) / seconds for seconds in timing.seconds])
+    for (where, count), timing in zip(loaders, timings.values(), strict=True):
+        rate = Spread.of([len(loaders[where, count]) / seconds for seconds in timing.seconds])
         per_worker = rate.scaled(1 / max(count, 1))
         needed = math.ceil(1e3 / step / per_worker.median)
         rows.append(
             {
+                "augment_on": where,
                 "workers": count,
                 "samples / s": rate,
                 "samples / s and worker": per_worker if count else None,

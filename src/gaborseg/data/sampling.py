@@ -173,8 +173,8 @@ def postponed(augmentation: Transform | None) -> Transform:
     last = [*named.values()][-1] if named else None
     if type(last) is not RandomAffine or len(affines) > 1:
         raise ValueError(
-            "data.augment_on=gpu needs a gaborseg.data.RandomAffine, one, as the last transform of "
-            f"the augmentation, got {', '.join(named) or 'none'}: use data.augment_on=cpu"
+            "data.augment_on=gpu needs one gaborseg.data.RandomAffine, the last transform of the "
+            f"augmentation, got {', '.join(named) or 'none'}: use data.augment_on=cpu"
         )
     drawn = _DrawnAffine(last.probability, last.degrees, last.scale, last.shift)
     return Augmentation({**named, affines[0]: drawn})
@@ -244,7 +244,7 @@ def one_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
 def _joined(parts: list[Any]) -> Any:
     if isinstance(parts[0], list):
         return [*chain.from_iterable(parts)]
-    joined = torch.cat(parts)
+    joined = parts[0] if len(parts) == 1 else torch.cat(parts)
     return joined if get_worker_info() is None else joined.share_memory_()
 
 

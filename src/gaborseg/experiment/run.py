@@ -65,6 +65,7 @@ from gaborseg.training import (
     TestReport,
     checkpoint_to_resume,
     checkpoints,
+    network_compiler,
     read_best,
 )
 
@@ -130,10 +131,12 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         data: SegmentationData = build(config.data)
         trainer = build_trainer(config, run, data)
         _check_device(config, trainer, data)
+        compiler = network_compiler(config.compile, trainer.strategy.root_device)
         end_at_once_when_terminated(trainer)
         prepare(data)
         check_objective(config.objective, data.structures)
         module = build_module(config, data)
+        module.compiler = compiler
         if changes := run.software_changes():
             rank_zero_only(log.warning)(f"begun with other code: {'; '.join(changes)}")
         keep_to_gpu_choices(run, trainer)

@@ -40,6 +40,7 @@ _KNOWN_WARNINGS = (
     r".*does not have many workers",  # data.num_workers is the user's to choose
     r"It is recommended to use `self.log\(",  # those values are the same on all processes
     r"Using `DistributedSampler` with the dataloaders",  # the data's samplers repeat no subject
+    r"Dynamo detected a call to a `functools.lru_cache`",  # of what the arguments alone decide
 )
 _USAGE_ERROR = 2
 _NO_LOG = "Unable to configure handler"  # how logging wraps what a handler has raised

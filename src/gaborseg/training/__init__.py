@@ -17,6 +17,7 @@ from gaborseg.training.checkpoints import (
     checkpoints,
     read_best,
 )
+from gaborseg.training.compilation import network_compiler
 from gaborseg.training.cost import Cost
 from gaborseg.training.csv_logger import CsvLogger
 from gaborseg.training.graphs import GraphedNetwork
@@ -58,6 +59,7 @@ __all__ = [
     "cosine",
     "finish",
     "has_key",
+    "network_compiler",
     "one_cycle",
     "read_best",
     "start_run",

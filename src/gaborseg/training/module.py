@@ -22,6 +22,7 @@ from gaborseg.metrics import (
     mean_dice,
     structure_means,
 )
+from gaborseg.training.compilation import Compiler, Pass
 from gaborseg.training.graphs import GraphedNetwork
 from gaborseg.training.schedules import constant
 
@@ -51,6 +52,9 @@ class SegmentationModule(pl.LightningModule):
             training; None: they are not cut.
         ignore: Label of voxels that nobody has labelled: they are in no loss and no score; None:
             there are none.
+        compiler: ``torch.compile``, or anything that is called with the network's forward pass and
+            returns what takes its place in training steps; None: nothing does. What is validated,
+            tested and saved is the network itself.
         description: Plain values that make a checkpoint enough to use the network: how network and
             decision are built, and what the data are.
 
@@ -76,6 +80,7 @@ class SegmentationModule(pl.LightningModule):
         description: dict[str, Any] | None = None,
         patch_size: int | None = None,
         ignore: int | None = None,
+        compiler: Compiler | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -88,7 +93,8 @@ class SegmentationModule(pl.LightningModule):
         self.patch_size = patch_size
         self.ignore = ignore
         self.dice = SubjectDice(len(structures) + 1)
-        self._graphed: GraphedNetwork | None = None
+        self.compiler = compiler
+        self._trained: Pass | None = None
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the label map (B, *S) of images (B, I, *S)."""
@@ -100,20 +106,22 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
-        network = self._graphed or self.network
+        network = self._trained or self.network
         loss = self._loss(network(batch["image"]), batch)
         self._log_mean("train/loss", loss, batch)
         return loss
 
     def on_fit_start(self) -> None:
-        """Replay the network's passes as graphs where they were measured to be faster."""
+        """Compile the network's passes, or replay them as graphs where that was faster."""
         alone = self.trainer.world_size == 1
-        if self.device.type == "cuda" and alone and choices_for(self.device).graphs:
-            self._graphed = GraphedNetwork(self.network)
+        if self.compiler is not None:
+            self._trained = self.compiler(self.network.forward)
+        elif self.device.type == "cuda" and alone and choices_for(self.device).graphs:
+            self._trained = GraphedNetwork(self.network)
 
     def on_fit_end(self) -> None:
-        """Free what the graphs hold."""
-        self._graphed = None
+        """Free what the compiled passes or the graphs hold."""
+        self._trained = None
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate that the epoch starts with."""
