@@ -8,11 +8,12 @@ import pytest
 import torch
 from _pytest.mark.structures import ParameterSet
 
-from gaborseg.gpu import CARDS, PROCESSORS, Compiled, compiled, estimate, ffma_share, plans, triton
-from gaborseg.gpu.static.estimate import busy_cycles
+from gaborseg.gpu import CARDS, PROCESSORS, Compiled, compiled, estimate, ffma_share, plans
+from gaborseg.gpu.kernel import triton
 from gaborseg.gpu.static.launches import Launch, recorded_launches
-from gaborseg.gpu.static.plans import Plan
+from gaborseg.gpu.static.plan import Plan
 from gaborseg.gpu.static.sass import code_of
+from gaborseg.gpu.static.time_model import busy_cycles
 from gaborseg.gpu.synthesis import synthesise_forward
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"

@@ -1,6 +1,7 @@
 """Which way the convolutions of a network go fastest on this machine's GPU, for its trainings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import cast, get_args
@@ -31,7 +32,6 @@ class TuneBenchmark(Benchmark):
         kernel: The network, by `conf/kernel`; that of Gabor kernels alone has all layers.
         size: Voxels a side of the volumes, a multiple of 16.
         batch: Volumes of a step.
-        precisions: In which the layers are timed: float32, tf32, bf16-mixed.
         repeats: Timed rounds, after one to warm up.
     """
 
@@ -39,15 +39,12 @@ class TuneBenchmark(Benchmark):
     kernel: str = "gabor"
     size: int = 128
     batch: int = 1
-    precisions: tuple[str, ...] = _PRECISIONS
     repeats: int = 7
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_size(self.size)
         at_least("batch", self.batch, 1)
-        if unknown := [name for name in self.precisions if name not in _PRECISIONS]:
-            raise ValueError(f"precisions must be of {', '.join(_PRECISIONS)}, got {unknown[0]!r}")
         if torch.device(self.device).type != "cuda" or not torch.cuda.is_available():
             raise ValueError(f"device must be a GPU that torch can use, got {self.device!r}")
 
@@ -57,11 +54,12 @@ class TuneBenchmark(Benchmark):
         layers = _layers(self.kernel, (self.batch, 1, *[self.size] * 3))
         rows = [
             _row(layer, shape, precision, self, device)
-            for precision in self.precisions
+            for precision in _PRECISIONS
             for layer, shape in layers.items()
         ]
-        steps = _steps(self, device)
         ways = {str(row["convolution"]): cast(Way, row["way"]) for row in rows}
+        with _pinned(Choices(ways)):
+            steps = _steps(self, device)
         choices = Choices(ways, graphs=_graphs_pay(steps))
         path = keep(choices, device, {str(row["convolution"]): _medians(row) for row in rows})
         card = torch.cuda.get_device_name(device)
@@ -152,9 +150,16 @@ def _both_ways(module: GaborConv3d, x: Tensor) -> None:
 
 def _on_the(way: Way, convolution: Convolution, step: partial[None]) -> None:
     """Take a step with one way for a convolution."""
-    pin(Choices({str(convolution): way}))
-    try:
+    with _pinned(Choices({str(convolution): way})):
         step()
+
+
+@contextmanager
+def _pinned(choices: Choices) -> Iterator[None]:
+    """Keep to choices in a block."""
+    pin(choices)
+    try:
+        yield
     finally:
         pin(None)
 

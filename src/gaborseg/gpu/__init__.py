@@ -6,6 +6,9 @@ Without a card, `plans` lists every kernel as it is launched, `compiled` tells w
 each, and `estimate` models its time.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from gaborseg.gpu.choice import (
     Choices,
     Convolution,
@@ -16,18 +19,27 @@ from gaborseg.gpu.choice import (
     precision_of,
     way,
 )
-from gaborseg.gpu.kernel import jit, next_power_of_2, triton
 from gaborseg.gpu.normalisation import Normalised, fuses, sum_of_normalised
 from gaborseg.gpu.pooling import max_pool
 from gaborseg.gpu.resampling import Matrix, Resampling, coordinates, nearest_labels, resampled
-from gaborseg.gpu.static.cards import CARDS, PROCESSORS, Card
-from gaborseg.gpu.static.catalogue import plans
-from gaborseg.gpu.static.compiled import Compiled, compiled
-from gaborseg.gpu.static.estimate import Estimate, estimate, ffma_share
-from gaborseg.gpu.static.launches import Launch, recorded_launches
-from gaborseg.gpu.static.plans import Plan
-from gaborseg.gpu.static.pretence import as_on_a_gpu
-from gaborseg.gpu.trust import TwinCheck, trusted
+from gaborseg.gpu.trust import TwinCheck, triton_installed, trusted
+
+if TYPE_CHECKING:
+    from gaborseg.gpu.static import (
+        CARDS,
+        PROCESSORS,
+        Card,
+        Compiled,
+        Estimate,
+        Launch,
+        Plan,
+        as_on_a_gpu,
+        compiled,
+        estimate,
+        ffma_share,
+        plans,
+        recorded_launches,
+    )
 
 __all__ = [
     "CARDS",
@@ -51,18 +63,23 @@ __all__ = [
     "estimate",
     "ffma_share",
     "fuses",
-    "jit",
     "keep",
     "max_pool",
     "nearest_labels",
-    "next_power_of_2",
     "pin",
     "plans",
     "precision_of",
     "recorded_launches",
     "resampled",
     "sum_of_normalised",
-    "triton",
+    "triton_installed",
     "trusted",
     "way",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is known of kernels without a card: it imports Triton, and is loaded when asked for."""
+    if name in __all__:
+        return getattr(importlib.import_module("gaborseg.gpu.static"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gaborseg.gpu.sizes import next_power_of_2 as next_power_of_2
-
 try:
     import triton
 except ImportError:  # torch for CPUs comes without it

@@ -15,10 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaborseg.gpu.kernel import jit, next_power_of_2, triton
-
-if triton is not None:
-    import triton.language as tl
+from gaborseg.gpu.sizes import next_power_of_2
 
 MOST_LABELS = 256
 """With more, too few voxels fit into the registers of a program."""
@@ -48,14 +45,14 @@ def sums_forward(logits: Tensor, target: Tensor) -> Tensor:
     shape = _shape(labels, _SUMMED)
     chunks = -(-voxels // (shape[1] * shape[2]))
     parts = logits.new_empty(_SUMS, samples, chunks, labels, dtype=torch.float64)
-    _launch(_sums_kernel, chunks, logits, target, parts, voxels, labels, *shape)
+    _launch("sums_kernel", chunks, logits, target, parts, voxels, labels, *shape)
     return parts.sum(2)
 
 
 def sums_backward(grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Return the gradient of the sums: (5, B, C) in float64, (B, C, N), (B, N) -> (B, C, N)."""
     logits, target, grad = logits.contiguous(), target.contiguous(), grad.contiguous()
-    return _gradient(_sums_gradient_kernel, grad, logits, target)
+    return _gradient("sums_gradient_kernel", grad, logits, target)
 
 
 def likelihood_forward(logits: Tensor, target: Tensor) -> Tensor:
@@ -65,17 +62,17 @@ def likelihood_forward(logits: Tensor, target: Tensor) -> Tensor:
     result = logits.new_empty(samples, voxels, dtype=torch.float32)
     shape = _shape(labels, _WRITTEN)
     chunks = -(-voxels // (shape[1] * shape[2]))
-    _launch(_likelihood_kernel, chunks, logits, target, result, voxels, labels, *shape)
+    _launch("likelihood_kernel", chunks, logits, target, result, voxels, labels, *shape)
     return result
 
 
 def likelihood_backward(grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Return the gradient of the log-softmax: (B, N), (B, C, N), (B, N) -> (B, C, N)."""
     logits, target, grad = logits.contiguous(), target.contiguous(), grad.contiguous()
-    return _gradient(_likelihood_gradient_kernel, grad, logits, target)
+    return _gradient("likelihood_gradient_kernel", grad, logits, target)
 
 
-def _gradient(kernel: Any, grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+def _gradient(kernel: str, grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Let a kernel write the gradient of the logits, in their dtype."""
     result = torch.empty_like(logits)
     _, labels, voxels = logits.shape
@@ -91,195 +88,10 @@ def _shape(labels: int, scores: int) -> tuple[int, int, int]:
     return side, _SCORES // side, scores // _SCORES
 
 
-def _launch(kernel: Any, chunks: int, logits: Tensor, *arguments: Any) -> None:
+def _launch(kernel: str, chunks: int, logits: Tensor, *arguments: Any) -> None:
     """Run a kernel over all chunks of all samples, on the device of the logits."""
+    from gaborseg.gpu.kernels import label_sums as kernels  # slow to import, for GPUs alone
+
     if chunks and len(logits):
         with torch.cuda.device_of(logits):
-            kernel[chunks, len(logits)](logits, *arguments, **_OPTIONS)
-
-
-@jit()
-def _sums_kernel(
-    logits: tl.tensor,
-    target: tl.tensor,
-    parts: tl.tensor,
-    voxels: int,
-    labels: tl.constexpr,
-    side: tl.constexpr,
-    tile: tl.constexpr,
-    tiles: tl.constexpr,
-) -> None:
-    """Write the sums of a chunk of voxels."""
-    chunk, sample, label, logits, target = _start(logits, target, voxels, labels, side)
-    by_p = tl.zeros([side, tile // 4], tl.float64)
-    by_pp, by_py, by_log = by_p, by_p, by_p
-    by_y = tl.zeros([side, tile // 4], tl.int32)
-    for step in range(tiles):
-        voxel = (chunk * tiles + step) * tile + tl.arange(0, tile)[None, :]
-        inside, own = _labels(target, voxel, voxels, label, labels)
-        above, powers, total = _softmax(logits, voxel, inside, voxels, label, labels)
-        p = (powers * tl.where(inside, 1 / total, 0)).to(tl.float64)
-        by_p += _fours(p)
-        by_pp += _fours(p * p)
-        by_py += _fours(tl.where(own, p, 0))
-        by_y += _fours(own.to(tl.int32))
-        by_log += _fours(tl.where(own, above - tl.log(total), 0)).to(tl.float64)
-    kind = tl.num_programs(1).to(tl.int64) * tl.num_programs(0) * labels
-    at = parts + (sample * tl.num_programs(0) + chunk) * labels + tl.arange(0, side)
-    there = tl.arange(0, side) < labels
-    tl.store(at, tl.sum(by_p, 1), mask=there)
-    tl.store(at + kind, tl.sum(by_pp, 1), mask=there)
-    tl.store(at + 2 * kind, tl.sum(by_py, 1), mask=there)
-    tl.store(at + 3 * kind, tl.sum(by_y, 1).to(tl.float64), mask=there)
-    tl.store(at + 4 * kind, tl.sum(by_log, 1), mask=there)
-
-
-@jit()
-def _sums_gradient_kernel(
-    logits: tl.tensor,
-    target: tl.tensor,
-    grad: tl.tensor,
-    result: tl.tensor,
-    voxels: int,
-    labels: tl.constexpr,
-    side: tl.constexpr,
-    tile: tl.constexpr,
-    tiles: tl.constexpr,
-) -> None:
-    """Write the gradient of a chunk of voxels.
-
-    p has the gradient w(p) = dP + 2 dPP p, plus dPY where y is 1; softmax makes that p (w - sum p w).
-    """
-    chunk, sample, label, logits, target = _start(logits, target, voxels, labels, side)
-    result += sample * labels * voxels
-    kind = tl.num_programs(1).to(tl.int64) * labels
-    at, there = grad + sample * labels + label, label < labels
-    by_p = tl.load(at, mask=there, other=0).to(tl.float32)
-    by_pp = 2 * tl.load(at + kind, mask=there, other=0).to(tl.float32)
-    by_py = tl.load(at + 2 * kind, mask=there, other=0).to(tl.float32)
-    by_log = tl.load(at + 4 * kind, mask=there, other=0).to(tl.float32)
-    for step in range(tiles):
-        voxel = (chunk * tiles + step) * tile + tl.arange(0, tile)[None, :]
-        inside, own = _labels(target, voxel, voxels, label, labels)
-        _, powers, total = _softmax(logits, voxel, inside, voxels, label, labels)
-        p = powers * (1 / total)
-        weighted = p * (by_p + by_pp * p) + tl.where(own, p * by_py + by_log, 0)
-        shared = tl.sum(weighted, 0)[None, :]
-        _write(result, weighted - p * shared, voxel, inside, voxels, label, labels)
-
-
-@jit()
-def _likelihood_kernel(
-    logits: tl.tensor,
-    target: tl.tensor,
-    result: tl.tensor,
-    voxels: int,
-    labels: tl.constexpr,
-    side: tl.constexpr,
-    tile: tl.constexpr,
-    tiles: tl.constexpr,
-) -> None:
-    """Write the log-softmax at the target of a chunk of voxels."""
-    chunk, sample, label, logits, target = _start(logits, target, voxels, labels, side)
-    result += sample * voxels
-    for step in range(tiles):
-        voxel = (chunk * tiles + step) * tile + tl.arange(0, tile)[None, :]
-        inside, own = _labels(target, voxel, voxels, label, labels)
-        above, _, total = _softmax(logits, voxel, inside, voxels, label, labels)
-        value = tl.sum(tl.where(own, above, 0), 0)[None, :] - tl.log(total)
-        tl.store(result + voxel, value, mask=inside)
-
-
-@jit()
-def _likelihood_gradient_kernel(
-    logits: tl.tensor,
-    target: tl.tensor,
-    grad: tl.tensor,
-    result: tl.tensor,
-    voxels: int,
-    labels: tl.constexpr,
-    side: tl.constexpr,
-    tile: tl.constexpr,
-    tiles: tl.constexpr,
-) -> None:
-    """Write the gradient of the log-softmax at the target of a chunk of voxels."""
-    chunk, sample, label, logits, target = _start(logits, target, voxels, labels, side)
-    result += sample * labels * voxels
-    grad += sample * voxels
-    for step in range(tiles):
-        voxel = (chunk * tiles + step) * tile + tl.arange(0, tile)[None, :]
-        inside, own = _labels(target, voxel, voxels, label, labels)
-        _, powers, total = _softmax(logits, voxel, inside, voxels, label, labels)
-        by_log = tl.load(grad + voxel, mask=inside, other=0).to(tl.float32)
-        value = tl.where(own, by_log, 0) - powers * (by_log / total)
-        _write(result, value, voxel, inside, voxels, label, labels)
-
-
-@jit()
-def _start(
-    logits: tl.tensor,
-    target: tl.tensor,
-    voxels: tl.tensor,
-    labels: tl.constexpr,
-    side: tl.constexpr,
-) -> tl.tuple:
-    """Return a program's chunk and sample, all labels, (C, 1), and where the sample begins."""
-    chunk, sample = tl.program_id(0), tl.program_id(1).to(tl.int64)
-    label = tl.arange(0, side)[:, None]
-    return chunk, sample, label, logits + sample * labels * voxels, target + sample * voxels
-
-
-@jit()
-def _labels(
-    target: tl.tensor,
-    voxel: tl.tensor,
-    voxels: tl.tensor,
-    label: tl.tensor,
-    labels: tl.constexpr,
-) -> tl.tuple:
-    """Tell which voxels exist, (1, V), and which label is a voxel's own, (C, V)."""
-    inside = voxel < voxels
-    found = tl.load(target + voxel, mask=inside, other=0)
-    there = (found >= 0) & (found < labels)
-    tl.device_assert(there, "label out of bounds")
-    return inside, label == tl.where(inside & there, found.to(tl.int32), -1)
-
-
-@jit()
-def _softmax(
-    logits: tl.tensor,
-    voxel: tl.tensor,
-    inside: tl.tensor,
-    voxels: tl.tensor,
-    label: tl.tensor,
-    labels: tl.constexpr,
-) -> tl.tuple:
-    """Return logits less a voxel's largest, (C, V), their exponentials, and the sum of these."""
-    absent = tl.where(label < labels, 0, float("-inf"))
-    there = inside & (label < labels)
-    values = tl.load(logits + label.to(tl.int64) * voxels + voxel, mask=there, other=absent)
-    values = values.to(tl.float32)
-    above = values - tl.max(values, 0)[None, :]
-    powers = tl.exp(above)
-    return above, powers, tl.sum(powers, 0)[None, :]
-
-
-@jit()
-def _fours(values: tl.tensor) -> tl.tensor:
-    """Return the sums of four neighbours, which are in one thread: (C, V) -> (C, V / 4)."""
-    return tl.sum(values.reshape([values.shape[0], values.shape[1] // 4, 4]), 2)
-
-
-@jit()
-def _write(
-    result: tl.tensor,
-    values: tl.tensor,
-    voxel: tl.tensor,
-    inside: tl.tensor,
-    voxels: tl.tensor,
-    label: tl.tensor,
-    labels: tl.constexpr,
-) -> None:
-    """Store a tile, (C, V), in the dtype of the result."""
-    at = result + label.to(tl.int64) * voxels + voxel
-    tl.store(at, values.to(result.dtype.element_ty), mask=inside & (label < labels))
+            getattr(kernels, kernel)[chunks, len(logits)](logits, *arguments, **_OPTIONS)

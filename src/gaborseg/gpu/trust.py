@@ -1,13 +1,12 @@
 """Whether a kernel of ours computes on a card what its twin in torch does."""
 
 import functools
+import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-
-from gaborseg.gpu.kernel import triton
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +36,14 @@ def trusted(check: TwinCheck, device: torch.device) -> bool:
     return not reason
 
 
+def triton_installed() -> bool:
+    """Tell whether Triton can be imported; to import it takes a while."""
+    return importlib.util.find_spec("triton") is not None
+
+
 def _distrust(check: TwinCheck, device: torch.device) -> str:
     """Why a kernel may not be used on a device; empty where it may."""
-    if triton is None:
+    if not triton_installed():
         return "triton is not installed"
     try:
         difference = check.difference(device)

@@ -2,8 +2,8 @@
 
 On a CPU the operator runs the code of `csrc/`: it reads the logits once, keeps the scores of a few
 voxels at a time, and saves nothing but its arguments. On a GPU Triton kernels do the same
-(`on_gpu.py`). Everywhere else (another device, no compiler) the same sums come from pure torch, slab
-by slab.
+(`on_gpu.py`). Everywhere else (another device, no compiler) the same sums come from pure torch,
+slab by slab.
 """
 
 import functools

@@ -15,7 +15,7 @@ from gaborseg.benchmarks.modelled.tables import (
 )
 from gaborseg.benchmarks.options import Benchmark, check_size
 from gaborseg.benchmarks.report import Table
-from gaborseg.gpu import CARDS, plans, triton
+from gaborseg.gpu import CARDS, plans, triton_installed
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class GpuModelBenchmark(Benchmark):
             raise ValueError(
                 f"repeats is of no use here, where nothing is timed: got {self.repeats}"
             )
-        if triton is None:
+        if not triton_installed():
             raise ValueError(
                 "gpu_model compiles the GPU kernels and needs Triton: pip install triton"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class Variant(NamedTuple):
 VARIANTS = [
     Variant(kernel, way, precision)
     for kernel in NETWORKS
-    for way in (("direct",) if kernel == "conventional" else ("direct", "spectral"))
+    for way in get_args(Way)[: 1 if kernel == "conventional" else None]
     for precision in PRECISIONS
 ]
 

@@ -62,7 +62,8 @@ class Trace:
     @property
     def traffic(self) -> int:
         """Bytes that all operations read and write, one after the other."""
-        return sum(part.traffic for part in (*self.operations, *self.launches))
+        of_torch = sum(operation.traffic for operation in self.operations)
+        return of_torch + sum(launch.traffic for launch in self.launches)
 
 
 def traced(step: Callable[[], object], precision: str, way: Way) -> Trace:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gaborseg.gpu.normalisation import Normalised, Rule, fused_sum
 from gaborseg.gpu.pooling import fused_max_pool
 from gaborseg.gpu.spectra import factors, multiply, periods
-from gaborseg.gpu.static.plans import Plan
+from gaborseg.gpu.static.plan import Plan
 from gaborseg.gpu.synthesis import synthesise_backward, synthesise_forward
 from gaborseg.gpu.taps import tap_gradient
 

@@ -53,7 +53,7 @@ class _Always(dict[str, choice.Way]):
         super().__init__()
         self._way = way
 
-    def get(self, key: str, default: object = None) -> choice.Way:  # type: ignore[override]
+    def get(self, key: str, default: object = None) -> choice.Way:
         return self._way
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gaborseg.gpu.static.cards import SCHEDULERS, WARP, Card, Processor
-from gaborseg.gpu.static.compiled import Compiled
+from gaborseg.gpu.static.compilation import Compiled
 from gaborseg.gpu.static.launches import Launch
 from gaborseg.gpu.static.sass import Instruction
 
