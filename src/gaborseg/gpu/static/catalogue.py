@@ -12,6 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gaborseg.gpu.label_sums import (
+    likelihood_backward,
+    likelihood_forward,
+    sums_backward,
+    sums_forward,
+)
 from gaborseg.gpu.normalisation import Normalised, Rule, fused_sum
 from gaborseg.gpu.pooling import fused_max_pool
 from gaborseg.gpu.spectra import factors, multiply, periods
@@ -27,7 +33,7 @@ _KERNEL = 7
 
 def plans() -> list[Plan]:
     """The plans of all kernels."""
-    return [*_synthesis(), *_normalisation(), *_pooling(), *_spectra()]
+    return [*_synthesis(), *_normalisation(), *_pooling(), *_losses(), *_spectra()]
 
 
 def _synthesis() -> list[Plan]:
@@ -50,35 +56,53 @@ def _synthesis() -> list[Plan]:
 
 
 def _normalisation() -> list[Plan]:
-    kernels = ("moments_kernel", "forward_kernel", "sums_kernel", "backward_kernel")
+    def both_ways() -> None:
+        norm = nn.GroupNorm(4, 12, device="meta")
+        volumes = [_volumes(12, dtype=torch.bfloat16).requires_grad_() for _ in range(2)]
+        units = [Normalised(volume, norm, nn.ELU()) for volume in volumes]
+        fused_sum(units, Rule(1.0, exponential=True)).sum().backward()
+
     return [
         Plan(
-            f"normalisation, {kernel.removesuffix('_kernel')}, of {count}, {name}",
-            kernel,
-            lambda count=count, dtype=dtype: _normalise(count, dtype),  # type: ignore[misc]
+            f"normalisation of two, {part}",
+            f"{part}_kernel",
+            both_ways,
             trips=lambda arguments: arguments["chunk"] / arguments["block"],
         )
-        for count, dtype, name in ((1, torch.float32, "float32"), (2, torch.bfloat16, "bfloat16"))
-        for kernel in kernels
+        for part in ("moments", "forward", "sums", "backward")
     ]
-
-
-def _normalise(count: int, dtype: torch.dtype) -> None:
-    """Both ways for one volume of level 0, or for the sum of two."""
-    norm = nn.GroupNorm(4, 12, device="meta")
-    volumes = [_meta(1, 12, 128, 128, 128, dtype=dtype).requires_grad_() for _ in range(count)]
-    units = [Normalised(volume, norm, nn.ELU()) for volume in volumes]
-    fused_sum(units, Rule(1.0, exponential=True)).sum().backward()
 
 
 def _pooling() -> list[Plan]:
     def both_ways() -> None:
-        x = _meta(1, 12, 128, 128, 128).requires_grad_()
-        fused_max_pool(x).sum().backward()
+        fused_max_pool(_volumes(12).requires_grad_()).sum().backward()
 
     return [
         Plan(f"pooling, {way}", f"{way}_kernel", both_ways, resident_warps=24)
         for way in ("forward", "backward")
+    ]
+
+
+def _losses() -> list[Plan]:
+    logits = _volumes(20).flatten(2)
+    target = _meta(1, logits.shape[2], dtype=torch.int64)
+    sums, likelihood = _meta(5, 1, 20, dtype=torch.float64), _meta(1, logits.shape[2])
+    return [
+        Plan(name, f"_{kernel}_kernel", host, trips=_of("tiles"), resident_warps=8)
+        for name, kernel, host in (
+            ("sums of labels", "sums", lambda: sums_forward(logits, target)),
+            (
+                "sums of labels, backward",
+                "sums_gradient",
+                lambda: sums_backward(sums, logits, target),
+            ),
+            ("log-likelihood", "likelihood", lambda: likelihood_forward(logits, target)),
+            (
+                "log-likelihood, backward",
+                "likelihood_gradient",
+                lambda: likelihood_backward(likelihood, logits, target),
+            ),
+        )
     ]
 
 
@@ -124,6 +148,11 @@ def _blocks(arguments: Mapping[str, Any]) -> float:
     """Tiles of the spectra that a program of the gradient by taps reads."""
     columns = -(-arguments["half"] // arguments["some_columns"])
     return float(arguments["share"] / arguments["some_rows"] * columns * arguments["samples"])
+
+
+def _volumes(channels: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A volume of 128^3."""
+    return _meta(1, channels, 128, 128, 128, dtype=dtype)
 
 
 def _meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
