@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaborseg.gpu import triton
+from gaborseg.gpu.kernel import triton
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
