@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaborseg.gpu.kernel import triton
+from gaborseg.gpu import triton_installed
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-ELSEWHERE = triton is not None and not INTERPRETED and DEVICE.type == "cpu"
+ELSEWHERE = triton_installed() and not INTERPRETED and DEVICE.type == "cpu"
 """Whether kernels are tested in that other process."""
 
 needs_triton = pytest.mark.skipif(
-    triton is None or ELSEWHERE, reason="needs Triton, and a GPU or its interpreter"
+    not triton_installed() or ELSEWHERE, reason="needs Triton, and a GPU or its interpreter"
 )
 
 
