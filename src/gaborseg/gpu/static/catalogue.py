@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gaborseg.gpu.normalisation import Normalised, Rule, fused_sum
 from gaborseg.gpu.pooling import fused_max_pool
+from gaborseg.gpu.resampling import Resampling, fused_patches
 from gaborseg.gpu.spectra import factors, multiply, periods
 from gaborseg.gpu.static.plans import Plan
 from gaborseg.gpu.synthesis import synthesise_backward, synthesise_forward
@@ -27,7 +28,7 @@ _KERNEL = 7
 
 def plans() -> list[Plan]:
     """The plans of all kernels."""
-    return [*_synthesis(), *_normalisation(), *_pooling(), *_spectra()]
+    return [*_synthesis(), *_normalisation(), *_pooling(), *_resampling(), *_spectra()]
 
 
 def _synthesis() -> list[Plan]:
@@ -79,6 +80,20 @@ def _pooling() -> list[Plan]:
     return [
         Plan(f"pooling, {way}", f"{way}_kernel", both_ways, resident_warps=24)
         for way in ("forward", "backward")
+    ]
+
+
+def _resampling() -> list[Plan]:
+    side = 128
+    volume, labels = _meta(1, side, side, side), _meta(side, side, side, dtype=torch.uint8)
+    unmoved = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0))
+    how = Resampling(unmoved, ((0, 0, 0),), (side, side, side))
+    return [
+        Plan(
+            "augmentation",
+            "resampling_kernel",
+            lambda: fused_patches(volume, labels, _meta(1), how),
+        )
     ]
 
 
