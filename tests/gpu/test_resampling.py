@@ -1,20 +1,15 @@
-"""The Triton kernel against torch's operators; `test_synthesis.py` runs this in the interpreter."""
+"""Volumes moved by the Triton kernel against those that torch's operators move."""
 
-import os
+import logging
 
 import pytest
 import torch
 from torch import Tensor
 
-from gaborseg.gpu import Resampling, resampled, triton
+from gaborseg.gpu import Resampling, resampled, resampling, trust
 from gaborseg.gpu.resampling import fused_patches, plain_patches
+from on_gpu import DEVICE, needs_triton
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-needs_triton = pytest.mark.skipif(
-    triton is None or not (INTERPRETED or DEVICE.type == "cuda"),
-    reason="needs Triton, and a GPU or its interpreter",
-)
 SHAPE = (11, 14, 9)
 TURNED = ((0.9, 0.3, 0.0, -3.1), (-0.3, 0.8, 0.1, 2.7), (0.02, -0.1, 1.1, -0.9))
 HALVES = ((1.0, 0.0, 0.0, 0.5), (0.0, 1.0, 0.0, -0.5), (0.0, 0.0, -1.0, 8.5))
@@ -46,6 +41,26 @@ def test_a_volume_that_is_not_turned_is_copied_exactly() -> None:
     moved, labels = fused_patches(image, label, fill, Resampling(still, ((0, 0, 0),), SHAPE))
     assert torch.equal(moved[0], image)
     assert torch.equal(labels[0], label)
+
+
+@needs_triton
+def test_the_kernel_is_trusted_unless_it_disagrees(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trust.trusted.cache_clear()
+    assert trust.trusted(resampling._CHECK, DEVICE)
+    assert not caplog.records
+
+    def swapped(*arguments: object) -> tuple[Tensor, Tensor]:
+        image, label = plain_patches(*arguments)
+        return image.flip(2), label
+
+    monkeypatch.setattr(resampling, "fused_patches", swapped)
+    trust.trusted.cache_clear()
+    assert not trust.trusted(resampling._CHECK, DEVICE)
+    trust.trusted.cache_clear()
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "augmentation on" in warning
 
 
 def test_a_batch_of_several_volumes_has_the_patches_of_each_in_order() -> None:
