@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaborseg.gpu import Resampling, resampled
+from gaborseg.gpu import Resampling, resampled, resampling, trust
 
+DEVICE = torch.device("cuda")
 SHAPE = (128, 128, 128)
 TURNED = (
     (0.8923, 0.3217, 0.0, -3.41),
@@ -71,15 +72,22 @@ def compare(name: str, got: dict[str, Tensor], want: dict[str, Tensor]) -> None:
 def on_the_card(name: str, how: Resampling) -> None:
     image, label = sample()
     moved = image.cuda(), label.cuda()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    result = resampled(batch(*moved, how))
-    extra = (torch.cuda.max_memory_allocated() - before) / 2**20
-    device, host = milliseconds(lambda: resampled(batch(*moved, how)))
-    again = resampled(batch(*moved, how))
-    same = all(torch.equal(result[key], again[key]) for key in ("image", "label"))
-    print(f"{name}: {device:.3f} ms, host {host:.3f} ms, {extra:.0f} MiB more, repeats: {same}")
-    compare("against the CPU", result, resampled(batch(image, label, how)))
+    expected = resampled(batch(image, label, how))
+    for trusted in (True, False) if how.matrix else (True,):
+        resampling.trusted = lambda *_, trusted=trusted: trusted
+        result = resampled(batch(*moved, how))
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        again = resampled(batch(*moved, how))
+        extra = (torch.cuda.max_memory_allocated() - before) / 2**20
+        device, host = milliseconds(lambda: resampled(batch(*moved, how)))
+        same = all(torch.equal(result[key], again[key]) for key in ("image", "label"))
+        way = "Triton" if trusted and how.matrix else "torch"
+        print(
+            f"{name}, {way}: {device:.3f} ms, host {host:.3f} ms, {extra:.0f} MiB more, "
+            f"repeats: {same}"
+        )
+        compare("against the CPU", result, expected)
 
 
 def copies() -> None:
@@ -116,6 +124,8 @@ def against_torchio() -> None:
 
 if __name__ == "__main__":
     print(torch.cuda.get_device_name(), torch.__version__)
+    difference = resampling._CHECK.difference(DEVICE)
+    print(f"twin check: {difference:.1e}, trusted: {trust.trusted(resampling._CHECK, DEVICE)}")
     for name, how in CASES.items():
         on_the_card(name, how)
     copies()

@@ -20,6 +20,7 @@ from gaborseg.gpu.label_sums import (
 )
 from gaborseg.gpu.normalisation import Normalised, Rule, fused_sum
 from gaborseg.gpu.pooling import fused_max_pool
+from gaborseg.gpu.resampling import Resampling, fused_patches
 from gaborseg.gpu.spectra import factors, multiply, periods
 from gaborseg.gpu.static.plan import Plan
 from gaborseg.gpu.synthesis import synthesise_backward, synthesise_forward
@@ -33,7 +34,8 @@ _KERNEL = 7
 
 def plans() -> list[Plan]:
     """The plans of all kernels."""
-    return [*_synthesis(), *_normalisation(), *_pooling(), *_losses(), *_spectra()]
+    parts = _synthesis(), _normalisation(), _pooling(), _losses(), _resampling(), _spectra()
+    return [plan for part in parts for plan in part]
 
 
 def _synthesis() -> list[Plan]:
@@ -88,7 +90,7 @@ def _losses() -> list[Plan]:
     target = _meta(1, logits.shape[2], dtype=torch.int64)
     sums, likelihood = _meta(5, 1, 20, dtype=torch.float64), _meta(1, logits.shape[2])
     return [
-        Plan(name, f"_{kernel}_kernel", host, trips=_of("tiles"), resident_warps=8)
+        Plan(name, f"{kernel}_kernel", host, trips=_of("tiles"), resident_warps=8)
         for name, kernel, host in (
             ("sums of labels", "sums", lambda: sums_forward(logits, target)),
             (
@@ -102,6 +104,20 @@ def _losses() -> list[Plan]:
                 "likelihood_gradient",
                 lambda: likelihood_backward(likelihood, logits, target),
             ),
+        )
+    ]
+
+
+def _resampling() -> list[Plan]:
+    side = 128
+    volume, labels = _meta(1, side, side, side), _meta(side, side, side, dtype=torch.uint8)
+    unmoved = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0))
+    how = Resampling(unmoved, ((0, 0, 0),), (side, side, side))
+    return [
+        Plan(
+            "augmentation",
+            "resampling_kernel",
+            lambda: fused_patches(volume, labels, _meta(1), how),
         )
     ]
 
