@@ -285,7 +285,7 @@ def test_samples_are_counted_by_worker(source: Folder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "subject must be layer | network | loss | metrics | data | exactness | gpu, got ''"),
+        ([], f"subject must be {' | '.join(SUBJECTS)}, got ''"),
         (["speed"], "got 'speed'"),
         (["layer", "sise=3"], "options of layer are repeats= threads= size= levels=, got 'sise=3'"),
         (["layer", "size"], "got 'size'"),

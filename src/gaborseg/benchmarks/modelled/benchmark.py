@@ -40,9 +40,7 @@ class GpuModelBenchmark(Benchmark):
         if unknown or not self.cards:
             raise ValueError(f"cards must be of {list(CARDS)}, got {unknown or []}")
         if self.repeats != Benchmark.repeats:
-            raise ValueError(
-                f"repeats is of no use here, where nothing is timed: got {self.repeats}"
-            )
+            raise ValueError(f"repeats is of no use, as nothing is timed, got {self.repeats}")
         if not triton_installed():
             raise ValueError(
                 "gpu_model compiles the GPU kernels and needs Triton: pip install triton"

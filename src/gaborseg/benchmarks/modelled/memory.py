@@ -64,4 +64,5 @@ def _kept(kernel: str, size: int) -> int:
 
 @functools.cache
 def _parameters(kernel: str) -> int:
-    return sum(parameter.numel() for parameter in network_of(kernel).parameters())
+    _, network = network_of(kernel)
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, get_args
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from gaborseg.benchmarks.gpu import NETWORKS, configuration, training_step
@@ -67,19 +68,19 @@ class Layer(NamedTuple):
 @functools.cache
 def step_of(variant: Variant, size: int) -> Trace:
     """Trace a training step, the second one: the first one makes the optimizer's state."""
-    config = configuration(variant.kernel)
-    network = network_of(variant.kernel)
+    config, network = network_of(variant.kernel)
     step = training_step(config, network, size, _META)
     traced(step, variant.precision, variant.way)
     return traced(step, variant.precision, variant.way)
 
 
-def network_of(kernel: str) -> nn.Module:
-    """The network of `kernel=...`, without memory."""
-    node = configuration(kernel).network
+@functools.cache
+def network_of(kernel: str) -> tuple[DictConfig, nn.Module]:
+    """The configuration of `kernel=...` and its network, without memory."""
+    config = configuration(kernel)
     with _META:
-        network: nn.Module = build(node, in_channels=1, num_classes=_NUM_CLASSES)
-    return network
+        network = build(config.network, in_channels=1, num_classes=_NUM_CLASSES)
+    return config, network
 
 
 def gabor_layers(size: int) -> Counter[Layer]:
@@ -91,11 +92,15 @@ def gabor_layers(size: int) -> Counter[Layer]:
         channels = inputs[0].shape[1], output.shape[1]
         layers[Layer((size // side).bit_length() - 1, *channels, side)] += 1
 
-    network = network_of("gabor")
-    for layer in network.modules():
-        if isinstance(layer, GaborConv3d):
-            layer.register_forward_hook(note)
+    _, network = network_of("gabor")
+    hooks = [
+        layer.register_forward_hook(note)
+        for layer in network.modules()
+        if isinstance(layer, GaborConv3d)
+    ]
     network(torch.empty(1, 1, size, size, size, device=_META))
+    for hook in hooks:
+        hook.remove()
     return Counter({layer: layers[layer] for layer in sorted(layers)})
 
 

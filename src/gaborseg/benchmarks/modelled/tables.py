@@ -190,9 +190,9 @@ def _part_of(name: str) -> str:
 
 
 def _kernels_of(launch: Launch) -> str:
-    """The module that a Triton kernel is from, without its room and its direction."""
-    module = launch.kernel.__module__.rpartition(".")[2].partition("_")[0]
-    return f"Triton: {module}"
+    """What a Triton kernel is part of: its module, without the direction."""
+    module = launch.kernel.__module__.rpartition(".")[2]
+    return f"Triton: {module.removesuffix('_forward').removesuffix('_backward')}"
 
 
 def _scaled(seconds: float | None, factor: float) -> float | None:
