@@ -109,7 +109,7 @@ def precision_of(volumes: Tensor) -> str:
 
 @functools.cache
 def _measured(device: torch.device) -> Choices:
-    path = choices_file(device)
+    path = _choices_file(device)
     return Choices.read(load_json(read_text(path)) if path.exists() else {})
 
 
@@ -121,7 +121,7 @@ def keep(choices: Choices, device: torch.device, milliseconds: Mapping[str, Any]
         device: The card.
         milliseconds: What was measured, for readers.
     """
-    path = choices_file(device)
+    path = _choices_file(device)
     before = load_json(read_text(path)) if path.exists() else {}
     record = {
         **_driven_by(device),
@@ -134,7 +134,7 @@ def keep(choices: Choices, device: torch.device, milliseconds: Mapping[str, Any]
     return path
 
 
-def choices_file(device: torch.device) -> Path:
+def _choices_file(device: torch.device) -> Path:
     """Where the choices for a card are kept."""
     driven_by = _driven_by(device)
     name = "".join(c if c.isalnum() else "-" for c in str(driven_by["card"]))

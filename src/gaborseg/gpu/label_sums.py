@@ -40,39 +40,47 @@ def sums_forward(logits: Tensor, target: Tensor) -> Tensor:
         target: Label of each voxel, (B, N), any integer type. One that does not exist fails an
             assertion on the GPU.
     """
+    from gaborseg.gpu.kernels import label_sums as kernels  # slow to import, for GPUs alone
+
     logits, target = logits.contiguous(), target.contiguous()
     samples, labels, voxels = logits.shape
     shape = _shape(labels, _SUMMED)
     chunks = -(-voxels // (shape[1] * shape[2]))
     parts = logits.new_empty(_SUMS, samples, chunks, labels, dtype=torch.float64)
-    _launch("sums_kernel", chunks, logits, target, parts, voxels, labels, *shape)
+    _launch(kernels.sums_kernel, chunks, logits, target, parts, voxels, labels, *shape)
     return parts.sum(2)
 
 
 def sums_backward(grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Return the gradient of the sums: (5, B, C) in float64, (B, C, N), (B, N) -> (B, C, N)."""
+    from gaborseg.gpu.kernels import label_sums as kernels
+
     logits, target, grad = logits.contiguous(), target.contiguous(), grad.contiguous()
-    return _gradient("sums_gradient_kernel", grad, logits, target)
+    return _gradient(kernels.sums_gradient_kernel, grad, logits, target)
 
 
 def likelihood_forward(logits: Tensor, target: Tensor) -> Tensor:
     """Log-softmax at the target, (B, N) in float32; for the arguments see `sums_forward`."""
+    from gaborseg.gpu.kernels import label_sums as kernels
+
     logits, target = logits.contiguous(), target.contiguous()
     samples, labels, voxels = logits.shape
     result = logits.new_empty(samples, voxels, dtype=torch.float32)
     shape = _shape(labels, _WRITTEN)
     chunks = -(-voxels // (shape[1] * shape[2]))
-    _launch("likelihood_kernel", chunks, logits, target, result, voxels, labels, *shape)
+    _launch(kernels.likelihood_kernel, chunks, logits, target, result, voxels, labels, *shape)
     return result
 
 
 def likelihood_backward(grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Return the gradient of the log-softmax: (B, N), (B, C, N), (B, N) -> (B, C, N)."""
+    from gaborseg.gpu.kernels import label_sums as kernels
+
     logits, target, grad = logits.contiguous(), target.contiguous(), grad.contiguous()
-    return _gradient("likelihood_gradient_kernel", grad, logits, target)
+    return _gradient(kernels.likelihood_gradient_kernel, grad, logits, target)
 
 
-def _gradient(kernel: str, grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+def _gradient(kernel: Any, grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Let a kernel write the gradient of the logits, in their dtype."""
     result = torch.empty_like(logits)
     _, labels, voxels = logits.shape
@@ -88,10 +96,8 @@ def _shape(labels: int, scores: int) -> tuple[int, int, int]:
     return side, _SCORES // side, scores // _SCORES
 
 
-def _launch(kernel: str, chunks: int, logits: Tensor, *arguments: Any) -> None:
+def _launch(kernel: Any, chunks: int, logits: Tensor, *arguments: Any) -> None:
     """Run a kernel over all chunks of all samples, on the device of the logits."""
-    from gaborseg.gpu.kernels import label_sums as kernels  # slow to import, for GPUs alone
-
     if chunks and len(logits):
         with torch.cuda.device_of(logits):
-            getattr(kernels, kernel)[chunks, len(logits)](logits, *arguments, **_OPTIONS)
+            kernel[chunks, len(logits)](logits, *arguments, **_OPTIONS)

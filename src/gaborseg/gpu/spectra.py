@@ -33,7 +33,7 @@ _SMOOTH = (2, 3, 5, 7, 11)
 """Prime factors of lengths whose Fourier transform is fast."""
 
 
-class Factors(NamedTuple):
+class _Factors(NamedTuple):
     """The spectra of all kernels: p_0, p_1, m_0, m_1 of each row, and what they are multiplied by.
 
     Attributes:
@@ -71,7 +71,7 @@ def _smooth(length: int) -> int:
     return length if rest == 1 else _smooth(length + 1)
 
 
-def factors(parameters: Tensor, size: Sequence[int], kernel_size: int) -> Factors:
+def factors(parameters: Tensor, size: Sequence[int], kernel_size: int) -> _Factors:
     """Compute the spectra of Gabor kernels, float32.
 
     Args:
@@ -104,7 +104,7 @@ def factors(parameters: Tensor, size: Sequence[int], kernel_size: int) -> Factor
             taps, amplitudes, *waves, rows, columns, inputs * outputs,
             *period, radius, pairs, side, half_side, num_warps=_WARPS,
         )  # fmt: skip
-    return Factors(rows, columns)
+    return _Factors(rows, columns)
 
 
 def _with_room_behind(like: Tensor, *shape: int) -> Tensor:
@@ -125,7 +125,7 @@ def _waves(period: int, within: int, radius: int, device: torch.device) -> Tenso
     return (waves * (offsets <= within)).float().to(device)
 
 
-def multiply(spectra: Tensor, given: Factors, *, adjoint: bool = False) -> Tensor:
+def multiply(spectra: Tensor, given: _Factors, *, adjoint: bool = False) -> Tensor:
     """Multiply spectra of volumes by those of kernels, and add up over channels.
 
     Args:

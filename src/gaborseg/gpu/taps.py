@@ -108,7 +108,7 @@ def _waves(size: Sequence[int], kernel_size: int, device: torch.device) -> tuple
 
 
 def _in_parts(values: Tensor) -> Tensor:
-    """The two parts of numbers that `parts` makes of them, float32, (2, ...)."""
+    """The two parts of numbers that `kernels/taps.py` makes of them, float32, (2, ...)."""
     single = values.float()
     coarse = (single.view(torch.int32) & -8192).view(torch.float32)
     return torch.stack((coarse, (values - coarse).float()))

@@ -59,16 +59,16 @@ def tap_kernel(
                 g_re, g_im = complex_tile(tl.load(g_at, mask=there, other=0))
                 x_re, x_im = complex_tile(tl.load(x_at, mask=there, other=0))
                 d_re, d_im = g_re * x_re + g_im * x_im, g_re * x_im - g_im * x_re
-                coarse, fine = parts(d_re)
-                by_wave = add_product(coarse, fine, cosines, fine_cosines, by_wave, precision)
-                coarse, fine = parts(d_im)
-                by_wave = add_product(coarse, fine, sines, fine_sines, by_wave, precision)
+                coarse, fine = _parts(d_re)
+                by_wave = _add_product(coarse, fine, cosines, fine_cosines, by_wave, precision)
+                coarse, fine = _parts(d_im)
+                by_wave = _add_product(coarse, fine, sines, fine_sines, by_wave, precision)
                 g_at += kept.to(tl.int64) * volume
                 x_at += summed.to(tl.int64) * volume
-        coarse, fine = parts(_side_by_side(by_wave, together, some_rows, side))
+        coarse, fine = _parts(_side_by_side(by_wave, together, some_rows, side))
         phase = phases + (begin + both % some_rows)[None, :]
         waves, fine_waves = tl.load(phase), tl.load(phase + 2 * plane * padded_rows)
-        total = add_product(waves, fine_waves, coarse, fine, total, precision)
+        total = _add_product(waves, fine_waves, coarse, fine, total, precision)
     number = tl.arange(0, together * side)
     output, wave = tl.program_id(0) * together + number // side, number % side
     pair = (split.to(tl.int64) * kept + output) * summed + input_
@@ -86,14 +86,14 @@ def _side_by_side(
 
 
 @jit()
-def parts(values: tl.tensor) -> tl.tuple:
+def _parts(values: tl.tensor) -> tl.tuple:
     """Return numbers of the eleven digits that a matrix unit takes, and what they leave out."""
     coarse = (values.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
     return coarse, values - coarse
 
 
 @jit()
-def add_product(
+def _add_product(
     a: tl.tensor,
     fine_a: tl.tensor,
     b: tl.tensor,
