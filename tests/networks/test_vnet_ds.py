@@ -166,6 +166,19 @@ def test_gradients_that_are_computed_again_are_bit_for_bit_the_same(
     assert all(map(torch.equal, kept, again))
 
 
+def test_features_are_computed_again_in_the_precision_of_the_training() -> None:
+    networks = [small_network(checkpointing=count) for count in (0, 2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    image = torch.randn(1, 1, 16, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = [network(image).square().sum() for network in networks]
+    kept, again = (
+        torch.autograd.grad(loss, [*network.parameters()])
+        for loss, network in zip(losses, networks, strict=True)
+    )
+    assert all(map(torch.equal, kept, again))
+
+
 def kept_bytes(network: VNetDS, image: torch.Tensor) -> int:
     """What the forward pass keeps of features for the backward pass."""
     storages: dict[int, int] = {}
