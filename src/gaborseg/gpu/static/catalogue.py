@@ -88,7 +88,7 @@ def _losses() -> list[Plan]:
     target = _meta(1, logits.shape[2], dtype=torch.int64)
     sums, likelihood = _meta(5, 1, 20, dtype=torch.float64), _meta(1, logits.shape[2])
     return [
-        Plan(name, f"_{kernel}_kernel", host, trips=_of("tiles"), resident_warps=8)
+        Plan(name, f"{kernel}_kernel", host, trips=_of("tiles"), resident_warps=8)
         for name, kernel, host in (
             ("sums of labels", "sums", lambda: sums_forward(logits, target)),
             (
