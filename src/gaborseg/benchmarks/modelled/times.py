@@ -18,6 +18,9 @@ from gaborseg.gpu import Card, Compiled, Launch, compiled, estimate, plans
 
 _GIGA, _TERA = 1e9, 1e12
 _HOPPER = 90
+_LISTED_AS = {70: 75}
+"""Compute capabilities that NVIDIA's disassembler no longer lists, and whose code stands for it."""
+
 _DIVISOR = 16
 _BITS = 31
 
@@ -46,8 +49,9 @@ def operation_seconds(operation: Operation, card: Card, precision: str) -> float
 
 def launch_seconds(launch: Launch, card: Card) -> float | None:
     """The time of a launch of a Triton kernel; None if Triton does not serve the card."""
-    kernel = compiled_once(launch, card.capability)
-    if kernel is None:
+    served = compiled_once(launch, card.capability)
+    kernel = compiled_once(launch, _LISTED_AS.get(card.capability, card.capability))
+    if served is None or kernel is None:
         return None
     trips = _trips().get(launch.kernel)
     return estimate(launch, kernel, trips(launch.arguments) if trips else 1, card).seconds
