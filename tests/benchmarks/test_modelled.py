@@ -131,6 +131,24 @@ def test_a_card_that_triton_does_not_serve_has_no_time(monkeypatch: pytest.Monke
 
 
 @needs_triton
+def test_code_that_cannot_be_listed_is_timed_by_that_of_the_next_card(
+    fake_kernels: list[Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    compile_nothing = times.compiled
+
+    def compile_for(launch: Launch, capability: int) -> Compiled:
+        asked.append(capability)
+        return compile_nothing(launch, capability)
+
+    monkeypatch.setattr(times, "compiled", compile_for)
+    trace = layer_step(Layer(2, 4, 8, 16), 7, "float32", "spectral")
+    seconds = modelled_seconds(trace, CARDS["V100"], "float32")
+    assert seconds is not None
+    assert {*asked} == {70, 75}
+
+
+@needs_triton
 def test_launches_that_are_compiled_alike_are_compiled_once(fake_kernels: list[Launch]) -> None:
     for layer in (Layer(2, 4, 8, 16), Layer(2, 8, 24, 16)):
         modelled_seconds(layer_step(layer, 7, "float32", "spectral"), H100, "float32")
