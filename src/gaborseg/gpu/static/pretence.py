@@ -61,12 +61,12 @@ class _Always(dict[str, choice.Way]):
 @contextmanager
 def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
     """Give an attribute another value for a while."""
-    before = vars(owner).get(name)
+    inherited, before = name not in vars(owner), vars(owner).get(name)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        if before is None:  # inherited
+        if inherited:
             delattr(owner, name)
         else:
             setattr(owner, name, before)
