@@ -3,7 +3,8 @@
 On a CPU the operators run the native code of `csrc/`: the convolution multiplies spectra, those of
 the kernels made on the fly from eight parameters a pair, and synthesis evaluates separable 1-D
 factors. On a CPU without a compiler, or for a kernel larger than 11, torch does the same in float64
-(`portable`); on another device, kernels are synthesised and convolved.
+(`portable`); on another device, kernels are synthesised and convolved, or go by spectra as
+`spectral_gpu.py` says.
 
 Reduced precision (bfloat16, float16, autocast) is computed in float32; the result has the dtype of
 the input. Float32 is computed in float64 where the pairs of channels are few: then the gradient by
