@@ -38,6 +38,7 @@ from gaborseg.benchmarks.network import (
     steps_table,
     training_step,
 )
+from gaborseg.benchmarks.network import _training_steps as network_steps
 from gaborseg.benchmarks.plain import PlainVNetDS, gabor_kernel_on_grid, one_hot_pcc
 from gaborseg.benchmarks.report import Table
 from gaborseg.benchmarks.timing import Spread, Timings, interleave, total
@@ -293,6 +294,7 @@ def test_samples_are_counted_by_worker(source: Folder) -> None:
         (["layer", "size=17"], "size must be a multiple of 16, got 17"),
         (["layer", "levels=[5]"], "levels must be of 0 ... 4, got [5]"),
         (["network", "profile=-1"], "profile must be at least 0, got -1"),
+        (["network", "checkpointing=-1"], "checkpointing must be at least 0, got -1"),
         (["loss", "repeats=0"], "repeats must be at least 1, got 0"),
         (["metrics", "threads=0"], "threads must be at least 1, got 0"),
         (["metrics", "size=9"], "size must be a multiple of 8, got 9"),
@@ -383,6 +385,14 @@ def narrow_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"gaborseg.benchmarks.{module}.VNetDS", narrow)
     monkeypatch.setattr("gaborseg.benchmarks.layer._LARGEST", TINY)
     monkeypatch.setattr(plain, "CHANNELS", NARROW)
+
+
+@pytest.mark.usefixtures("narrow_networks")
+def test_networks_are_timed_with_each_number_of_levels_computed_again() -> None:
+    assert network("gabor", 2).checkpointing == 2
+    steps = network_steps(16, 1, plain=False)
+    assert {name.partition(", ")[2] for name in steps} >= {"", "checkpointing=1", "again"}
+    assert "mixed, checkpointing=1" in steps
 
 
 @pytest.mark.usefixtures("narrow_networks")

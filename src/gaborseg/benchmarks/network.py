@@ -43,6 +43,8 @@ class NetworkBenchmark(Benchmark):
         size: Side of the input volume, in voxels.
         plain: Whether to time the networks written plainly, too, which takes most of the time.
         profile: How many operators to list for each network, those that take most time; or 0.
+        checkpointing: Networks are timed also with the features of 1, 2 ... so many levels computed
+            again in the backward pass.
 
     Raises:
         ValueError: An option is out of range.
@@ -51,26 +53,30 @@ class NetworkBenchmark(Benchmark):
     size: int = 64
     plain: bool = True
     profile: int = 0
+    checkpointing: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_size(self.size)
         at_least("profile", self.profile, 0)
+        at_least("checkpointing", self.checkpointing, 0)
 
     def tables(self) -> list[Table]:
         """Time the steps, and list their operators if that was asked for."""
-        steps = _training_steps(self.size, plain=self.plain)
+        steps = _training_steps(self.size, self.checkpointing, plain=self.plain)
         tables = [steps_table(steps, self.size, self.repeats)]
         if self.profile:
             tables += [profile_table(name, steps[name], self.profile) for name in KERNELS]
         return tables
 
 
-def _training_steps(size: int, *, plain: bool) -> dict[str, _Step]:
+def _training_steps(size: int, checkpointing: int = 0, *, plain: bool) -> dict[str, _Step]:
     """A training step of each network, by name, on one random volume with random labels."""
     image = torch.randn(1, 1, size, size, size)
     label = torch.randint(_NUM_CLASSES, (1, size, size, size))
     networks = {name: network(name) for name in KERNELS}
+    for levels in range(1, checkpointing + 1):
+        networks |= {f"{name}, checkpointing={levels}": network(name, levels) for name in KERNELS}
     networks[_STOCK] = VNetDS(1, _NUM_CLASSES, [plain_conv3d] * 5)
     ours = {name: training_step(net, PCCLoss(), image, label) for name, net in networks.items()}
     plainly = {
@@ -80,9 +86,9 @@ def _training_steps(size: int, *, plain: bool) -> dict[str, _Step]:
     return {**ours, **plainly, "conventional, again": ours["conventional"]}
 
 
-def network(kernel: str) -> VNetDS:
+def network(kernel: str, checkpointing: int = 0) -> VNetDS:
     """The network that is trained with `kernel=...`, for one image channel."""
-    return VNetDS(1, _NUM_CLASSES, KERNELS[kernel])
+    return VNetDS(1, _NUM_CLASSES, KERNELS[kernel], checkpointing=checkpointing)
 
 
 def plain_network(kernel: str) -> PlainVNetDS:

@@ -8,7 +8,7 @@
 Subjects, and their options with defaults:
 
     layer      repeats=7  threads=None  size=64  levels=(2, 3, 4)
-    network    repeats=7  threads=None  size=64  plain=True  profile=0
+    network    repeats=7  threads=None  size=64  plain=True  profile=0  checkpointing=0
     loss       repeats=7  threads=None  size=128
     metrics    repeats=7  threads=None  size=128
     data       repeats=7  threads=None  size=128  subjects=43  workers=(0, 1, 2)  step=30.0
