@@ -4,8 +4,8 @@ References:
     NVIDIA, CUDA C++ Programming Guide: technical specifications and arithmetic throughput by
     compute capability.
     NVIDIA, data sheets and architecture white papers of the Tesla T4, Tesla V100, A100 80GB,
-    GeForce RTX 4090 (Ada), H100 SXM and H200 SXM: processors, boost clock, memory, peak rates without
-    sparsity.
+    GeForce RTX 4090 (Ada), H100 SXM and H200 SXM: processors, boost clock, memory, peak rates
+    without sparsity.
 """
 
 from typing import NamedTuple
