@@ -14,7 +14,7 @@ Subjects, and their options with defaults:
     data       repeats=7  threads=None  size=128  subjects=43  workers=(0, 1, 2)  step=30.0
     exactness  repeats=300  threads=None
     gpu        repeats=10  threads=None  device=cuda  size=128
-    gpu_model  repeats=7  threads=None  size=128  cards=('T4', 'V100', 'A100', 'RTX 4090', 'H100')
+    gpu_model  repeats=7  threads=None  size=128  cards=()
     tune       repeats=7  threads=None  device=cuda  kernel=gabor  size=128  batch=1
 
 The alternatives take turns in one process. The tables, in Markdown, contain medians with quartiles

@@ -24,21 +24,21 @@ class GpuModelBenchmark(Benchmark):
 
     Attributes:
         size: Voxels a side of the volumes, a multiple of 16.
-        cards: Names of cards; details are of the last one.
+        cards: Names of cards, all if none is given; details are of the last one.
 
     Raises:
         ValueError: An option is out of range or of no use, or Triton is not installed.
     """
 
     size: int = 128
-    cards: tuple[str, ...] = tuple(CARDS)
+    cards: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_size(self.size)
         unknown = [name for name in self.cards if name not in CARDS]
-        if unknown or not self.cards:
-            raise ValueError(f"cards must be of {list(CARDS)}, got {unknown or []}")
+        if unknown:
+            raise ValueError(f"cards must be of {list(CARDS)}, got {unknown}")
         if self.repeats != Benchmark.repeats:
             raise ValueError(f"repeats is of no use, as nothing is timed, got {self.repeats}")
         if not triton_installed():
@@ -48,7 +48,8 @@ class GpuModelBenchmark(Benchmark):
 
     def tables(self) -> list[Table]:
         """Model, and return the tables of kernels, layers, steps, their parts, and memory."""
-        cards, last = {name: CARDS[name] for name in self.cards}, self.cards[-1]
+        cards = {name: CARDS[name] for name in self.cards or CARDS}
+        *_, last = cards
         steps = {variant: step_of(variant, self.size) for variant in VARIANTS}
         at = f"at {self.size}³, batch 1"
         memory = [memory_row(variant, self.size) for variant in steps if variant.counts_apart]

@@ -48,7 +48,7 @@ def cards_table(cards: Mapping[str, Card]) -> Table:
             "tf32 [TFLOP/s]": card.tf32,
             "bf16 [TFLOP/s]": card.bf16,
             "bandwidth [GB/s]": card.bandwidth,
-            "memory [GiB]": card.memory,
+            "memory [GB]": card.memory,
         }
         for name, card in cards.items()
     ]

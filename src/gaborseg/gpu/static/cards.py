@@ -4,8 +4,8 @@ References:
     NVIDIA, CUDA C++ Programming Guide: technical specifications and arithmetic throughput by
     compute capability.
     NVIDIA, data sheets and architecture white papers of the Tesla T4, Tesla V100, A100 80GB,
-    GeForce RTX 4090 (Ada) and H100 SXM: processors, boost clock, memory, peak rates without
-    sparsity.
+    GeForce RTX 4090 (Ada), H100 SXM and H200 SXM: processors, boost clock, memory, peak rates
+    without sparsity.
 """
 
 from typing import NamedTuple
@@ -77,7 +77,7 @@ class Card(NamedTuple):
         processors: Streaming multiprocessors.
         clock: Boost clock in GHz.
         bandwidth: Of its memory, in GB/s.
-        memory: In GiB.
+        memory: In GB.
         tf32: Peak of dense TF32 products in TFLOP/s; None without them.
         bf16: Peak of dense bfloat16 products added in float32, in TFLOP/s; None without them.
     """
@@ -107,5 +107,6 @@ CARDS = {
     "A100": Card(80, 108, 1.41, 2039, 80, 156, 312),
     "RTX 4090": Card(89, 128, 2.52, 1008, 24, 82.6, 165.2),
     "H100": Card(90, 132, 1.98, 3350, 80, 494.7, 989.4),
+    "H200": Card(90, 132, 1.98, 4800, 141, 494.7, 989.4),
 }
 """Those that times are modelled for, by name."""

@@ -8,6 +8,7 @@ caches and the start of a kernel are not modelled: real times are longer.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -61,13 +62,20 @@ def estimate(launch: Launch, kernel: Compiled, trips: float, card: Card) -> Esti
         trips: How often a program runs its inner loop.
         card: Where it runs.
     """
-    processor = card.processor
-    once = busy_cycles(kernel.code.outside(), processor)
-    again = busy_cycles(kernel.code.inner_loop(), processor)
+    once, again = _cycles(kernel, card.processor)
     cycles = max(once[part] + trips * again[part] for part in once)
     rounds = math.ceil(launch.programs / card.processors)
     seconds = rounds * kernel.warps * cycles / SCHEDULERS / (card.clock * 1e9)
     return Estimate(seconds, launch.traffic / (card.bandwidth * 1e9))
+
+
+@functools.cache
+def _cycles(
+    kernel: Compiled, processor: Processor
+) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """The cycles of a kernel's instructions outside of loops, and of those of its inner loop."""
+    code = kernel.code
+    return busy_cycles(code.outside(), processor), busy_cycles(code.inner_loop(), processor)
 
 
 def busy_cycles(instructions: Iterable[Instruction], processor: Processor) -> Mapping[str, float]:
