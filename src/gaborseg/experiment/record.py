@@ -69,7 +69,7 @@ def keep_to_gpu_choices(run: Run, trainer: pl.Trainer) -> None:
         return
     began = run.record().get("gpu")
     pin(Choices.read(began) if began else choices_for(device))
-    log.info(_told(choices_for(device)))
+    rank_zero_only(log.info)(_told(choices_for(device)))
 
 
 def _told(choices: Choices) -> str:

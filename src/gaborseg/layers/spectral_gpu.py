@@ -29,8 +29,13 @@ def spectral_gpu_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tens
 
 
 def goes_by_spectra(x: Tensor, parameters: Tensor, kernel_size: int) -> bool:
-    """Tell whether spectra were measured to be the faster way on the card, and are right there."""
+    """Tell whether spectra were measured to be the faster way on the card, and are right there.
+
+    Under `torch.compile` they are not asked for: it would have to follow how choices are read.
+    """
     if not x.is_cuda or x.ndim != 5 or kernel_size > _LARGEST_KERNEL:
+        return False
+    if torch.compiler.is_compiling():
         return False
     _, inputs, outputs = parameters.shape
     precision = precision_of(torch.empty((), dtype=_dtype(x)))
