@@ -113,10 +113,11 @@ def test_the_slower_of_arithmetic_and_traffic_counts() -> None:
     assert tf32 == pytest.approx(66.9e9 / 494.7e12, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["T4", "V100"])
-def test_a_card_without_the_precision_has_no_time(name: str) -> None:
-    product = Operation("aten::convolution", 1, 1, torch.bfloat16)
-    assert modelled_seconds(trace_of(product), CARDS[name], "bf16-mixed") is None
+@pytest.mark.parametrize("precision", ["tf32", "bf16-mixed"])
+def test_a_card_without_the_precision_has_no_time(precision: str) -> None:
+    moving = Operation("aten::add", 0, 1, torch.float32)
+    assert modelled_seconds(trace_of(moving), CARDS["T4"], precision) is None
+    assert modelled_seconds(trace_of(moving), H100, precision) is not None
 
 
 @needs_triton

@@ -12,7 +12,7 @@ from gaborseg.benchmarks.modelled.times import (
     modelled_seconds,
     operation_seconds,
 )
-from gaborseg.benchmarks.modelled.trace import PRECISIONS, Operation, Trace
+from gaborseg.benchmarks.modelled.trace import PRECISIONS, Trace
 from gaborseg.benchmarks.report import Cell, Table
 from gaborseg.gpu import Card, Launch, Plan, Way, ffma_share
 
@@ -147,21 +147,25 @@ def steps_table(steps: Mapping[Variant, Trace], cards: Mapping[str, Card], at: s
 
 
 def parts_table(steps: Mapping[Variant, Trace], name: str, card: Card, at: str) -> Table:
-    """What the steps in bfloat16 consist of."""
+    """What the steps in bfloat16 consist of; in float32 on a card without it."""
+    precision = "bf16-mixed" if card.bf16 else "float32"
     rows = [
         {**variant.columns, **row}
         for variant, trace in steps.items()
-        if variant.precision == PRECISIONS[-1]
-        for row in _part_rows(trace, card)
+        if variant.precision == precision
+        for row in _part_rows(trace, card, precision)
     ]
     return Table(f"Modelled: parts of a training step {at}, {name}", rows)
 
 
-def _part_rows(trace: Trace, card: Card) -> list[dict[str, Cell]]:
+def _part_rows(trace: Trace, card: Card, precision: str) -> list[dict[str, Cell]]:
     """The parts of a step, that which takes longest first."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0, 0])
     timed = [
-        *((_part_of(o.name), o.flop, o.traffic, _in(o, card)) for o in trace.operations),
+        *(
+            (_part_of(o.name), o.flop, o.traffic, operation_seconds(o, card, precision))
+            for o in trace.operations
+        ),
         *((_kernels_of(k), 0, k.traffic, launch_seconds(k, card) or 0) for k in trace.launches),
     ]
     for part, *figures in timed:
@@ -178,10 +182,6 @@ def _part_rows(trace: Trace, card: Card) -> list[dict[str, Cell]]:
             sums.items(), key=lambda item: -item[1][3]
         )
     ]
-
-
-def _in(operation: Operation, card: Card) -> float:
-    return operation_seconds(operation, card, PRECISIONS[-1]) or 0
 
 
 def _part_of(name: str) -> str:

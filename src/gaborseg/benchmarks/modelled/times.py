@@ -29,22 +29,21 @@ _kept: dict[tuple[object, ...], Compiled | None] = {}
 
 def modelled_seconds(trace: Trace, card: Card, precision: str) -> float | None:
     """The time of a traced step on a card; None if the card lacks the precision, or Triton."""
-    times = [
-        *(operation_seconds(operation, card, precision) for operation in trace.operations),
-        *(launch_seconds(launch, card) for launch in trace.launches),
-    ]
-    known = [time for time in times if time is not None]
-    return sum(known) if len(known) == len(times) else None
+    if not {"tf32": card.tf32, "bf16-mixed": card.bf16}.get(precision, card.float32):
+        return None
+    launches = [launch_seconds(launch, card) for launch in trace.launches]
+    known = [seconds for seconds in launches if seconds is not None]
+    if len(known) < len(launches):
+        return None
+    return sum(known) + sum(operation_seconds(part, card, precision) for part in trace.operations)
 
 
-def operation_seconds(operation: Operation, card: Card, precision: str) -> float | None:
-    """The time of an operation of torch; None if the card lacks the precision."""
-    moving = operation.traffic / (card.bandwidth * _GIGA)
-    if not operation.flop:
-        return moving
+def operation_seconds(operation: Operation, card: Card, precision: str) -> float:
+    """The time of an operation of torch on a card that has the precision."""
     single = card.tf32 if precision == "tf32" else card.float32
     rate = card.bf16 if operation.dtype == torch.bfloat16 else single
-    return max(operation.flop / (rate * _TERA), moving) if rate else None
+    arithmetic = operation.flop / (rate * _TERA) if rate and operation.flop else 0
+    return max(arithmetic, operation.traffic / (card.bandwidth * _GIGA))
 
 
 def launch_seconds(launch: Launch, card: Card) -> float | None:
