@@ -28,9 +28,9 @@ from torch.profiler import ProfilerActivity, profile
 from gaborseg.benchmarks import gpu as steps
 from gaborseg.benchmarks.timing import Spread
 from gaborseg.benchmarks.tune import TuneBenchmark
-from gaborseg.gpu import Choices, choices_for, pin
+from gaborseg.gpu import Choices, choices_for, normalisation, pin, pooling, resampling
 from gaborseg.interface import build
-from gaborseg.layers import spectral_gpu
+from gaborseg.layers import spectral, spectral_gpu
 from gaborseg.losses import on_gpu
 from gaborseg.losses.slabs import SlabLogLikelihood, SlabSums
 from gaborseg.networks import blocks, upsample, vnet_ds
@@ -68,8 +68,13 @@ def agreement() -> Record:
     likelihoods = on_gpu._GpuLogLikelihood.apply, SlabLogLikelihood.apply
     sums = on_gpu._GpuSums.apply, SlabSums.apply
     dtypes = (torch.float32, torch.bfloat16, torch.float16)
+    elu = normalisation.Rule(1.0, exponential=True)
     return {
+        "synthesis": spectral._synthesis_difference(7, DEVICE),
         "spectral convolution, float64 twin": spectral_gpu._difference(DEVICE),
+        "pooling": pooling._difference(DEVICE),
+        "augmentation": resampling._difference(DEVICE),
+        **{f"normalisation, {d}": normalisation._difference(d, elu, DEVICE) for d in dtypes},
         **{
             f"{name}, {dtype}": on_gpu._difference(*pair, 20, dtype, DEVICE)
             for name, pair in (("label sums", sums), ("log-likelihood", likelihoods))
@@ -102,7 +107,7 @@ def step_of(kernel: str, *, naive: bool, graphs: bool) -> Callable[[], object]:
     config = steps.configuration(kernel, *([NAIVE] if naive and kernel != "conventional" else []))
     network: nn.Module = build(config.network, in_channels=1, num_classes=20).to(DEVICE)
     called = GraphedNetwork(network) if graphs else None
-    return steps.training_step(config, network, SIZE, DEVICE, called)
+    return steps.training_step(config, network, SIZE, DEVICE, called=called)
 
 
 def measured(step: Callable[[], object], repeats: int) -> Record:

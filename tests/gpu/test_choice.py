@@ -1,6 +1,7 @@
 """Choices that were measured on a card: kept, read, pinned, refused."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,7 +64,18 @@ def test_a_run_keeps_to_the_choices_it_began_with() -> None:
 
 def test_a_way_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must be direct or spectral, got 'crooked'"):
-        Choices.read({"ways": {str(LAYER): "crooked"}})
+        Choices.read({"ways": {str(LAYER): "crooked"}, "graphs": False})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '"spectral"', '{"ways": [], "graphs": true}', '{"ways": {}}', "{"]
+)
+def test_a_damaged_file_is_named_with_the_remedy(text: str) -> None:
+    path = keep(Choices({}), CARD, {})
+    path.write_text(text)
+    choice._measured.cache_clear()
+    with pytest.raises(ValueError, match=re.escape(str(path)) + ".*; delete it, and measure again"):
+        choices_for(CARD)
 
 
 def test_a_convolution_is_named_by_all_that_its_time_depends_on() -> None:

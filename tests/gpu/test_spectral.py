@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from gabor_reference import hard_parameters
 from gaborseg.gpu import spectra, taps, trust
-from gaborseg.layers import GaborConv3d, gabor, grid, spectral_gpu
+from gaborseg.layers import GaborConv3d, grid, spectral_gpu
 from gaborseg.layers.portable import portable_conv3d
 from on_gpu import DEVICE, error, needs_triton
 
@@ -172,12 +172,6 @@ def test_both_rooms_cut_off_widths_alike() -> None:
     from gaborseg.gpu.sizes import SMALLEST_SIGMA
 
     assert SMALLEST_SIGMA == grid.SMALLEST_SIGMA
-
-
-def test_volumes_of_float64_go_through_torch() -> None:
-    x, parameters = case(1, 2, 3, (5, 4, 6))
-    want = F.conv3d(x, gabor.gabor_kernel(parameters, 3), padding="same")
-    torch.testing.assert_close(spectral_gpu.spectral_gpu_conv3d(x, parameters, 3), want)
 
 
 def test_on_a_cpu_nothing_goes_by_spectra_of_a_gpu() -> None:

@@ -9,7 +9,7 @@ import torch
 from _pytest.mark.structures import ParameterSet
 
 from gaborseg.gpu import CARDS, PROCESSORS, Compiled, compiled, estimate, ffma_share, plans
-from gaborseg.gpu.kernel import triton
+from gaborseg.gpu.kernels.jit import triton
 from gaborseg.gpu.static.launches import Launch, recorded_launches
 from gaborseg.gpu.static.plan import Plan
 from gaborseg.gpu.static.sass import code_of

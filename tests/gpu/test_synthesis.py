@@ -1,6 +1,5 @@
 """The Triton kernels of synthesis against the definition."""
 
-import logging
 import sys
 
 import pytest
@@ -8,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gabor_reference import hard_parameters, naive_gabor_kernel
-from gaborseg.gpu import synthesis
+from gaborseg.gpu import TwinCheck, synthesis, trust, trusted
+from gaborseg.layers import spectral
 from on_gpu import DEVICE, INTERPRETED, error, needs_triton
 
 PARAMETERS = ("sigma", "theta_y", "theta_z", "A_re", "A_im", "f_re", "f_im", "phase")
@@ -118,17 +118,31 @@ def test_not_a_number_is_not_hidden(row: int) -> None:
 
 
 @needs_triton
-def test_a_device_is_served_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    assert synthesis.triton_serves(3, DEVICE)
+@pytest.mark.parametrize("kernel_size", [3, 7])
+def test_kernels_that_agree_are_trusted_without_a_word(
+    kernel_size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert trust.trusted.__wrapped__(spectral._synthesis_check(kernel_size), DEVICE)
     assert not caplog.records
+
+
+@needs_triton
+def test_kernels_that_disagree_are_not_trusted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = synthesis.synthesise_backward
+    monkeypatch.setattr(synthesis, "synthesise_backward", lambda *args: 1.01 * right(*args))
+    assert not trust.trusted.__wrapped__(spectral._synthesis_check(3), DEVICE)
+    (line,) = caplog.messages
+    assert "differs by 1.0e-02" in line
 
 
 def test_without_triton_there_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
-    synthesis.triton_serves.cache_clear()
-    assert not synthesis.triton_serves(3, DEVICE)
-    assert not synthesis.triton_serves(3, DEVICE)
-    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "no fused Gabor synthesis (import of triton" in warning.getMessage()
+    check = TwinCheck("synthesis", lambda device: 0.0, 1e-5)
+    assert not trusted(check, DEVICE)
+    assert not trusted(check, DEVICE)
+    (line,) = caplog.messages
+    assert line.endswith("triton is not installed")

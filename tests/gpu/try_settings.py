@@ -31,7 +31,7 @@ def network_of(kernel: str, *overrides: str) -> nn.Module:
 def step_of(
     kernel: str, network: nn.Module, precision: str, called: Callable[[Tensor], Tensor] | None
 ) -> Callable[[], object]:
-    step = training_step(configuration(kernel), network, SIZE, DEVICE, called)
+    step = training_step(configuration(kernel), network, SIZE, DEVICE, called=called)
     return lambda: in_precision(precision, DEVICE, step)
 
 

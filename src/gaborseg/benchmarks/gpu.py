@@ -167,20 +167,23 @@ def training_step(
     network: nn.Module,
     size: int,
     device: torch.device,
+    *,
+    batch: int = 1,
     called: Callable[[Tensor], Tensor] | None = None,
 ) -> _Step:
-    """Return a call that trains a network on one random volume, with the configured loss.
+    """Return a call that trains a network on random volumes, with the configured loss.
 
     Args:
         config: As `configuration` returns it.
         network: Its parameters are trained.
-        size: Voxels a side of the volume.
+        size: Voxels a side of the volumes.
         device: Where the network is.
+        batch: Volumes of a step.
         called: What is called in its place, and calls it.
     """
     forward = called or network
-    image = torch.randn(1, 1, size, size, size, device=device)
-    label = torch.randint(_NUM_CLASSES, (1, size, size, size), device=device)
+    image = torch.randn(batch, 1, size, size, size, device=device)
+    label = torch.randint(_NUM_CLASSES, (batch, size, size, size), device=device)
     loss, optimizer = build(config.loss), build(config.optimizer)(network.parameters())
 
     def step() -> None:

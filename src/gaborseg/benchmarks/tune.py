@@ -62,12 +62,10 @@ class TuneBenchmark(Benchmark):
             steps = _steps(self, device)
         choices = Choices(ways, graphs=_graphs_pay(steps))
         path = keep(choices, device, {str(row["convolution"]): _medians(row) for row in rows})
-        card = torch.cuda.get_device_name(device)
+        kept = f"choices kept in the cache, gpu/{path.name}"
         return [
-            Table(f"Gabor convolutions, both ways of a step, {card}", rows),
-            Table(
-                f"Training step, kernel={self.kernel}, bf16-mixed; choices kept in {path}", steps
-            ),
+            Table(f"Gabor convolutions, both ways, {torch.cuda.get_device_name(device)}", rows),
+            Table(f"Step of kernel={self.kernel}, batch {self.batch}, bf16-mixed; {kept}", steps),
         ]
 
 
@@ -79,15 +77,12 @@ def _steps(options: TuneBenchmark, device: torch.device) -> list[dict[str, Cell]
         "launched": network,
         "graphs": GraphedNetwork(network),
     }
-    steps = {
-        name: partial(
-            in_precision,
-            "bf16-mixed",
-            device,
-            training_step(config, network, options.size, device, called),
+    steps = {}
+    for name, called in ways.items():
+        step = training_step(
+            config, network, options.size, device, batch=options.batch, called=called
         )
-        for name, called in ways.items()
-    }
+        steps[name] = partial(in_precision, "bf16-mixed", device, step)
     return [{"step": name, **cost} for name, cost in costs(steps, options.repeats, device).items()]
 
 
@@ -148,7 +143,7 @@ def _both_ways(module: GaborConv3d, x: Tensor) -> None:
     x.grad = module.gabor.grad = None
 
 
-def _on_the(way: Way, convolution: Convolution, step: partial[None]) -> None:
+def _on_the(way: Way, convolution: Convolution, step: Callable[[], None]) -> None:
     """Take a step with one way for a convolution."""
     with _pinned(Choices({str(convolution): way})):
         step()

@@ -22,7 +22,7 @@ from gaborseg.gpu.choice import (
 from gaborseg.gpu.normalisation import Normalised, fuses, sum_of_normalised
 from gaborseg.gpu.pooling import max_pool
 from gaborseg.gpu.resampling import Matrix, Resampling, coordinates, nearest_labels, resampled
-from gaborseg.gpu.trust import TwinCheck, triton_installed, trusted
+from gaborseg.gpu.trust import TwinCheck, largest_difference, triton_installed, trusted
 
 if TYPE_CHECKING:
     from gaborseg.gpu.static import (
@@ -64,6 +64,7 @@ __all__ = [
     "ffma_share",
     "fuses",
     "keep",
+    "largest_difference",
     "max_pool",
     "nearest_labels",
     "pin",

@@ -63,18 +63,20 @@ class Choices:
     graphs: bool = False
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Choices:
+    def read(cls, record: Any) -> Choices:
         """The choices of a record, as `as_record` makes it.
 
         Raises:
-            ValueError: There is no such way.
+            ValueError: It is no such record, or there is no such way.
         """
-        ways = dict(record.get("ways", {}))
+        ways = record.get("ways") if isinstance(record, dict) else None
+        if not isinstance(ways, dict) or not isinstance(record.get("graphs"), bool):
+            raise ValueError("choices for a GPU must be ways by convolution, and graphs or not")
         for name, chosen in ways.items():
             if chosen not in get_args(Way):
                 told = " or ".join(get_args(Way))
                 raise ValueError(f"the way of {name} must be {told}, got {chosen!r}")
-        return cls(cast(dict[str, Way], ways), bool(record.get("graphs", False)))
+        return cls(cast(dict[str, Way], ways), record["graphs"])
 
     def as_record(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -109,8 +111,24 @@ def precision_of(volumes: Tensor) -> str:
 
 @functools.cache
 def _measured(device: torch.device) -> Choices:
-    path = _choices_file(device)
-    return Choices.read(load_json(read_text(path)) if path.exists() else {})
+    record = _read(_choices_file(device))
+    return Choices.read(record) if record else Choices({})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What was kept before; empty if nothing was.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        record = load_json(read_text(path))
+        Choices.read(record)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; delete it, and measure again") from error
+    return cast(dict[str, Any], record)
 
 
 def keep(choices: Choices, device: torch.device, milliseconds: Mapping[str, Any]) -> Path:
@@ -122,7 +140,7 @@ def keep(choices: Choices, device: torch.device, milliseconds: Mapping[str, Any]
         milliseconds: What was measured, for readers.
     """
     path = _choices_file(device)
-    before = load_json(read_text(path)) if path.exists() else {}
+    before = _read(path)
     record = {
         **_driven_by(device),
         "ways": {**before.get("ways", {}), **choices.ways},

@@ -10,7 +10,6 @@ float32 of a bfloat16 volume, it stays bfloat16. Statistics and gradients of wei
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from gaborseg.gpu.group_norm import group_norm
-from gaborseg.gpu.trust import TwinCheck, trusted
+from gaborseg.gpu.trust import TwinCheck, largest_difference, trusted
 
 _PROGRAMS = 1024
 """Chunks that a volume is cut into, at most or one a channel: they fill a large GPU."""
@@ -287,29 +286,22 @@ def _difference(dtype: torch.dtype, rule: Rule, device: torch.device) -> float:
     leaves = [torch.randn(shape, generator=draw).to(device) for shape in shapes]
     leaves[::3] = [volume.to(dtype) for volume in leaves[::3]]
     grad = torch.randn(shapes[0], generator=draw).to(device, dtype)
-    differences = []
+    ours: list[Tensor] = []
+    twins: list[Tensor] = []
     for count in (3, 6):
-        got = _with_gradients(partial(_FusedSum.apply, rule, 2, (1e-5, 1e-5)), leaves[:count], grad)
-        twin = partial(_twin, rule)
-        want = _with_gradients(twin, [leaf.float() for leaf in leaves[:count]], grad.float())
-        differences += [
-            ((a - b).abs().max() / b.abs().max()).item() for a, b in zip(got, want, strict=True)
-        ]
-    return math.nan if any(map(math.isnan, differences)) else max(differences)
+        fused, twin = partial(_FusedSum.apply, rule, 2, (1e-5, 1e-5)), partial(_twin, rule)
+        ours += _with_gradients(fused, leaves[:count], grad)
+        twins += _with_gradients(twin, [leaf.float() for leaf in leaves[:count]], grad.float())
+    return largest_difference(ours, twins)
 
 
 def _with_gradients(
     function: Callable[..., Tensor], values: Sequence[Tensor], grad: Tensor
 ) -> list[Tensor]:
-    """Return a function's result and its gradients, whatever mode the caller is in."""
-    with (
-        torch.inference_mode(mode=False),
-        torch.enable_grad(),
-        torch.autocast(grad.device.type, enabled=False),
-    ):
-        leaves = [value.clone().requires_grad_() for value in values]
-        result = function(*leaves)
-        return [result.detach(), *torch.autograd.grad(result, leaves, grad)]
+    """Return a function's result and its gradients."""
+    leaves = [value.clone().requires_grad_() for value in values]
+    result = function(*leaves)
+    return [result.detach(), *torch.autograd.grad(result, leaves, grad)]
 
 
 def _twin(rule: Rule, *tensors: Tensor) -> Tensor:

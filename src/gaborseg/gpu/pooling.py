@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from gaborseg.gpu.sizes import next_power_of_2
-from gaborseg.gpu.trust import TwinCheck, trusted
+from gaborseg.gpu.trust import TwinCheck, largest_difference, trusted
 
 _VOXELS = 1024
 """Of the first lines of the windows of a program: a power of 2."""
@@ -144,17 +144,15 @@ def _launch(kernel: Any, volume: Tensor, pooled: Tensor, largest: Tensor) -> Non
 def _difference(device: torch.device) -> float:
     """Return the largest difference between the kernels and torch's operators."""
     draw = torch.Generator().manual_seed(0)
-    difference = 0.0
+    ours: list[Tensor] = []
+    twins: list[Tensor] = []
     for dtype in _DTYPES:
-        x = torch.randint(9, (2, 3, 10, 7, 32), generator=draw).to(device, dtype)
+        x = torch.randint(9, (2, 3, 10, 7, 32), generator=draw).to(device, dtype).requires_grad_()
         grad = torch.randn(2, 3, 5, 3, 16, generator=draw).to(device, dtype)
-        with torch.inference_mode(mode=False), torch.enable_grad():
-            leaf = x.clone().requires_grad_()
-            results = [function(leaf) for function in (fused_max_pool, plain_max_pool)]
-            grads = [torch.autograd.grad(result, leaf, grad)[0] for result in results]
-        for ours, twin in (results, grads):
-            difference = max(difference, (ours - twin).abs().max().item())
-    return difference
+        for results, pool in ((ours, fused_max_pool), (twins, plain_max_pool)):
+            pooled = pool(x)
+            results += [pooled.detach(), *torch.autograd.grad(pooled, x, grad)]
+    return largest_difference(ours, twins)
 
 
 _CHECK = TwinCheck("max pooling", _difference, bound=0)

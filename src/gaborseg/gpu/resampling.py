@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gaborseg.gpu.trust import TwinCheck, trusted
+from gaborseg.gpu.trust import TwinCheck, largest_difference, trusted
 
 Matrix = tuple[tuple[float, ...], ...]
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -157,10 +157,8 @@ def _difference(device: torch.device) -> float:
     turned = ((0.9, 0.3, 0.01, -3.1), (-0.3, 0.8, 0.1, 5.7), (0.02, -0.1, 1.1, -2.9))
     how = Resampling(turned, ((0, 0, 0), (2, 3, 4)), (10, 11, 13))
     fill = torch.zeros(2, device=device)
-    pairs = zip(
-        *(way(image, label, fill, how) for way in (fused_patches, plain_patches)), strict=True
-    )
-    return max(float((a.double() - b.double()).abs().max()) for a, b in pairs)
+    ours, twins = (way(image, label, fill, how) for way in (fused_patches, plain_patches))
+    return largest_difference(ours, twins)
 
 
 _CHECK = TwinCheck("augmentation", _difference, 3e-5)

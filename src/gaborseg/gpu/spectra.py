@@ -4,8 +4,8 @@
 of rank four: on the plane of the first two axes it has the values p_0, p_1, m_0 and m_1 of its two
 waves, and along the last axis four factors for its real and four for its imaginary part. A first
 kernel writes both down for every pair of channels; a second walks over the channels, makes each
-pair's coefficients in registers and multiplies. Nothing but sums of products is float32 of its own:
-angles are turns of 32 bits, what precedes them is float64 (`synthesis.py`).
+pair's coefficients in registers and multiplies. Both are float32; what the angles of a pair's taps
+are computed from is float64, and the angles are 32-bit integers (`synthesis.py`).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def factors(parameters: Tensor, size: Sequence[int], kernel_size: int) -> _Facto
     side = min(_FACTORS_AT_ONCE, next_power_of_2(rows.shape[-1]))
     pairs, half_side = _FACTORS_AT_ONCE // side, next_power_of_2(columns.shape[-1])
     grid = -(-inputs * outputs // pairs), -(-rows.shape[-1] // side)
-    if inputs * outputs:
+    with torch.cuda.device_of(parameters):
         kernels.taps_kernel[(-(-inputs * outputs // _PAIRS_AT_ONCE),)](
             parameters, taps, amplitudes, inputs * outputs, radius, _PAIRS_AT_ONCE, SMALLEST_SIGMA,
             num_warps=1,
@@ -148,7 +148,9 @@ def multiply(spectra: Tensor, given: _Factors, *, adjoint: bool = False) -> Tens
     blocks, others = -(-half // _COLUMNS), -(-kept // 2) * len(spectra)
     if -(-rows // some) * blocks * others < _FEW_PROGRAMS:
         some, warps = _FEW_ROWS, _FEW_WARPS
-    if result.numel():
+    if result.numel() == 0:
+        return result
+    with torch.cuda.device_of(spectra):
         kernels.multiply_kernel[-(-rows // some) * blocks, -(-kept // 2), len(spectra)](
             torch.view_as_real(spectra), *given, torch.view_as_real(result),
             summed, kept, *steps, rows, half, adjoint, some, _COLUMNS, num_warps=warps,

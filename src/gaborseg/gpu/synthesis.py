@@ -8,22 +8,16 @@ through memory.
 Angles are 32-bit integers in units of 2^-32 turns: times a whole offset they wrap exactly as angles
 do, so a high frequency is as precise as a low one. What precedes them, a few values a pair, is
 float64; from there on all is float32.
-
-The module can be imported without Triton: `triton_serves` then says no.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gaborseg.gpu.sizes import SMALLEST_SIGMA, next_power_of_2
-
-logger = logging.getLogger(__name__)
 
 _TAPS_AT_ONCE = 128
 """Taps that a program holds in registers: one plane of each of its pairs.
@@ -54,21 +48,6 @@ def synthesise_backward(grad: Tensor, parameters: Tensor, kernel_size: int) -> T
     parameters_grad = torch.empty_like(parameters)
     _launch(kernels.backward_kernel, parameters, grad, parameters_grad)
     return parameters_grad
-
-
-@functools.cache
-def triton_serves(kernel_size: int, device: torch.device) -> bool:
-    """Tell whether both kernels compile and run on a device; if not, warn once and say why."""
-    try:
-        import triton  # noqa: F401
-
-        parameters = torch.ones(8, 1, 1, device=device)
-        synthesise_backward(synthesise_forward(parameters, kernel_size), parameters, kernel_size)
-    except Exception as error:  # whatever is missing: Triton, a C compiler, support of this GPU
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        logger.warning("no fused Gabor synthesis (%s): using the slower torch path", reason[0])
-        return False
-    return True
 
 
 def _launch(kernel: Any, parameters: Tensor, taps: Tensor, *result: Tensor) -> None:

@@ -56,7 +56,7 @@ def tap_gradient(
     share = -(-rows // (splits * _ROWS)) * _ROWS
     splits = -(-rows // share)
     parts = outputs.real.new_empty(splits, kept, summed, plane, side)
-    if kept and summed:
+    with torch.cuda.device_of(outputs):
         tap_kernel[-(-kept // together), summed, splits](
             torch.view_as_real(outputs), torch.view_as_real(inputs), columns, phases, parts,
             len(inputs), kept, summed, share, rows, inputs.shape[-1], phases.shape[-1],

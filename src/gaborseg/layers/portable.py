@@ -1,4 +1,4 @@
-"""Gabor convolution by spectra in torch alone: without the native code, and float64 on a GPU.
+"""Gabor convolution by spectra in torch alone: without the native code, and a twin of the GPU's.
 
 The mathematics is that of `csrc/transfer.h`, all of it in float64: along an axis of period N, the
 symmetric taps of a wave make a real spectrum E(k) + O(k), even and odd in k. With the waves at f_re

@@ -17,8 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gaborseg.gpu import TwinCheck, largest_difference, trusted
 from gaborseg.layers.grid import check_kernel_size
 from gaborseg.layers.portable import portable_conv3d
+from gaborseg.layers.separable import SeparableKernel
 from gaborseg.native import call, native_library, without_extras
 
 _LARGEST_NATIVE_KERNEL = 11
@@ -68,16 +70,35 @@ def _runs_natively(x: Tensor, kernel_size: int) -> bool:
 def synthesises_fused(parameters: Tensor, kernel_size: int) -> bool:
     """Tell whether `synthesise_op` serves these parameters: on a CPU, and float32 on a GPU."""
     if parameters.is_cuda and parameters.dtype == torch.float32:
-        return triton_serves(kernel_size, parameters.device)
+        return _triton_serves(kernel_size, parameters.device)
     return _runs_natively(parameters, kernel_size)
 
 
 @torch.compiler.assume_constant_result
-def triton_serves(kernel_size: int, device: torch.device) -> bool:
-    """Tell whether Triton can serve a device, on which it is tried once."""
+def _triton_serves(kernel_size: int, device: torch.device) -> bool:
+    """Tell whether Triton synthesises kernels on a device, where it is tried once."""
+    return trusted(_synthesis_check(kernel_size), device)
+
+
+@functools.cache
+def _synthesis_check(kernel_size: int) -> TwinCheck:
+    difference = functools.partial(_synthesis_difference, kernel_size)
+    return TwinCheck("synthesis of Gabor kernels", difference, 1e-5)
+
+
+def _synthesis_difference(kernel_size: int, device: torch.device) -> float:
+    """How far kernels by Triton, and their gradient, are from those by torch's operators."""
     from gaborseg.gpu import synthesis  # slow to import, and of use on GPUs alone
 
-    return synthesis.triton_serves(kernel_size, device)
+    draw = torch.Generator().manual_seed(0)
+    parameters = (torch.rand(8, 5, 7, generator=draw) + 0.3).to(device).requires_grad_()
+    twin = SeparableKernel.apply(parameters, kernel_size)
+    grad = twin.detach().cos()
+    (by_twin,) = torch.autograd.grad(twin, parameters, grad)
+    values = parameters.detach()
+    kernel = synthesis.synthesise_forward(values, kernel_size)
+    by_parameters = synthesis.synthesise_backward(grad, values, kernel_size)
+    return largest_difference([kernel, *by_parameters], [twin.detach(), *by_twin])
 
 
 def check_parameters(parameters: Tensor, kernel_size: int) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gaborseg.gpu import Convolution, TwinCheck, precision_of, trusted, way
+from gaborseg.gpu import Convolution, TwinCheck, largest_difference, precision_of, trusted, way
 from gaborseg.layers.grid import without_autocast
 from gaborseg.layers.portable import portable_conv3d
 
@@ -17,14 +17,11 @@ def spectral_gpu_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tens
     """'Same' zero-padded convolution with Gabor kernels, (B, I, D, H, W) -> (B, O, D, H, W).
 
     Args:
-        x: Volumes on a GPU; float64 goes through torch's operators.
+        x: Volumes on a GPU, float32 or of fewer digits.
         parameters: The eight Gabor parameters of each pair, (8, I, O).
         kernel_size: Odd side of the kernel, in voxels, up to 11.
     """
-    x = x.to(_dtype(x))
-    if x.dtype == torch.float64:
-        return portable_conv3d(x, parameters, kernel_size)
-    volumes: Tensor = SpectralGpuConv3d.apply(x, parameters.float(), kernel_size)
+    volumes: Tensor = SpectralGpuConv3d.apply(x.to(_dtype(x)), parameters.float(), kernel_size)
     return volumes
 
 
@@ -33,9 +30,9 @@ def goes_by_spectra(x: Tensor, parameters: Tensor, kernel_size: int) -> bool:
 
     Under `torch.compile` they are not asked for: it would have to follow how choices are read.
     """
-    if not x.is_cuda or x.ndim != 5 or kernel_size > _LARGEST_KERNEL:
+    if not x.is_cuda or x.ndim != 5 or x.dtype == torch.float64 or torch.compiler.is_compiling():
         return False
-    if torch.compiler.is_compiling():
+    if kernel_size > _LARGEST_KERNEL:
         return False
     _, inputs, outputs = parameters.shape
     precision = precision_of(torch.empty((), dtype=_dtype(x)))
@@ -45,9 +42,8 @@ def goes_by_spectra(x: Tensor, parameters: Tensor, kernel_size: int) -> bool:
 
 def _dtype(x: Tensor) -> torch.dtype:
     """The dtype in which a convolution of these volumes is asked for."""
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled(x.device.type):
-        return x.dtype
-    return torch.get_autocast_dtype(x.device.type)
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class SpectralGpuConv3d(torch.autograd.Function):
@@ -124,14 +120,13 @@ def _difference(device: torch.device) -> float:
         _all_results(convolve, x.to(device), parameters.to(device))
         for convolve in (SpectralGpuConv3d.apply, portable_conv3d)
     )
-    return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, twin, strict=True))
+    return largest_difference(ours, twin)
 
 
 def _all_results(convolve: Any, x: Tensor, parameters: Tensor) -> list[Tensor]:
     """A convolution's volumes, and its gradients by x and by each kind of parameter."""
     leaves = x.requires_grad_(), parameters.requires_grad_()
-    with torch.enable_grad():
-        y = convolve(*leaves, 7)
+    y = convolve(*leaves, 7)
     by_x, by_parameters = torch.autograd.grad(y, leaves, torch.cos(y.detach()))
     return [y.detach(), by_x, *by_parameters]
 

@@ -5,7 +5,7 @@ The normalised values, y and the activation's derivative are computed again from
 
 from __future__ import annotations
 
-from gaborseg.gpu.kernel import jit, triton
+from gaborseg.gpu.kernels.jit import jit, triton
 
 if triton is not None:
     import triton.language as tl

@@ -11,7 +11,7 @@ are added. `exponential` tells the activation of y <= 0: slope * (e^y - 1), or s
 
 from __future__ import annotations
 
-from gaborseg.gpu.kernel import jit, triton
+from gaborseg.gpu.kernels.jit import jit, triton
 
 if triton is not None:
     import triton.language as tl

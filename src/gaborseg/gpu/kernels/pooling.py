@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaborseg.gpu.kernel import jit, triton
+from gaborseg.gpu.kernels.jit import jit, triton
 
 if triton is not None:
     import triton.language as tl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaborseg.gpu.kernel import jit, triton
+from gaborseg.gpu.kernels.jit import jit, triton
 from gaborseg.gpu.kernels.synthesis import factor, read, rotation_row, turns, width_of
 
 if triton is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gaborseg.gpu.kernel import jit, triton
+from gaborseg.gpu.kernels.jit import jit, triton
 
 if triton is not None:
     import triton.language as tl

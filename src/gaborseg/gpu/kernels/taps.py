@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaborseg.gpu.kernel import jit, triton
+from gaborseg.gpu.kernels.jit import jit, triton
 from gaborseg.gpu.kernels.spectra import complex_tile
 
 if triton is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaborseg.gpu.kernel import triton
+from gaborseg.gpu.kernels.jit import triton
 from gaborseg.gpu.static.cards import WARP
 from gaborseg.gpu.static.launches import Launch
 from gaborseg.gpu.static.sass import Code, code_of

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaborseg.gpu.kernel import triton
+from gaborseg.gpu.kernels.jit import triton
 
 _ALIGNED = 16
 """Bytes: a tensor at a multiple of these is read several numbers at a time."""

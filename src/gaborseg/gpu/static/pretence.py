@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from gaborseg.gpu import choice, synthesis, trust
+from gaborseg.gpu import choice, trust
 
 _IN_BFLOAT16 = {F.conv3d, torch.matmul, torch.bmm, torch.einsum, Tensor.matmul, Tensor.__matmul__}
 """The functions that our networks call, of those that autocast computes in bfloat16."""
@@ -37,7 +37,6 @@ def as_on_a_gpu(way: choice.Way, *, autocast: bool = False, tf32: bool = False) 
             (torch, "is_autocast_enabled", lambda device_type=None: autocast),
             (torch, "get_autocast_dtype", lambda device_type: torch.bfloat16),
             (trust, "_distrust", lambda check, device: ""),
-            (synthesis, "triton_serves", lambda kernel_size, device: True),
             (choice, "_pinned", choice.Choices(_Always(way))),
         ):
             stack.enter_context(_replaced(owner, name, value))
