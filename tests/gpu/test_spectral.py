@@ -59,7 +59,7 @@ def assert_exact(found: dict[str, float]) -> None:
 @pytest.mark.parametrize(
     ("channels", "size", "kernel_size"),
     [
-        ((1, 3, 5), (6, 8, 7), 7),
+        ((1, 2, 5), (4, 6, 5), 7),
         ((2, 2, 3), (5, 4, 6), 5),
         ((1, 1, 6), (1, 1, 1), 7),
         ((2, 3, 1), (4, 2, 2), 11),
@@ -74,7 +74,7 @@ def test_volumes_and_all_gradients_are_exact(
 
 @needs_triton
 @interpreted
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(
     channels=st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(4, 5)),
     size=st.tuples(*[st.integers(2, 6)] * 3),
@@ -116,8 +116,8 @@ def test_a_coarse_gradient_has_eleven_digits() -> None:
 
 @needs_triton
 def test_the_same_comes_out_every_time() -> None:
-    single = [tensor.float().to(DEVICE) for tensor in case(1, 3, 5, (4, 4, 4))]
-    first, second = (results(BY_SPECTRA, *single, 7) for _ in range(2))
+    single = [tensor.float().to(DEVICE) for tensor in case(1, 3, 5, (3, 2, 3))]
+    first, second = (results(BY_SPECTRA, *single, 5) for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

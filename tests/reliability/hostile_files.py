@@ -3,6 +3,7 @@
     python tests/reliability/hostile_files.py FOLDER              all
     python tests/reliability/hostile_files.py FOLDER --every 10   every tenth
     python tests/reliability/hostile_files.py FOLDER --only bomb  those whose names hold a word
+    python tests/reliability/hostile_files.py FOLDER --sound OTHER/sound  made by bit_rot.py OTHER
 
 Scans, checkpoints, exported models, run folders, data sets and tables: each is read by the command
 that users would give it to, in a process of its own with 8 GiB and a minute. It may be read or be
@@ -34,9 +35,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the files go; must not exist")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--only", default="")
+    parser.add_argument("--sound", type=Path, help="a sound run and its model; else they are made")
     arguments = parser.parse_args()
     chosen = [attack for attack in attacks() if arguments.only in attack.name]
-    found = attack_all(arguments.folder.absolute(), chosen[:: arguments.every])
+    found = attack_all(arguments.folder.absolute(), chosen[:: arguments.every], arguments.sound)
     raise SystemExit(any(kind not in GOOD for kind in found))
 
 
@@ -50,13 +52,17 @@ def attacks() -> Iterator[Attack]:
         yield from family.attacks()
 
 
-def attack_all(folder: Path, chosen: Sequence[Attack]) -> Counter[str]:
+def attack_all(folder: Path, chosen: Sequence[Attack], made: Path | None = None) -> Counter[str]:
     """Print what went wrong, and how often; return how the attacks ended, counted."""
     prepare_to_fork()
-    make_sound(folder / "sound")
+    if made is None:
+        made = folder / "sound"
+        make_sound(made)
     secret = folder / "secret"
+    folder.mkdir(parents=True, exist_ok=True)
     secret.write_text(SECRET)
-    sound = Sound(folder / "sound" / "runs" / "one", folder / "sound" / "model.onnx", secret)
+    made = made.absolute()
+    sound = Sound(made / "runs" / "one", made / "model.onnx", secret)
     found = Counter[str]()
     for attack in chosen:
         kind = try_one(attack, folder / "attack", sound)

@@ -22,10 +22,7 @@ def test_a_sweep_survives_blows(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_damaged_files_are_noticed(tmp_path: Path) -> None:
-    run("bit_rot.py", tmp_path / "files", "--tries", "6")
-
-
-@pytest.mark.slow
-def test_hostile_files_do_no_harm(tmp_path: Path) -> None:
-    run("hostile_files.py", tmp_path / "files", "--every", "15")
+def test_damaged_files_are_noticed_and_hostile_ones_do_no_harm(tmp_path: Path) -> None:
+    run("bit_rot.py", tmp_path / "rot", "--tries", "6")
+    sound = "--sound", tmp_path / "rot" / "sound"
+    run("hostile_files.py", tmp_path / "attacks", "--every", "15", *sound)
