@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gaborseg.decisions.calibrated import AffineCalibration, calibrated_scores
+from gaborseg.decisions.calibrated import calibrated_scores
+from gaborseg.decisions.calibration import AffineCalibration
 
 
 def example(seed: int = 0) -> tuple[Tensor, Tensor]:

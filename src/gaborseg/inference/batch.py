@@ -17,7 +17,6 @@ from gaborseg.inference.results import SOURCE, Results, Work, digest
 from gaborseg.inference.segmenter import Segmentation, Segmenter
 from gaborseg.interface import obstacle
 from gaborseg.machine import PARTIAL
-from gaborseg.pictures import draw_overlay
 from gaborseg.scans import DataError
 
 log = logging.getLogger(__name__)
@@ -110,6 +109,8 @@ def _write_results(
     if path := paths.get("probabilities"):
         write_probabilities(path, found.scores, found.grid, scan.files[0])
     if path := paths.get("overlay"):
+        from gaborseg.pictures import draw_overlay  # imports matplotlib
+
         title = f"{scan.name}   confidence {found.confidence:.2f}"
         draw_overlay(path, images.voxels[0], found.labels, found.grid, volumes, title)
     if path := paths.get("labels"):

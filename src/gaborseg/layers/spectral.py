@@ -21,6 +21,7 @@ from gaborseg.gpu import TwinCheck, largest_difference, trusted
 from gaborseg.layers.grid import check_kernel_size
 from gaborseg.layers.portable import portable_conv3d
 from gaborseg.layers.separable import SeparableKernel
+from gaborseg.machine import constant_when_traced
 from gaborseg.native import call, native_library, without_extras
 
 _LARGEST_NATIVE_KERNEL = 11
@@ -56,7 +57,7 @@ def spectral_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
     return convolve(volumes, values, kernel_size).to(x.dtype)
 
 
-@torch.compiler.assume_constant_result
+@constant_when_traced
 def native_available() -> bool:
     """Tell whether the native code is (or can now be) compiled and loaded on this machine."""
     return native() is not None
@@ -74,7 +75,7 @@ def synthesises_fused(parameters: Tensor, kernel_size: int) -> bool:
     return _runs_natively(parameters, kernel_size)
 
 
-@torch.compiler.assume_constant_result
+@constant_when_traced
 def _triton_serves(kernel_size: int, device: torch.device) -> bool:
     """Tell whether Triton synthesises kernels on a device, where it is tried once."""
     return trusted(_synthesis_check(kernel_size), device)

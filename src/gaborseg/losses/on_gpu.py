@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from gaborseg.gpu import TwinCheck, label_sums, largest_difference, trusted
 from gaborseg.losses.slabs import SlabLogLikelihood, SlabSums
+from gaborseg.machine import constant_when_traced
 
 _Function = Callable[[Tensor, Tensor], Tensor]
 
@@ -75,7 +76,7 @@ def _function(kernel: str, ours: _Function, twin: _Function, logits: Tensor) -> 
     return ours if _agree(kernel, ours, twin, labels, dtype, logits.device) else twin
 
 
-@torch.compiler.assume_constant_result
+@constant_when_traced
 @functools.cache
 def _agree(
     kernel: str,

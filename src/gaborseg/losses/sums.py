@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gaborseg.losses.slabs import SlabSums
+from gaborseg.machine import constant_when_traced
 from gaborseg.native import call, native_library
 
 _SUMS = 5
@@ -43,7 +44,7 @@ def label_sums(logits: Tensor, target: Tensor) -> Tensor:
     return SlabSums.apply(logits, target)
 
 
-@torch.compiler.assume_constant_result
+@constant_when_traced
 def native_available() -> bool:
     """Tell whether the native code is (or can now be) compiled and loaded on this machine."""
     return native() is not None

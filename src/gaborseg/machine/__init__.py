@@ -31,6 +31,7 @@ from gaborseg.machine.processors import (
 )
 from gaborseg.machine.progress import progress
 from gaborseg.machine.tables import read_table
+from gaborseg.machine.tracing import constant_when_traced
 from gaborseg.machine.versions import PACKAGES, software_versions
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "check_open_files",
     "check_size",
     "check_torch_index",
+    "constant_when_traced",
     "device_name",
     "die_with_parent",
     "encodable",

@@ -14,7 +14,6 @@ from gaborseg.pictures.scene import PIXELS, Mesh, View, frame_of, render, struct
 from gaborseg.pictures.slices import Window, literal, paint
 from gaborseg.pictures.structure_colors import structure_colors
 from gaborseg.scans import voxel_sides
-from gaborseg.study import readable
 
 _HIDDEN = ("cerebral_grey", "cerebral_white", "cerebellar_grey")
 """The big tissues, which would hide everything else in three dimensions."""
@@ -201,6 +200,8 @@ def _draw_legend(
     colors: NDArray[np.float64],
     entries: int,
 ) -> None:
+    from gaborseg.study import readable  # imports pandas
+
     names = [literal(readable(name)) for name in structures]
     hidden = [name for label, name in enumerate(names, start=1) if label not in shown]
     figure.legend(
