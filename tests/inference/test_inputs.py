@@ -200,3 +200,27 @@ def test_the_affine_of_training_is_used_without_a_doubt(
     images = read_images([two_forms(tmp_path / "a.nii")], forms)
     assert images.affine[0, 0] == left
     assert images.doubts == ()
+
+
+def test_one_file_may_hold_all_channels_if_the_model_learnt_from_such(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz", "b.nii.gz", "b_seg.nii.gz", "more/c.nii.gz")
+    found = find_scans([tmp_path], ["T1", "T2"], in_one_file=True)
+    assert [(scan.name, len(scan.files)) for scan in found] == [("a", 1), ("b", 1), ("more/c", 1)]
+    assert find_scans([tmp_path / "a.nii.gz"], ["T1", "T2"], in_one_file=True)[0].name == "a"
+    with pytest.raises(DataError, match="holds no scan"):
+        find_scans([tmp_path], ["T1", "T2"])
+
+
+def test_files_of_channels_are_taken_even_if_the_model_learnt_from_one(tmp_path: Path) -> None:
+    touch(tmp_path, "a_T1.nii.gz", "a_T2.nii.gz")
+    (scan,) = find_scans([tmp_path], ["T1", "T2"], in_one_file=True)
+    assert [path.name for path in scan.files] == ["a_T1.nii.gz", "a_T2.nii.gz"]
+
+
+def test_volumes_become_the_channels_that_they_were_in_training(tmp_path: Path) -> None:
+    volumes = np.random.default_rng(0).normal(size=(5, 6, 7, 3)).astype(np.float32)
+    path = write(tmp_path / "a.nii.gz", volumes)
+    images = read_images([path], volumes=(2, 0), num_volumes=3)
+    np.testing.assert_array_equal(images.voxels, np.moveaxis(volumes[..., [2, 0]], -1, 0))
+    with pytest.raises(DataError, match="must have 2 volumes, got shape"):
+        read_images([path], volumes=(1, 0), num_volumes=2)

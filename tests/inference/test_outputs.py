@@ -42,6 +42,15 @@ def test_a_label_map_lies_where_the_scan_does(shape: tuple[int, ...], tmp_path: 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["labels.nii.gz"]
 
 
+def test_of_several_volumes_there_is_one_label_map(tmp_path: Path) -> None:
+    scan = write_scan(tmp_path / "scan.nii.gz", (4, 5, 6, 3))
+    labels = torch.ones(4, 5, 6).byte()
+    write_labels(tmp_path / "labels.nii.gz", labels, scan, AFFINE)
+    result = nib.load(tmp_path / "labels.nii.gz")
+    assert result.shape == (4, 5, 6)
+    np.testing.assert_array_equal(result.affine, nib.load(scan).affine)
+
+
 def test_other_formats_give_nifti_in_millimetres(tmp_path: Path) -> None:
     nib.save(nib.MGHImage(np.ones((4, 5, 6), np.float32), AFFINE), tmp_path / "scan.mgz")
     labels = torch.ones(4, 5, 6).byte()

@@ -42,6 +42,8 @@ def attacks() -> Iterator[Attack]:
         offset_nan, slope_infinite, not_a_number, beyond_float32, extension_huge, cut, empty,
         gzip_bomb, mgz_bomb, gzip_in_gzip, nrrd_of_another_file, nrrd_behind_comments,
         nrrd_in_capitals, nrrd_list, nrrd_huge, pipe, device, link_to_processes, flat,
+        metaimage_of_another_file, metaimage_of_two_files, metaimage_list, metaimage_huge,
+        metaimage_bomb, pair_of_a_device, pair_huge,
     ):  # fmt: skip
         yield from _both(make.__name__, make, refused=True)
     yield from _both("bytes after the end", bytes_after_the_end, refused=False)
@@ -61,9 +63,11 @@ def _inside(make: Callable[[Path], object], *, labels: bool = False) -> Callable
         images = folder / "in" / "images"
         images.mkdir(parents=True)
         make(images)
-        found = [path for path in images.rglob("*") if not path.is_dir()] if labels else []
-        for path in found:
-            name = os.fsencode(path.relative_to(images)).split(b".n")[0].removesuffix(b".mgz")
+        every = [path for path in images.rglob("*") if not path.is_dir()] if labels else []
+        for path in (path for path in every if path.suffix not in (".img", ".raw")):
+            name = os.fsencode(path.relative_to(images)).split(b".n")[0]
+            for ending in (b".mgz", b".mha", b".mhd", b".hdr"):
+                name = name.removesuffix(ending)
             write_nifti(folder / "in" / "labels" / "label.nii.gz", _labels())
             rename(folder / "in" / "labels", "label.nii.gz", name + b".nii.gz")
 
@@ -212,6 +216,48 @@ def nrrd_list(folder: Path) -> None:
 
 def nrrd_huge(folder: Path) -> None:
     _nrrd(folder, sides="100000 100000 100000")
+
+
+def _metaimage(folder: Path, data: str, *, name: str = "a.mha", sides: str = "8 8 8") -> None:
+    lines = (
+        f"ObjectType = Image\nNDims = 3\nDimSize = {sides}\nElementType = MET_UCHAR\n"
+        f"ElementSpacing = 8 8 8\n{data}\n"
+    )
+    (folder / name).write_bytes(lines.encode() + bytes(range(256)) * 2)
+
+
+def metaimage_of_another_file(folder: Path) -> None:
+    _metaimage(folder, "ElementDataFile = /etc/passwd", name="a.mhd")
+
+
+def metaimage_of_two_files(folder: Path) -> None:
+    _metaimage(folder, "x\nElementDataFile = LOCAL\nElementDataFile = /etc/passwd")
+
+
+def metaimage_list(folder: Path) -> None:
+    _metaimage(folder, "ElementDataFile = LIST\n/etc/passwd\n/etc/group", name="a.mhd")
+
+
+def metaimage_huge(folder: Path) -> None:
+    _metaimage(folder, "ElementDataFile = LOCAL", sides="100000 100000 100000")
+
+
+def metaimage_bomb(folder: Path) -> None:
+    packed = zlib.compress(_ZEROS * 8, 9)
+    start = f"CompressedData = True\nCompressedDataSize = {len(packed)}\n"
+    _metaimage(folder, f"{start}ElementDataFile = LOCAL", sides="8 8 8")
+    content = (folder / "a.mha").read_bytes().removesuffix(bytes(range(256)) * 2)
+    (folder / "a.mha").write_bytes(content + packed)
+
+
+def pair_of_a_device(folder: Path) -> None:
+    (folder / "a.hdr").write_bytes(_header(*_SHAPE)[:348].replace(b"n+1", b"ni1"))
+    (folder / "a.img").symlink_to("/dev/zero")
+
+
+def pair_huge(folder: Path) -> None:
+    (folder / "a.hdr").write_bytes(_header(32767, 32767, 32767)[:348].replace(b"n+1", b"ni1"))
+    (folder / "a.img").write_bytes(bytes(1000))
 
 
 def pipe(folder: Path) -> None:

@@ -75,7 +75,7 @@ def rotation(angle: float, rng: Generator) -> NDArray:
 def write_scan(path: Path, voxels: NDArray, affine: NDArray) -> None:
     """Write a volume in the format that its name ends with; integers of real numbers are scaled."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.name.endswith(".nrrd"):
+    if path.name.endswith((".nrrd", ".mha", ".mhd")):
         image = SimpleITK.GetImageFromArray(voxels.T)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         itk = np.diag([-1, -1, 1, 1]) @ affine
@@ -85,6 +85,8 @@ def write_scan(path: Path, voxels: NDArray, affine: NDArray) -> None:
         SimpleITK.WriteImage(image, str(path), useCompression=True)
     elif path.name.endswith(".mgz"):
         nib.save(nib.MGHImage(voxels.astype(np.float32), affine), path)
+    elif path.name.endswith((".hdr", ".img")):
+        nib.save(nib.Nifti1Pair(voxels, affine), path)
     else:
         nib.save(nib.Nifti1Image(voxels, affine), path)
 

@@ -73,7 +73,8 @@ def work_on(scan: ScanFiles, results: Results) -> Work:
 def _segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results, work: Work) -> str:
     """Segment a scan and write its results; returns what there is to say about it."""
     started = time.perf_counter()
-    images = read_images(scan.files, segmenter.facts.forms)
+    facts = segmenter.facts
+    images = read_images(scan.files, facts.forms, facts.volumes, facts.num_volumes)
     found = segmenter(images.voxels, images.affine)
     volumes = _volumes_of(found, images, results.structures)
     warnings = "; ".join([*images.doubts, *found.warnings])
@@ -84,7 +85,7 @@ def _segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results, work: 
         "confidence": found.confidence,
         "unlikeness": found.unlikeness,
         "field_of_view_mm": found.grid.spacing * found.grid.size,
-        SOURCE: digest(*scan.files),
+        SOURCE: digest(*scan.contents),
     }
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=results.folder) as workshop:
         made = {kind: Path(workshop, path.name) for kind, path in work.write.items()}

@@ -22,9 +22,11 @@ from gaborseg.scans import (
     Scan,
     check_same_grid,
     distance,
+    files_of_scan,
     image_and_label_folders,
     named_file,
     read_placed,
+    read_placed_volumes,
     scan_files,
     scan_stem,
     stem,
@@ -32,6 +34,8 @@ from gaborseg.scans import (
 
 _NO_SCANS = (*LABEL_ROLES, "probabilities")
 """Roles of files beside scans that are no scans, unless the model has a channel of that name."""
+_ALL_CHANNELS = "every channel"
+"""Role of a 4-D file, whose volumes are the channels."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,15 @@ class ScanFiles:
     files: tuple[Path, ...] = ()
     problem: str = ""
 
+    @property
+    def contents(self) -> tuple[Path, ...]:
+        """The files, and those beside them that hold the voxels of a header."""
+        return tuple(part for path in self.files for part in files_of_scan(path))
 
-def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFiles]:
+
+def find_scans(
+    inputs: Sequence[Path], channels: Sequence[str], *, in_one_file: bool = False
+) -> list[ScanFiles]:
     """The scans that are asked for: those in a folder, or one scan's file or files.
 
     A folder is arranged as for ``gaborseg prepare``, with or without label maps: files that end in
@@ -60,6 +71,8 @@ def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFile
     Args:
         inputs: One folder; or the files of one scan, in the order of the channels.
         channels: Names of the model's channels.
+        in_one_file: Whether the model was trained on files that hold the channels of a scan as
+            volumes; then each may be one here too.
 
     Raises:
         DataError: A path is missing, no scan is found, or files are too many or too few.
@@ -68,10 +81,10 @@ def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFile
         if not path.exists():
             raise DataError(f"input {path} is missing")
     if len(inputs) == 1 and inputs[0].is_dir():
-        return _scans_in(inputs[0], channels)
+        return _scans_in(inputs[0], channels, in_one_file)
     if folders := [path for path in inputs if path.is_dir()]:
         raise DataError(f"input must be one folder, or the files of one scan, got {folders[0]} too")
-    if len(inputs) != len(channels):
+    if len(inputs) != len(channels) and not (in_one_file and len(inputs) == 1):
         raise DataError(
             f"input must be a file for each of {', '.join(channels)}: "
             f"input=[{','.join(f'{channel}.nii.gz' for channel in channels)}], got {len(inputs)}"
@@ -80,7 +93,7 @@ def find_scans(inputs: Sequence[Path], channels: Sequence[str]) -> list[ScanFile
     return [ScanFiles(name, tuple(inputs))]
 
 
-def _scans_in(folder: Path, channels: Sequence[str]) -> list[ScanFiles]:
+def _scans_in(folder: Path, channels: Sequence[str], in_one_file: bool) -> list[ScanFiles]:
     """The scans in a folder and its subfolders, ordered by name; also those that are incomplete.
 
     Raises:
@@ -88,18 +101,20 @@ def _scans_in(folder: Path, channels: Sequence[str]) -> list[ScanFiles]:
     """
     shut: list[Problem] = []
     scans: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for image in _images_in(folder, channels, shut):
+    for image in _images_in(folder, channels, in_one_file, shut):
         name = encodable((image.path.parent.relative_to(folder) / image.scan).as_posix())
         scans[name][image.role].append(image.path)
     if not scans:
         wanted = " ".join(f"*_{channel}.nii.gz" for channel in channels)
         raise DataError(f"input {folder} holds no scan: expected files named {wanted}")
-    found = [_scan_of(name, images, channels) for name, images in scans.items()]
+    found = [_scan_of(name, images, channels, in_one_file) for name, images in scans.items()]
     found += [ScanFiles(encodable(one.within(folder).file), problem=one.problem) for one in shut]
     return sorted(found, key=lambda scan: scan.name)
 
 
-def _images_in(folder: Path, channels: Sequence[str], shut: list[Problem]) -> list[Named]:
+def _images_in(
+    folder: Path, channels: Sequence[str], in_one_file: bool, shut: list[Problem]
+) -> list[Named]:
     """The images of the channels in a folder, with what their scans are called where they lie.
 
     Files of several channels share what their names tell of the scan. Of a single channel each is a
@@ -114,12 +129,14 @@ def _images_in(folder: Path, channels: Sequence[str], shut: list[Problem]) -> li
         and (places is None or places[1] not in path.parents)
     ]
     images = [one for one in named if one.role in channels]
-    if len(channels) > 1:
+    if len(channels) > 1 and (images or not in_one_file):
         return images
     if images:
         return [Named(one.path, _own_name(one), one.role) for one in images]
     others = [one.path for one in named if one.role not in _NO_SCANS]
-    return [Named(path, stem(path), channels[0]) for path in others]
+    return [
+        Named(path, stem(path), _ALL_CHANNELS if in_one_file else channels[0]) for path in others
+    ]
 
 
 def _own_name(image: Named) -> str:
@@ -127,8 +144,12 @@ def _own_name(image: Named) -> str:
     return stem(image.path).removesuffix(image.role).removesuffix("_") or image.scan
 
 
-def _scan_of(name: str, images: Mapping[str, Sequence[Path]], channels: Sequence[str]) -> ScanFiles:
-    """A scan from its images by channel; or what keeps it from being one."""
+def _scan_of(
+    name: str, images: Mapping[str, Sequence[Path]], channels: Sequence[str], in_one_file: bool
+) -> ScanFiles:
+    """A scan from its images by channel, or from one of all; or what keeps it from being one."""
+    if in_one_file and len(images.get(_ALL_CHANNELS, ())) == 1:
+        return ScanFiles(name, tuple(images[_ALL_CHANNELS]))
     for channel in channels:
         files = images.get(channel, ())
         if len(files) != 1:
@@ -158,20 +179,32 @@ class Images:
         return self.placement.affine
 
 
-def read_images(files: Sequence[Path], forms: str = "agree") -> Images:
+def read_images(
+    files: Sequence[Path],
+    forms: str = "agree",
+    volumes: Sequence[int] = (),
+    num_volumes: int = 1,
+) -> Images:
     """The images of one scan, checked; the first says where all of them lie.
 
     Args:
-        files: One a channel.
+        files: One a channel; or one of all, if the model knows its volumes.
         forms: Which affine was used in training where a NIfTI header gives two: ``sform``,
             ``qform``, or ``agree`` if they were never different; then it is the sform.
+        volumes: Which volumes of a 4-D file are the channels.
+        num_volumes: How many volumes it has.
 
     Raises:
         DataError: A file cannot be used, or they do not share one grid.
     """
     scans: list[Scan] = []
-    for path in files:
-        scan = read_placed(path, "sform" if forms == "agree" else forms)
+    chosen = "sform" if forms == "agree" else forms
+    if volumes and len(files) == 1:
+        every = read_placed_volumes(files[0], chosen, num_volumes)
+        read = ((files[0], every[one]) for one in volumes)
+    else:
+        read = ((path, read_placed(path, chosen)) for path in files)
+    for path, scan in read:
         check_intensities(path, scan.voxels)
         scans.append(Scan(scan.voxels.astype(np.float32), scan.stored, scan.placement))
         check_same_grid(path, scan, files[0], scans[0])

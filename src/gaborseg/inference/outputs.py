@@ -1,5 +1,6 @@
 """What is written for a scan: label map, probabilities and picture, each whole or not at all."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def write_probabilities(path: Path, scores: Tensor, grid: PreparedGrid, scan: Pa
 def like(scan: Path, voxels: NDArray, affine: NDArray) -> nib.Nifti1Image:
     """An image with the voxels given, and the affine, header and units of a scan's file.
 
-    A scan that is a single volume in four dimensions stays one.
+    A scan that is a single volume in four dimensions stays one; of several it becomes one of three.
     """
     nifti = scan.name.lower().endswith((".nii", ".nii.gz"))
     source: Any = load_nibabel(scan) if nifti else None
@@ -48,8 +49,9 @@ def like(scan: Path, voxels: NDArray, affine: NDArray) -> nib.Nifti1Image:
     header.set_data_dtype(voxels.dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
-    if voxels.ndim == 3:
-        voxels = voxels.reshape([length or 1 for length in source.shape])
+    shape = [length or 1 for length in source.shape]
+    if voxels.ndim == 3 and voxels.size == math.prod(shape):
+        voxels = voxels.reshape(shape)
     return type(source)(voxels, source.affine, header)
 
 

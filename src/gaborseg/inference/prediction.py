@@ -41,7 +41,9 @@ def predict(settings: SimpleNamespace) -> list[Problem]:
         files = _checkpoint_files(_paths_of(settings.checkpoint))
         models = [load_model(path, device, tuple(settings.trust)) for path in files]
         segmenter = Segmenter(models, list(settings.flips), settings.patch_size, device)
-        scans = find_scans(_paths_of(settings.input), segmenter.facts.channels)
+        facts = segmenter.facts
+        in_one = bool(facts.volumes)
+        scans = find_scans(_paths_of(settings.input), facts.channels, in_one_file=in_one)
         results = Results(
             Path(settings.output).expanduser(),
             segmenter.facts.structures,

@@ -174,7 +174,7 @@ class Results:
             return "is in the way"
         if row[_DECIDED] != self.decided_by:
             return "is of other models or settings"
-        return "is of another scan" if row[SOURCE] != digest(*scan.files) else None
+        return "is of another scan" if row[SOURCE] != digest(*scan.contents) else None
 
     def rows(self) -> dict[str, _Row]:
         """The rows of the table by scan."""

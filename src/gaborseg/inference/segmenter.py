@@ -196,7 +196,7 @@ def _check_agreement(models: Sequence[Model]) -> None:
     """
     first, *others = models
     for model in others:
-        for name in ("structures", "channels", "size", "forms"):
+        for name in ("structures", "channels", "size", "forms", "volumes", "num_volumes"):
             here, there = getattr(model.facts, name), getattr(first.facts, name)
             if here != there:
                 raise ModelError(f"{model.file}: {name} must be those of {first.file}: {there}")

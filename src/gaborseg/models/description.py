@@ -93,8 +93,21 @@ def check_data(data: Mapping[str, Any]) -> None:
     preparation = data.get("preparation") or {}
     if not isinstance(preparation, dict) or preparation.get("forms", "agree") not in FORMS:
         raise ModelError(f"preparation.forms must be one of {', '.join(FORMS)}")
+    _check_volumes(preparation, len(data["channels"]))
     if (appearance := data.get("appearance")) is not None:
         _check_appearance(appearance, len(data["channels"]))
+
+
+def _check_volumes(preparation: Mapping[str, Any], channels: int) -> None:
+    """Check what is said about the volumes of 4-D files that are the channels, if they are.
+
+    Raises:
+        ModelError: It is of the wrong kind or out of range.
+    """
+    check_numbers("preparation.num_volumes", [preparation.get("num_volumes", 1)], 1, 1, 255)
+    if volumes := preparation.get("volumes"):
+        last = preparation.get("num_volumes", 1) - 1
+        check_numbers("preparation.volumes", volumes, channels, 0, last)
 
 
 def _check_appearance(appearance: object, channels: int) -> None:

@@ -25,6 +25,8 @@ class Facts:
         patch_size: Voxels a side of what the network saw at a time, or None for whole volumes.
         forms: Which affine was used where a NIfTI header gave two: ``sform``, ``qform``, or
             ``agree`` if none gave two that differ.
+        volumes: Which volumes of a scan's 4-D file were the channels; none if each had a file.
+        num_volumes: How many volumes such a file had.
     """
 
     structures: tuple[str, ...]
@@ -34,6 +36,8 @@ class Facts:
     appearance: Appearance | None = None
     patch_size: int | None = None
     forms: str = "agree"
+    volumes: tuple[int, ...] = ()
+    num_volumes: int = 1
 
     @property
     def cube(self) -> int:
@@ -105,6 +109,7 @@ def facts_of(data: Mapping[str, Any]) -> Facts:
             "prepare the data with gaborseg prepare"
         )
     known = data.get("appearance")
+    preparation = data.get("preparation") or {}
     return Facts(
         structures=tuple(data["structures"]),
         channels=tuple(data["channels"]),
@@ -112,5 +117,7 @@ def facts_of(data: Mapping[str, Any]) -> Facts:
         spacing=sum(data["spacing"]) / 3,
         appearance=Appearance(**known) if known else None,
         patch_size=data.get("patch_size"),
-        forms=(data.get("preparation") or {}).get("forms", "agree"),
+        forms=preparation.get("forms", "agree"),
+        volumes=tuple(preparation.get("volumes", ())),
+        num_volumes=preparation.get("num_volumes", 1),
     )

@@ -19,7 +19,15 @@ from gaborseg.scans.naming import (
     scan_files,
     stem,
 )
-from gaborseg.scans.placement import FORMS, SAME_PLACE, check_same_grid, distance, read_placed
+from gaborseg.scans.pairs import files_of_scan
+from gaborseg.scans.placement import (
+    FORMS,
+    SAME_PLACE,
+    check_same_grid,
+    distance,
+    read_placed,
+    read_placed_volumes,
+)
 from gaborseg.scans.problems import DataError, Problem, ScanError
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
     "ScanError",
     "check_same_grid",
     "distance",
+    "files_of_scan",
     "image_and_label_folders",
     "is_scan",
     "labels_to_native",
@@ -44,6 +53,7 @@ __all__ = [
     "named_file",
     "open_scan",
     "read_placed",
+    "read_placed_volumes",
     "read_scan",
     "scan_files",
     "scan_stem",

@@ -1,14 +1,14 @@
 """Reading one scan from a file of any origin: the header first, the voxels once it is plausible.
 
-NIfTI and FreeSurfer's MGH are read by nibabel, NRRD by SimpleITK. A file may be damaged, or not be
-what it says; so nothing is allocated that the file is too small to hold.
+NIfTI, Analyze and FreeSurfer's MGH are read by nibabel, NRRD and MetaImage by SimpleITK. A file may
+be damaged, or not be what it says; so nothing is allocated that the file is too small to hold.
 """
 
 import gzip
 import io
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from gaborseg.scans.geometry import voxel_sides
 from gaborseg.scans.header import Header, Placement
 from gaborseg.scans.nrrd import open_nrrd
+from gaborseg.scans.pairs import files_of_scan, open_metaimage, open_pair
 from gaborseg.scans.problems import ScanError
 
-_FORMATS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd")
+_FORMATS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd", ".hdr", ".img", ".mha", ".mhd")
 _MAX_VOXELS = 1024**3
 """More than this in one volume is taken for a damaged header: nothing is allocated."""
 _MAX_COMPRESSION = 1100
@@ -76,33 +77,65 @@ def read_scan(path: Path) -> Scan:
     Raises:
         ScanError: The file cannot be read, is damaged, or is not a volume of numbers.
     """
-    header = open_scan(path)
-    try:
-        voxels = header.load()
-        for _ in _decompressed(path, voxels.nbytes):  # nibabel stops at the last voxel
-            pass
-    except Exception as error:  # a damaged file can make its parser raise anything
-        raise unreadable(path, error) from error
-    return Scan(voxels.reshape(voxels.shape[:3]), header.stored, header.placement)
+    (scan,) = read_volumes(path, 1)
+    return scan
 
 
-def open_scan(path: Path) -> Header:
-    """The checked header of a file, whose voxels have not been read yet.
+def read_volumes(path: Path, count: int) -> list[Scan]:
+    """The volumes (D, H, W) of a file of four dimensions, in their order.
+
+    Args:
+        path: The file.
+        count: How many volumes it must have.
 
     Raises:
-        ScanError: The file cannot be opened, or its header is not that of a volume of numbers.
+        ScanError: The file cannot be read, is damaged, or has not so many volumes of numbers.
     """
-    _check_file(path)
-    opener = open_nrrd if path.name.lower().endswith(".nrrd") else _open_with_nibabel
+    header = open_scan(path, count)
     try:
-        header = opener(path)
+        voxels = header.load()
+        if header.voxel_file is None:
+            for _ in _decompressed(path, voxels.nbytes):  # nibabel stops at the last voxel
+                pass
+    except Exception as error:  # a damaged file can make its parser raise anything
+        raise unreadable(path, error) from error
+    volumes = np.moveaxis(voxels.reshape(*voxels.shape[:3], count), -1, 0)
+    return [Scan(volume, header.stored, header.placement) for volume in volumes]
+
+
+def open_scan(path: Path, volumes: int = 1) -> Header:
+    """The checked header of a file, whose voxels have not been read yet.
+
+    Args:
+        path: The file.
+        volumes: How many volumes it must have, along its fourth dimension.
+
+    Raises:
+        ScanError: The file cannot be opened, or its header is not that of volumes of numbers.
+    """
+    for part in files_of_scan(path):
+        _check_file(part)
+    try:
+        header = _opener(path)(path)
     except ScanError:
         raise
     except Exception as error:  # a damaged header can make its parser raise anything
         raise unreadable(path, error) from error
-    _check_header(header)
+    _check_header(header, volumes)
     _check_placement(header)
     return header
+
+
+def _opener(path: Path) -> Callable[[Path], Header]:
+    """What opens a file, by the end of its name."""
+    match path.suffix.lower():
+        case ".nrrd":
+            return open_nrrd
+        case ".mha" | ".mhd":
+            return open_metaimage
+        case ".hdr" | ".img":
+            return partial(open_pair, placement_of=_placement_of)
+    return _open_with_nibabel
 
 
 def _decompressed(path: Path, promised: int) -> Iterator[bytes]:
@@ -220,7 +253,8 @@ def _placement_of(path: Path, volume: Any) -> Placement:
     affine = np.asarray(volume.affine, dtype=np.float64)
     header = volume.header
     if not isinstance(header, nib.Nifti1Header):
-        return Placement(affine, tuple(map(float, header.get_zooms()[:3])))
+        spacing = tuple(map(float, header.get_zooms()[:3]))
+        return Placement(affine, spacing, oriented=not isinstance(header, nib.AnalyzeHeader))
     if unit := _OTHER_UNITS.get(int(header["xyzt_units"]) & 7):
         remedy = "convert it to millimetres, or correct the unit in its header"
         raise ScanError(path, f"must be in millimetres, got {unit}", remedy)
@@ -235,8 +269,8 @@ def _placement_of(path: Path, volume: Any) -> Placement:
     return Placement(affine, spacing, qform, sform, not (qform is None and sform is None))
 
 
-def _check_header(header: Header) -> None:
-    """Check that a header describes one volume of numbers, and no more than its file can hold.
+def _check_header(header: Header, volumes: int) -> None:
+    """Check that a header describes so many volumes of numbers, and no more than its file can hold.
 
     Raises:
         ScanError: It does not.
@@ -248,13 +282,16 @@ def _check_header(header: Header) -> None:
     if not header.real:
         remedy = "save it as one channel of numbers"
         raise ScanError(path, f"must hold real numbers, got {header.stored}", remedy)
-    if any(length != 1 for length in shape[3:]):
+    if volumes == 1 and any(length != 1 for length in shape[3:]):
         problem = f"must have 3 dimensions, got {len(shape)} with shape {shape}"
-        raise ScanError(path, problem, "choose one of its volumes")
-    if not 0 < np.prod(volume, dtype=float) <= _MAX_VOXELS or min(volume) < 1:
+        raise ScanError(path, problem, "choose one of its volumes, or name them: volumes=[...]")
+    if np.prod(shape[3:], dtype=float) != volumes:
+        problem = f"must have {volumes} volumes, got shape {shape}"
+        raise ScanError(path, problem, "name as many: volumes=[...]")
+    if not 0 < np.prod(shape, dtype=float) <= _MAX_VOXELS or min(volume) < 1:
         problem = f"must have 1 to {_MAX_VOXELS} voxels, got shape {volume}"
         raise ScanError(path, problem, "copy or export the file again")
-    if np.prod(volume, dtype=float) > path.stat().st_size * _MAX_COMPRESSION:
+    if np.prod(shape, dtype=float) > header.stored_bytes * _MAX_COMPRESSION:
         problem = f"is truncated or not a readable image: too short for shape {volume}"
         raise ScanError(path, problem, "copy or export the file again")
 

@@ -37,6 +37,7 @@ class Header:
         real: Whether those are real numbers.
         placement: Where they lie.
         load: Reads the voxels.
+        voxel_file: The file that holds the voxels, if it is another.
     """
 
     path: Path
@@ -45,3 +46,9 @@ class Header:
     real: bool
     placement: Placement
     load: Callable[[], NDArray]
+    voxel_file: Path | None = None
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the file that holds the voxels."""
+        return (self.voxel_file or self.path).stat().st_size

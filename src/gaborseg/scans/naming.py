@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gaborseg.scans.files import is_scan, scan_stem
+from gaborseg.scans.pairs import files_of_scan
 from gaborseg.scans.problems import Problem
 
 SETTINGS = "preparation.json"
@@ -64,7 +65,14 @@ def scan_files(root: Path, exclude: Path | None, problems: list[Problem]) -> Ite
             name for name in folders if name not in scans and not name.startswith(".")
         )
         names = [name for name in (*names, *scans) if not name.startswith(".")]
+        names = [name for name in names if not _is_second(name, names)]
         yield from (here / name for name in sorted(names) if is_scan(Path(name)))
+
+
+def _is_second(name: str, names: Sequence[str]) -> bool:
+    """Whether a file is the voxels of a header beside it, which stands for the scan."""
+    first, *others = files_of_scan(Path(name)) if name.lower().endswith(".img") else (Path(name),)
+    return bool(others) and first.name in names
 
 
 def image_and_label_folders(root: Path) -> tuple[Path, Path] | None:

@@ -22,10 +22,15 @@ _WORLD_OF_ITK = np.diag([-1.0, -1.0, 1.0, 1.0])
 def open_nrrd(path: Path) -> Header:
     """The header of an NRRD file, its voxels in the same file."""
     _check_attached(path)
+    return header_by_itk(path, "NrrdImageIO")
+
+
+def header_by_itk(path: Path, image_io: str) -> Header:
+    """What one of ITK's readers says about a file that was checked."""
     reader = SimpleITK.ImageFileReader()
     reader.GlobalWarningDisplayOff()
     reader.SetFileName(str(path))
-    reader.SetImageIO("NrrdImageIO")
+    reader.SetImageIO(image_io)
     reader.ReadImageInformation()
     parts = reader.GetNumberOfComponents()
     spacing = np.array(reader.GetSpacing()[:3])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.scans.files import Scan, read_scan
+from gaborseg.scans.files import Scan, read_volumes
 from gaborseg.scans.header import Placement
 from gaborseg.scans.problems import ScanError
 
@@ -23,11 +23,22 @@ def read_placed(path: Path, forms: str) -> Scan:
     Raises:
         ScanError: It cannot be read or placed, or is a single slice.
     """
-    scan = read_scan(path)
-    if min(scan.voxels.shape) < 2:
-        problem = f"must have several slices, got shape {scan.voxels.shape}"
+    (scan,) = read_placed_volumes(path, forms, 1)
+    return scan
+
+
+def read_placed_volumes(path: Path, forms: str, count: int) -> list[Scan]:
+    """The volumes of a file of four dimensions, as ``read_placed`` gives one.
+
+    Raises:
+        ScanError: They cannot be read or placed, are single slices, or not so many.
+    """
+    scans = read_volumes(path, count)
+    if min(scans[0].voxels.shape) < 2:
+        problem = f"must have several slices, got shape {scans[0].voxels.shape}"
         raise ScanError(path, problem, "bring a whole volume")
-    return Scan(scan.voxels, scan.stored, _chosen_placement(path, scan, forms))
+    placement = _chosen_placement(path, scans[0], forms)
+    return [Scan(scan.voxels, scan.stored, placement) for scan in scans]
 
 
 def _chosen_placement(path: Path, scan: Scan, forms: str) -> Placement:
