@@ -312,7 +312,7 @@ def test_structures_are_mapped_by_name_not_by_order(tmp_path: Path, told: str) -
         (
             "17: b\n",
             "structures=[a]",
-            "labels must have the structures of the predictions, a",
+            r"structures must be names in .*labels\.yaml, such as b, got a",
         ),
     ],
 )

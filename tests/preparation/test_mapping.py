@@ -59,6 +59,66 @@ def test_the_vermis_is_divided_where_the_labels_divide_it() -> None:
     assert mindboggle.others == freesurfer.others
 
 
+@pytest.mark.parametrize("table", ["neuromorphometrics", "freesurfer"])
+def test_the_sides_of_a_mapping_are_the_whole(table: str) -> None:
+    """What a side leaves out has no side, as the corpus callosum."""
+    whole = read_mapping(table)
+    sides = {side: read_mapping(f"{table}_{side}") for side in ("left", "right")}
+    for name, ids in whole.structures.items():
+        parts = [each.structures.get(f"{side}_{name}") for side, each in sides.items()]
+        if None in parts:
+            assert all(each.structures[name] == ids for each in sides.values())
+        else:
+            left, right = map(set, parts)
+            assert left.isdisjoint(right)
+            assert {*ids} - left - right <= {77, 88, 192, *range(251, 256), 630, 631, 632}
+    for each in sides.values():
+        assert set(each.labels) == set(whole.labels)
+
+
+@pytest.mark.parametrize("table", ["neuromorphometrics", "freesurfer"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_side_holds_what_the_published_table_calls_so(table: str, side: str) -> None:
+    mapping, names = read_mapping(f"{table}_{side}"), published(table)
+    own = {one for name, ids in mapping.structures.items() if name.startswith(side) for one in ids}
+    words = ("left", "ctx-lh", "wm-lh") if side == "left" else ("right", "ctx-rh", "wm-rh")
+    assert all(names[one].startswith(words) for one in own & set(names))
+
+
+def test_two_sides_together_are_structures_of_both() -> None:
+    mapping = read_mapping(["freesurfer_left", "freesurfer_right"])
+    assert (mapping.labels[17], mapping.labels[53]) != (0, 0)
+    assert mapping.structures["left_hippocampus"] == (17,)
+    assert mapping.structures["right_hippocampus"] == (53,)
+    assert mapping.structures["brainstem"] == (16,)
+    assert len(mapping.names) == 3 + 2 * 13
+    assert set(mapping.labels) == set(read_mapping("freesurfer").labels)
+
+
+def test_mappings_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(DataError, match="must agree, got 3: cerebral_grey and left_cerebral_grey"):
+        read_mapping(["freesurfer", "freesurfer_left"])
+
+
+def test_chosen_structures_keep_their_order_and_the_others_are_background() -> None:
+    mapping = read_mapping("neuromorphometrics", ["putamen", "amygdala"])
+    assert mapping.names == ("putamen", "amygdala")
+    assert mapping.labels[47] == mapping.labels[0] == 0
+    assert mapping.unknown([47, 57, 31, 999]) == [999]
+
+
+@pytest.mark.parametrize(
+    ("structures", "message"),
+    [
+        (["hipocampus"], "names in freesurfer, such as hippocampus, got hipocampus"),
+        (["putamen", "putamen"], "structures must differ from one another, got putamen, putamen"),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_refused(structures: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_mapping("freesurfer", structures)
+
+
 @pytest.mark.parametrize(
     ("name", "count"),
     [("neuromorphometrics", 19), ("freesurfer", 16), ("mindboggle", 19), ("aal", 10)],
@@ -186,5 +246,5 @@ def test_a_mapping_of_more_ids_than_label_maps_have_is_refused(tmp_path: Path) -
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
-    with pytest.raises(DataError, match="labels must be aal, freesurfer, mindboggle, neuromorph"):
+    with pytest.raises(DataError, match="labels must be aal, freesurfer, freesurfer_left"):
         read_mapping("freesurfr")

@@ -535,7 +535,7 @@ def test_a_folder_with_other_files_is_left_alone(prepare: Prepare, tmp_path: Pat
         ({"size": "big"}, "size must be an integer from 8 to 512, got big"),
         ({"forms": "both"}, "forms must be one of agree, sform, qform, got both"),
         ({"empty": "maybe"}, "empty must be one of refuse, allow, got maybe"),
-        ({"labels": "none"}, "labels must be aal, freesurfer, mindboggle, neuromorph"),
+        ({"labels": "none"}, "labels must be aal, freesurfer, freesurfer_left"),
         ({"input": "nowhere"}, "input must be a folder or a csv file"),
     ],
 )

@@ -42,6 +42,16 @@ _TRAIN += ("data=folder", "data.root=data", "data.cache=cache", "hydra.run.dir=o
 _FILES = {"config.yaml": ALIASES, "run.json": DEEP, "done.json": DEEP, "failed.json": DEEP}
 _MAPPINGS = {"aliases": ALIASES, "deep": DEEP, "a function": str(_SOURCES["oc.create"])}
 _DESCRIPTIONS = {"deep": DEEP, "a list": "[]", "no JSON": "{", "aliases": ALIASES}
+_LABEL_TABLES = {
+    "a colour table of one line": ("lut.txt", "1 " + "a " * 2**20),
+    "a colour table of blanks": ("lut.txt", "1 a" + " 1" * 400 + " b"),
+    "a colour table with escape sequences": ("lut.txt", "1 a\x1b[2J 1 1 1 0"),
+    "a deep dataset.json": ("dataset.json", DEEP),
+    "a dataset.json of paths": (
+        "dataset.json",
+        '{"labels": {"a": 1}, "modality": {"0": "../../a"}}',
+    ),
+}
 _TABLES = {
     "quotes without an end": 'participant_id\tparticipant\n"sub-01\tx\n',
     "a field of a megabyte": f"participant_id\tparticipant\nsub-01\t{'x' * 2**20}\n",
@@ -58,6 +68,9 @@ def attacks() -> Iterator[Attack]:
     for name, text in _MAPPINGS.items():
         words = ("prepare", "input=in", "output=out", "size=16", "labels=labels.yaml")
         yield Attack(f"labels are {name}", words, _scans_with_labels(text), True)
+    for name, (file, text) in _LABEL_TABLES.items():
+        words = ("prepare", "input=in", "output=out", "size=16", f"labels={file}")
+        yield Attack(f"labels are {name}", words, _scans_with_labels(text, file), True)
 
 
 def _on_runs() -> Iterator[Attack]:
@@ -123,11 +136,11 @@ def _data_with_structure(name: str) -> Callable[[Path, Sound], None]:
     return make
 
 
-def _scans_with_labels(text: str) -> Callable[[Path, Sound], None]:
+def _scans_with_labels(text: str, file: str = "labels.yaml") -> Callable[[Path, Sound], None]:
     def make(folder: Path, sound: Sound) -> None:
         for ending in ("T1w", "dseg"):
             voxels = np.arange(1000).reshape(10, 10, 10) % (2 if ending == "dseg" else 1000)
             write_nifti(folder / "in" / f"a_{ending}.nii.gz", voxels.astype(np.int16))
-        (folder / "labels.yaml").write_text(text)
+        (folder / file).write_text(text)
 
     return make

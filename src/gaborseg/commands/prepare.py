@@ -40,7 +40,10 @@ def run() -> None:
     run_command(
         main,
         settings="prepare",
-        paths=("input", "output", "labels", "problems", "name", "credit", "licence"),
+        paths=(
+            *("input", "output", "labels", "problems", "name", "credit", "licence"),
+            *("structures", "volumes", "masks"),
+        ),
     )
 
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION = "dataset.json"
 PARTICIPANTS = "participants.tsv"
-_UNLABELLED = "unlabelled"
+UNLABELLED = "unlabelled"
 """In the description: by subject, the structures that nobody has looked for in its scan."""
 EMPTY = "empty"
 """In the description: subjects without any structure, such as healthy controls, if there are."""
@@ -186,12 +186,12 @@ def _description_problem(info: object) -> str | None:
 
 def _unlabelled_problem(info: dict[str, Any]) -> str | None:
     """What is wrong with the structures that a ``dataset.json`` says are not labelled, or None."""
-    told = info.get(_UNLABELLED, {})
+    told = info.get(UNLABELLED, {})
     if not isinstance(told, dict) or not all(isinstance(names, list) for names in told.values()):
-        return f"{_UNLABELLED} must map subjects to lists of structures, got {told!r}"
+        return f"{UNLABELLED} must map subjects to lists of structures, got {told!r}"
     named = [name for names in told.values() for name in names]
     if strange := [name for name in named if name not in info["structures"]]:
-        return f"{_UNLABELLED} must name structures of the data set, got {strange[0]!r}"
+        return f"{UNLABELLED} must name structures of the data set, got {strange[0]!r}"
     return None
 
 
@@ -201,9 +201,9 @@ def _unlabelled(info: dict[str, Any], subjects: Iterable[str]) -> dict[str, tupl
     Raises:
         DataError: A subject is not in the data set.
     """
-    told = info.get(_UNLABELLED, {})
+    told = info.get(UNLABELLED, {})
     if strange := sorted({*told} - {*subjects}):
-        raise DataError(f"{DESCRIPTION}: {_UNLABELLED} names {strange[0]}, which is no subject")
+        raise DataError(f"{DESCRIPTION}: {UNLABELLED} names {strange[0]}, which is no subject")
     place = {name: label for label, name in enumerate(info["structures"], start=1)}
     return {
         subject: tuple(sorted({place[name] for name in told.get(subject, [])}))

@@ -135,7 +135,7 @@ def _numbering(
     given = tuple(settings.structures or ())
     if settings.labels is None:
         return given or structures_of(truth / DESCRIPTION, predictions / DESCRIPTION), None
-    mapping = read_mapping(str(settings.labels))
+    mapping = read_mapping(settings.labels, given)
     told = structures_of(predictions / DESCRIPTION, predictions / PREDICTED)
     structures = given or told or mapping.names
     return structures, numbered_as(mapping, structures)

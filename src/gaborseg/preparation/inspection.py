@@ -1,7 +1,7 @@
 """Looking at every scan before anything is written: what is wrong, and what is there."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.data import Case, check_intensities, whole_numbers
-from gaborseg.scans import Problem, Scan, ScanError, check_same_grid, read_placed, voxel_sides
+from gaborseg.data import Case, check_intensities
+from gaborseg.preparation.reading import Labels, Reading, placed_labels, read_images, read_labels
+from gaborseg.scans import Problem, Scan, ScanError, check_same_grid, voxel_sides
 
 _MOST_IDS = 1000
 """Different values in a label map; with more it is taken for an image."""
@@ -34,6 +35,9 @@ class Inspection:
         stored: Type of the voxels of each image and of the label map.
         intensities: Of each channel, statistics by name.
         voxels: Number of voxels of each id in the label map.
+        moved_mm: How far the header of its label map was from the image's, if that was ignored.
+        missing: Structures of which it has no mask, where masks make the label map.
+        overlap: Voxels that several of its masks claim.
     """
 
     subject: str
@@ -46,6 +50,9 @@ class Inspection:
     stored: tuple[str, ...] = ()
     intensities: tuple[dict[str, float], ...] = ()
     voxels: tuple[tuple[int, int], ...] = ()
+    moved_mm: float = 0.0
+    missing: tuple[str, ...] = ()
+    overlap: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The attributes by name, without the problems."""
@@ -54,17 +61,17 @@ class Inspection:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Inspection":
         """What ``as_json`` gave."""
-        lists = ("shape", "spacing", "stored", "intensities")
+        record = {"missing": (), **record}
+        lists = ("shape", "spacing", "stored", "intensities", "missing")
         voxels = tuple((int(one), int(count)) for one, count in record["voxels"])
         return cls(**record | {name: tuple(record[name]) for name in lists} | {"voxels": voxels})
 
 
-def inspect_case(forms: str, case: Case) -> Inspection:
+def inspect_case(reading: Reading, case: Case) -> Inspection:
     """Read all files of a case; what is wrong with them, or what they hold.
 
     Args:
-        forms: Which affine to use where a NIfTI header gives two different ones: ``sform``,
-            ``qform``, or ``agree`` to refuse the file.
+        reading: How they are read.
         case: The scan.
     """
     problems: list[Problem] = []
@@ -76,50 +83,64 @@ def inspect_case(forms: str, case: Case) -> Inspection:
             problems.append(Problem.of(error, case.subject))
             return None
 
-    images = [attempt(_inspect_image, path, forms) for path in case.images]
-    label = attempt(_inspect_label, case.label, forms)
-    read = [(p, one[0]) for p, one in zip(case.files, [*images, label], strict=True) if one]
-    for path, scan in read[1:]:
-        attempt(check_same_grid, path, scan, *read[0])
-    if problems:
+    groups = [attempt(_inspect_image, replace(case, images=(p,)), reading) for p in case.images]
+    images = [one for group in groups for one in group or ()]
+    labels: Labels | None = attempt(_inspect_labels, case, reading)
+    for path, scan, _ in images[1:]:
+        attempt(check_same_grid, path, scan, *images[0][:2])
+    if labels and images:
+        labels = attempt(placed_labels, labels, *images[0][:2], reading.geometry)
+    if problems or labels is None:
         return Inspection(case.subject, tuple(problems))
-    first = images[0][0]
+    first = images[0][1]
+    scans = [*(scan for _, scan, _ in images), labels.scan]
     return Inspection(
         case.subject,
         shape=first.voxels.shape,
         spacing=tuple(voxel_sides(first.affine).round(6).tolist()),
         voxel_mm3=float(abs(np.linalg.det(first.affine[:3, :3])).round(9)),
         orientation="".join(nib.orientations.aff2axcodes(first.affine)),
-        oriented=all(scan.placement.oriented for _, scan in read),
-        stored=tuple(scan.stored for _, scan in read),
-        intensities=tuple(statistics for _, statistics in images),
-        voxels=label[1],
+        oriented=all(scan.placement.oriented for scan in scans),
+        stored=tuple(scan.stored for scan in scans),
+        intensities=tuple(statistics for _, _, statistics in images),
+        voxels=_count_ids(labels),
+        moved_mm=labels.moved_mm,
+        missing=labels.missing,
+        overlap=labels.overlap,
     )
 
 
-def _inspect_image(path: Path, forms: str) -> tuple[Scan, dict[str, float]]:
-    """An image, and statistics of its intensities.
+def _inspect_image(case: Case, reading: Reading) -> list[tuple[Path, Scan, dict[str, float]]]:
+    """The channels that an image file holds, and statistics of their intensities.
 
     Raises:
         ScanError: It cannot be used.
     """
-    scan = read_placed(path, forms)
-    check_intensities(path, scan.voxels)
-    return scan, _statistics_of(scan.voxels)
+    found = []
+    for path, scan in read_images(case, reading):
+        check_intensities(path, scan.voxels)
+        found.append((path, scan, _statistics_of(scan.voxels)))
+    return found
 
 
-def _inspect_label(path: Path, forms: str) -> tuple[Scan, tuple[tuple[int, int], ...]]:
-    """A label map, and the number of voxels of each id.
+def _inspect_labels(case: Case, reading: Reading) -> Labels:
+    """The label map of a case, which has as few values as one.
 
     Raises:
         ScanError: It cannot be used.
     """
-    scan = read_placed(path, forms)
-    ids, counts = np.unique(whole_numbers(path, scan.voxels), return_counts=True)
-    if len(ids) > _MOST_IDS:
-        problem = f"must hold labels, got {len(ids)} different values"
-        raise ScanError(path, problem, "check that it is the label map, not an image")
-    return scan, tuple(zip(ids.tolist(), counts.tolist(), strict=True))
+    labels = read_labels(case, reading)
+    if (count := len(_count_ids(labels))) > _MOST_IDS:
+        problem = f"must hold labels, got {count} different values"
+        remedy = "check that it is the label map, not an image"
+        raise ScanError(labels.path, problem, remedy)
+    return labels
+
+
+def _count_ids(labels: Labels) -> tuple[tuple[int, int], ...]:
+    """The number of voxels of each id, ascending."""
+    ids, counts = np.unique(labels.ids, return_counts=True)
+    return tuple(zip(ids.tolist(), counts.tolist(), strict=True))
 
 
 def _statistics_of(voxels: NDArray) -> dict[str, float]:

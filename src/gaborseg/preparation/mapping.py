@@ -1,5 +1,7 @@
 """Which ids of a label map stand for which structure: ``labels.yaml`` files, and those shipped.
 
+Colour tables and ``dataset.json`` of other programs are read too.
+
 A file maps ids to names, several ids and ranges to a key if wanted; the order of the names is the
 order of the labels 1..n, ``background`` is what is no structure, and ``ignore`` what nobody has
 labelled; it becomes label 255::
@@ -12,8 +14,9 @@ labelled; it becomes label 255::
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 
 from gaborseg.data import MAX_STRUCTURES, is_name, parse_ids
 from gaborseg.machine import load_yaml, read_text
+from gaborseg.preparation.label_tables import read_label_table
 from gaborseg.scans import DataError
 
 _SHIPPED = Path(__file__).parent / "labels"
@@ -103,8 +107,46 @@ def plain_mapping(ids: Iterable[int]) -> LabelMapping:
     return LabelMapping(names)
 
 
-def read_mapping(labels: str) -> LabelMapping:
-    """The mapping shipped under a name, or that of a YAML file.
+def named_mapping(names: Sequence[str]) -> LabelMapping:
+    """The structures of the given names, which have the ids 1, 2, ...
+
+    Raises:
+        DataError: There are more names than labels, or none.
+    """
+    _check_count(len(names), "the masks")
+    return LabelMapping({name: (one,) for one, name in enumerate(names, start=1)})
+
+
+def read_mapping(labels: object, structures: Sequence[str] = ()) -> LabelMapping:
+    """The mapping shipped under a name, or that of a file; of several, their structures together.
+
+    Args:
+        labels: Name or file: YAML, a colour table like ``FreeSurferColorLUT.txt``, or a
+            ``dataset.json``; or a list of them.
+        structures: Names of those to keep, in the order of the labels; the others are background.
+            All, if none is given.
+
+    Raises:
+        DataError: There is no such name, file or structure, or a file is not a mapping of ids to
+            names.
+
+    Example:
+        >>> read_mapping("freesurfer", ["amygdala", "hippocampus"]).structures
+        {'amygdala': (18, 54, 96, 97), 'hippocampus': (17, 53)}
+        >>> sorted(read_mapping(["freesurfer_left", "freesurfer_right"], ["left_putamen"]).names)
+        ['left_putamen']
+    """
+    given = labels if isinstance(labels, list | tuple) else [labels]
+    told = ", ".join(map(str, given))
+    mapping = _joined(told, [_read_one(str(one)) for one in given])
+    if structures:
+        mapping = _only(mapping, structures, told)
+    _check_count(len(mapping.structures) + bool(mapping.ignored), told, "structures=[...]")
+    return mapping
+
+
+def _read_one(labels: str) -> LabelMapping:
+    """The mapping shipped under a name, or that of a file.
 
     Raises:
         DataError: There is no such name or file, or the file is not a mapping of ids to names.
@@ -112,13 +154,60 @@ def read_mapping(labels: str) -> LabelMapping:
     shipped = {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
     path = shipped.get(labels, Path(labels).expanduser())
     if not path.is_file():
-        raise DataError(f"labels must be {', '.join(shipped)} or a YAML file, got {labels}")
+        raise DataError(
+            f"labels must be {', '.join(shipped)} or a file (YAML, colour table .txt, "
+            f"dataset.json), got {labels}"
+        )
+    table = read_label_table(path)
+    if table is not None:
+        return _checked_mapping(path, table)
     try:
         content = load_yaml(read_text(path), _AsTyped)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as YAML: {reason}") from error
     return _checked_mapping(path, content)
+
+
+def _joined(where: str, mappings: Sequence[LabelMapping]) -> LabelMapping:
+    """The structures of all mappings; background is what is none in any.
+
+    Raises:
+        DataError: An id is one structure here and another there.
+    """
+    owners: dict[int, str] = {}
+    structures: dict[str, tuple[int, ...]] = {}
+    for mapping in mappings:
+        for name, ids in (mapping.structures | {_IGNORED: mapping.ignored}).items():
+            clash = [one for one in ids if owners.setdefault(one, name) != name]
+            if clash:
+                raise DataError(
+                    f"labels {where} must agree, got {clash[0]}: {owners[clash[0]]} and {name}"
+                )
+            structures[name] = tuple(dict.fromkeys((*structures.get(name, ()), *ids)))
+    ignored = structures.pop(_IGNORED)
+    background = {one for mapping in mappings for one in mapping.background} - set(owners)
+    return LabelMapping(structures, tuple(sorted(background)), ignored)
+
+
+def _only(mapping: LabelMapping, structures: Sequence[str], where: str) -> LabelMapping:
+    """The chosen structures of a mapping, in their order; the others become background.
+
+    Raises:
+        DataError: One is not among them, or is named twice.
+    """
+    for name in structures:
+        if name not in mapping.structures:
+            near = get_close_matches(str(name), mapping.names, n=3) or mapping.names[:3]
+            raise DataError(
+                f"structures must be names in {where}, such as {', '.join(near)}, got {name}"
+            )
+    if len(set(structures)) < len(structures):
+        raise DataError(f"structures must differ from one another, got {', '.join(structures)}")
+    others = set(mapping.labels) - set(mapping.ignored)
+    kept = {name: mapping.structures[name] for name in structures}
+    others -= {one for ids in kept.values() for one in ids}
+    return LabelMapping(kept, tuple(sorted(others)), mapping.ignored)
 
 
 def _checked_mapping(path: Path, content: object) -> LabelMapping:
@@ -144,7 +233,8 @@ def _checked_mapping(path: Path, content: object) -> LabelMapping:
         raise DataError(f"{path}: every id must be mapped once, got {twice[0]} twice")
     background = set(ids_of.pop(_BACKGROUND, ())) | ({0} - set(counts))
     ignored = tuple(sorted(ids_of.pop(_IGNORED, ())))
-    _check_count(len(ids_of) + bool(ignored), str(path))
+    if not ids_of:
+        _check_count(0, str(path))
     structures = {name: tuple(ids) for name, ids in ids_of.items()}
     return LabelMapping(structures, tuple(sorted(background)), ignored)
 
@@ -169,14 +259,15 @@ def _length(part: str) -> int:
     return max(0, int(last or first) - int(first) + 1)
 
 
-def _check_count(count: int, where: str) -> None:
+def _check_count(count: int, where: str, choice: str = "") -> None:
     """Check that there are labels for all structures, and at least one.
 
     Raises:
         DataError: There are not.
     """
     if not 1 <= count <= MAX_STRUCTURES:
-        raise DataError(f"{where} must have 1 to {MAX_STRUCTURES} structures, got {count}")
+        remedy = f": choose some with {choice}" if choice and count else ""
+        raise DataError(f"{where} must have 1 to {MAX_STRUCTURES} structures, got {count}{remedy}")
 
 
 class _AsTyped(yaml.SafeLoader):

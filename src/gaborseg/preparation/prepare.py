@@ -4,6 +4,7 @@ import logging
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,12 @@ from rich.table import Table
 from gaborseg.data import case_of
 from gaborseg.interface import UserError, command, quote_values, show
 from gaborseg.pictures import contact_sheets
-from gaborseg.preparation.mapping import read_mapping
+from gaborseg.preparation.channels import Channels, chosen_channels
+from gaborseg.preparation.discovery import Found
+from gaborseg.preparation.label_tables import channel_names
+from gaborseg.preparation.mapping import named_mapping, read_mapping
+from gaborseg.preparation.masks import discover_masks, mask_names
+from gaborseg.preparation.reading import Reading
 from gaborseg.preparation.recipe import Recipe, check_choices, check_output
 from gaborseg.preparation.survey import Survey, discover, inspect_all, take_stock
 from gaborseg.preparation.writing import (
@@ -36,16 +42,29 @@ def prepare_scans(settings: SimpleNamespace) -> None:
         UserError: There are problems that are not to be skipped; nothing was written.
         DataError: A setting, the input or the output cannot be used.
     """
-    check_choices(settings.size, settings.forms, settings.empty)
+    check_choices(settings)
     source, output = (
         Path(path).expanduser().absolute() for path in (settings.input, settings.output)
     )
     check_output(output, {"size": settings.size, "forms": settings.forms})
-    mapping = None if settings.labels is None else read_mapping(str(settings.labels))
-    found = discover(source, list(settings.channels), settings.label, output)
+    labels, structures = settings.labels, list(settings.structures)
+    mapping = None if labels is None else read_mapping(labels, structures)
+    channels = chosen_channels(
+        source, list(settings.channels), list(settings.volumes), channel_names(labels)
+    )
+    found = _discovered(source, output, settings, channels)
     log.info(f"Found {len(found.cases)} scans with {' and '.join(found.channels)} and labels.")
-    inspections = inspect_all(found.cases, output, settings.forms, settings.processes)
-    survey = take_stock(found, inspections, mapping, allow_empty=settings.empty == "allow")
+    reading = Reading(
+        settings.forms, settings.geometry, channels.volumes, channels.num_volumes,
+        overlap=settings.overlap,
+    )  # fmt: skip
+    if settings.masks is not None:
+        reading = replace(reading, masks=mask_names(found.cases, structures))
+        mapping = named_mapping(reading.masks)
+    inspections = inspect_all(found.cases, output, reading, len(found.channels), settings.processes)
+    survey = take_stock(
+        found, inspections, mapping, allow_empty=settings.empty == "allow", masks=reading.masks
+    )
     problems = [problem.within(source) for problem in survey.problems]
     if problems:
         tell(problems, settings)
@@ -57,9 +76,20 @@ def prepare_scans(settings: SimpleNamespace) -> None:
         )
     if survey.mapping is None or not survey.cases:
         raise UserError("no scan is left that can be used; nothing was written")
-    recipe = Recipe(settings.size, found.channels, survey.mapping, settings.forms)
+    recipe = Recipe(settings.size, found.channels, survey.mapping, reading)
     check_output(output, recipe.as_json())
     write(settings, output, recipe, survey, problems)
+
+
+def _discovered(source: Path, output: Path, settings: SimpleNamespace, channels: Channels) -> Found:
+    """The scans of the input, with the names of their channels.
+
+    Raises:
+        DataError: There are none, or the choice of files is open.
+    """
+    if settings.masks is not None:
+        return channels.of(discover_masks(source, settings.masks, channels.roles, output))
+    return channels.of(discover(source, channels.roles, settings.label, output))
 
 
 def tell(problems: Sequence[Problem], settings: SimpleNamespace) -> None:

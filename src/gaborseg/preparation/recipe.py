@@ -3,16 +3,21 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from gaborseg.machine import PARTIAL, load_json, read_text, write_text
 from gaborseg.preparation.mapping import LabelMapping
+from gaborseg.preparation.reading import GEOMETRIES, OVERLAPS, Reading
 from gaborseg.scans import FORMS, SETTINGS, DataError
 
 _VERSION = 2
 """Raise it when the same scan comes out differently, or what is noted about it."""
 _SIZES = (8, 512)
 _EMPTY = ("refuse", "allow")
+_CHOICES = {"forms": FORMS, "empty": _EMPTY, "geometry": GEOMETRIES, "overlap": OVERLAPS}
+_AT_FIRST = {"geometry": "agree", "volumes": [], "num_volumes": 1, "overlap": "refuse"}
+"""What holds for data sets that were prepared before there were these choices."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,13 @@ class Recipe:
         size: Voxels a side of the cubes.
         channels: Names of the images of a scan.
         mapping: Ids of the structures.
-        forms: Which affine of a NIfTI header with two is used.
+        reading: How their files are read.
     """
 
     size: int
     channels: tuple[str, ...]
     mapping: LabelMapping
-    forms: str
+    reading: Reading
 
     def as_json(self) -> dict[str, Any]:
         """All of it, plain."""
@@ -38,8 +43,12 @@ class Recipe:
             "version": _VERSION,
             "size": self.size,
             "channels": list(self.channels),
-            "forms": self.forms,
+            "forms": self.reading.forms,
             "labels": ids | self.mapping.others,
+            "geometry": self.reading.geometry,
+            "volumes": list(self.reading.volumes),
+            "num_volumes": self.reading.num_volumes,
+            "overlap": self.reading.overlap,
         }
 
     def claim(self, output: Path) -> None:
@@ -69,8 +78,9 @@ def check_output(output: Path, settings: dict[str, Any]) -> None:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged; choose another output") from error
     for key, value in settings.items():
-        if not isinstance(old, dict) or old.get(key) != value:
-            told = key if key == "labels" else f"{key}: {old.get(key)} -> {value}"
+        before = old.get(key, _AT_FIRST.get(key)) if isinstance(old, dict) else None
+        if before != value:
+            told = key if key == "labels" else f"{key}: {before} -> {value}"
             raise DataError(f"{output} was prepared in another way ({told}); choose another output")
 
 
@@ -79,16 +89,23 @@ def _is_foreign(path: Path) -> bool:
     return not path.name.startswith((".preparation", PARTIAL))
 
 
-def check_choices(size: int, forms: str, empty: str) -> None:
+def check_choices(settings: SimpleNamespace) -> None:
     """Check what a user can choose, before any scan is read.
 
     Raises:
         DataError: A value is out of its range.
     """
     low, high = _SIZES
+    size = settings.size
     if isinstance(size, bool) or not isinstance(size, int) or not low <= size <= high:
         raise DataError(f"size must be an integer from {low} to {high}, got {size}")
-    if forms not in FORMS:
-        raise DataError(f"forms must be one of {', '.join(FORMS)}, got {forms}")
-    if empty not in _EMPTY:
-        raise DataError(f"empty must be one of {', '.join(_EMPTY)}, got {empty}")
+    for name, choices in _CHOICES.items():
+        if (value := getattr(settings, name)) not in choices:
+            raise DataError(f"{name} must be one of {', '.join(choices)}, got {value}")
+    if settings.masks is not None and settings.labels is not None:
+        raise DataError(
+            "labels must be null where masks= is given, whose files name the structures, got "
+            f"{settings.labels}: choose and order them with structures=[...]"
+        )
+    if settings.structures and settings.masks is None and settings.labels is None:
+        raise DataError("structures must be names in labels= or of masks=: give one of these")

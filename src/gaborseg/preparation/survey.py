@@ -10,6 +10,7 @@ from gaborseg.preparation.discovery import Found, discover_folder, with_files_of
 from gaborseg.preparation.inspection import Inspection, inspect_case
 from gaborseg.preparation.manifest import discover_manifest
 from gaborseg.preparation.mapping import LabelMapping, plain_mapping
+from gaborseg.preparation.reading import Reading
 from gaborseg.preparation.writing import remembered
 from gaborseg.scans import DataError, Problem
 
@@ -23,12 +24,14 @@ class Survey:
         inspections: What they hold.
         mapping: Which of their ids is which structure; None if no scan can be used.
         problems: What is wrong with all the others.
+        masks: Structures whose masks make the label maps, by id; none if these are files.
     """
 
     cases: tuple[Case, ...]
     inspections: tuple[Inspection, ...]
     mapping: LabelMapping | None
     problems: tuple[Problem, ...]
+    masks: tuple[str, ...] = ()
 
     def notes(self) -> Iterator[str]:
         """What is no mistake, but better known."""
@@ -42,12 +45,51 @@ class Survey:
             yield f"no label map holds {', '.join(absent)}: a network cannot learn that"
         for first, second in self.twins():
             yield f"{first} and {second} are the same scan; is one of them to go?"
+        yield from self._notes_on_labels()
         vague = [one.subject for one in self.inspections if not one.oriented]
         if vague:
             yield (
                 f"the headers of {len(vague)} scans, {vague[0]} first, do not say which side is "
                 "left (qform and sform codes are 0): check the contact sheet"
             )
+
+    def _notes_on_labels(self) -> Iterator[str]:
+        """What was done to label maps and masks that a user should know."""
+        for one in self.inspections:
+            if one.moved_mm:
+                yield (
+                    f"the label map of {one.subject} lies up to {one.moved_mm:.3g} mm from its "
+                    "image by its header, which was ignored (geometry=of_image)"
+                )
+            if one.overlap:
+                yield f"masks of {one.subject} overlap in {one.overlap} voxels: the last has them"
+        if self.masks and (empty := list(self._empty_masks())):
+            name, subject = empty[0]
+            count = len(self.inspections) * len(self.masks) - sum(
+                len(one.missing) for one in self.inspections
+            )
+            yield f"{len(empty)} of {count} masks are empty, that of {name} in {subject} first"
+        for name, subjects in self._without_mask().items():
+            yield (
+                f"{name} has no mask in {len(subjects)} scans, {subjects[0]} first, and counts as "
+                "unlabelled there; if it is absent, add an empty mask"
+            )
+
+    def _empty_masks(self) -> Iterator[tuple[str, str]]:
+        """Structures and subjects whose masks have no voxel."""
+        for one in self.inspections:
+            there = {number for number, _ in one.voxels}
+            for number, name in enumerate(self.masks, start=1):
+                if number not in there and name not in one.missing:
+                    yield name, one.subject
+
+    def _without_mask(self) -> dict[str, list[str]]:
+        """The subjects without a mask of a structure, by its name."""
+        missing: dict[str, list[str]] = {}
+        for one in self.inspections:
+            for name in one.missing:
+                missing.setdefault(name, []).append(one.subject)
+        return missing
 
     def twins(self) -> Iterator[tuple[str, str]]:
         """Scans that agree in all statistics with one that comes before."""
@@ -76,13 +118,17 @@ def discover(
 
 
 def inspect_all(
-    cases: Sequence[Case], output: Path, forms: str, processes: int | None = None
+    cases: Sequence[Case],
+    output: Path,
+    reading: Reading,
+    num_channels: int,
+    processes: int | None = None,
 ) -> list[Inspection]:
     """What all cases hold; those that are prepared already are not read again."""
-    known = {case: remembered(output, case) for case in cases}
+    known = {case: remembered(output, case, num_channels) for case in cases}
     new = [case for case, inspection in known.items() if inspection is None]
     title = f"Checking {len(new)} scans"
-    looked = map_in_processes(partial(inspect_case, forms), new, title=title, processes=processes)
+    looked = map_in_processes(partial(inspect_case, reading), new, title=title, processes=processes)
     found = known | dict(zip(new, looked, strict=True))
     return [inspection for case in cases if (inspection := found[case]) is not None]
 
@@ -93,6 +139,7 @@ def take_stock(
     mapping: LabelMapping | None = None,
     *,
     allow_empty: bool = False,
+    masks: tuple[str, ...] = (),
 ) -> Survey:
     """Tell what can be used from what cannot.
 
@@ -101,6 +148,7 @@ def take_stock(
         inspections: What they hold.
         mapping: Which ids are which structures; None: each id is one.
         allow_empty: Whether scans without any structure can be used.
+        masks: Structures whose masks make the label maps.
 
     Raises:
         DataError: There are more ids than labels.
@@ -119,6 +167,7 @@ def take_stock(
         tuple(inspection for _, inspection in pairs),
         mapping,
         tuple(problems),
+        masks,
     )
 
 

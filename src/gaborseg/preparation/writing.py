@@ -17,11 +17,11 @@ from gaborseg.data import (
     DESCRIPTION,
     EMPTY,
     PARTICIPANTS,
+    UNLABELLED,
     Case,
     case_of,
     locked,
     map_in_processes,
-    whole_numbers,
     write_volume,
 )
 from gaborseg.machine import (
@@ -33,8 +33,9 @@ from gaborseg.machine import (
     write_text,
 )
 from gaborseg.preparation.inspection import Inspection
+from gaborseg.preparation.reading import files_of, read_images, read_labels
 from gaborseg.preparation.recipe import Recipe
-from gaborseg.scans import Problem, ScanError, labels_to_prepared, read_placed, to_prepared
+from gaborseg.scans import Problem, ScanError, labels_to_prepared, to_prepared
 
 SOURCE = "source.json"
 """In a subject's folder: the files that it was made from, and what they held."""
@@ -46,7 +47,7 @@ _COLUMNS = ("subject", "participant", "label", "orientation")
 PACKAGES = ("nibabel", "numpy", "simpleitk", "torch")
 
 
-def remembered(output: Path, case: Case) -> Inspection | None:
+def remembered(output: Path, case: Case, num_channels: int) -> Inspection | None:
     """What was found in the files of a subject that is prepared already, without reading them.
 
     Files that have changed since are a problem.
@@ -58,7 +59,7 @@ def remembered(output: Path, case: Case) -> Inspection | None:
         record = load_json(read_text(path))
         if record["files"] == _file_states(case):
             inspection = Inspection.from_json(record["inspection"])
-            if len(inspection.intensities) == len(case.images) and isinstance(record[_LOST], list):
+            if len(inspection.intensities) == num_channels and isinstance(record[_LOST], list):
                 return inspection
             raise ValueError("it does not tell of each image")
     except (OSError, ValueError, TypeError, KeyError):
@@ -73,7 +74,7 @@ def remembered(output: Path, case: Case) -> Inspection | None:
 def _file_states(case: Case) -> list[list[Any]]:
     """Name, size and time of change of each file of a case; of a missing one the name alone."""
     states = []
-    for path in case.files:
+    for path in files_of(case):
         try:
             state = path.stat()
             states.append([path.name, state.st_size, state.st_mtime_ns])
@@ -139,14 +140,13 @@ def write_scan(folder: Path, recipe: Recipe, case: Case) -> list[str]:
     prepared = case_of(folder.parent, case.subject, recipe.channels)
     (folder / "anat").mkdir()
     affine: NDArray[np.float64] | None = None
-    for path, target in zip(case.images, prepared.images, strict=True):
-        scan = read_placed(path, recipe.forms)
+    images = read_images(case, recipe.reading)
+    for (_, scan), target in zip(images, prepared.images, strict=True):
         affine = scan.affine if affine is None else affine
         voxels = torch.from_numpy(scan.voxels.astype("float32"))
         cube, grid = to_prepared(voxels, affine, recipe.size)
         write_volume(folder / "anat" / target.name, cube.numpy(), grid.prepared_affine)
-    scan = read_placed(case.label, recipe.forms)
-    labels = recipe.mapping.apply(whole_numbers(case.label, scan.voxels))
+    labels = recipe.mapping.apply(read_labels(case, recipe.reading).ids)
     cube = labels_to_prepared(torch.from_numpy(labels), grid)
     write_volume(folder / "anat" / prepared.label.name, cube.numpy(), grid.prepared_affine)
     lost = {*np.unique(labels).tolist()} - {0, recipe.mapping.ignore, *cube.unique().tolist()}
@@ -185,6 +185,7 @@ def write_description(
     rows = [_scan_row(recipe, *pair) for pair in zip(cases, inspections, strict=True)]
     pairs = zip(cases, inspections, strict=True)
     empty = [c.subject for c, one in pairs if not recipe.mapping.found_in(dict(one.voxels))]
+    unlabelled = {one.subject: list(one.missing) for one in inspections if one.missing}
     description = {
         "name": about["name"],
         "structures": list(recipe.mapping.names),
@@ -192,6 +193,7 @@ def write_description(
         "size": [recipe.size] * 3,
         "num_subjects": len(cases),
         **({EMPTY: empty} if empty else {}),
+        **({UNLABELLED: unlabelled} if unlabelled else {}),
         "num_participants": len({case.participant for case in cases}),
         "credit": about["credit"],
         "licence": about["licence"],
@@ -209,7 +211,8 @@ def _scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, A
     names = ("x", "y", "z")
     sides = [a * b for a, b in zip(inspection.shape, inspection.spacing, strict=True)]
     row: dict[str, Any] = {"subject": case.subject, "participant": case.participant}
-    for channel, path in zip(recipe.channels, case.images, strict=True):
+    paths = case.images * len(recipe.channels) if recipe.reading.volumes else case.images
+    for channel, path in zip(recipe.channels, paths, strict=True):
         row[f"{channel}_image" if channel in _COLUMNS else channel] = path
     row |= {"label": case.label, "orientation": inspection.orientation}
     row |= {f"size_{n}": one for n, one in zip(names, inspection.shape, strict=True)}
