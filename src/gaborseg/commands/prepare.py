@@ -1,6 +1,7 @@
 """Turn scans of any size, spacing and orientation into a data set to train on.
 
     python -m src.prepare input=scans output=prepared labels=freesurfer
+    python -m src.prepare preset=malc2012 input=downloaded output=prepared
     python -m src.train data=folder data.root=prepared
 
 The command checks every file before it writes anything, and shows all problems in one table.
@@ -41,8 +42,8 @@ def run() -> None:
         main,
         settings="prepare",
         paths=(
-            *("input", "output", "labels", "problems", "name", "credit", "licence"),
-            *("structures", "volumes", "masks"),
+            *("input", "output", "labels", "problems", "name", "credit", "licence", "home_page"),
+            *("pattern", "label_pattern", "structures", "volumes", "masks"),
         ),
     )
 

@@ -22,6 +22,7 @@ from gaborseg.data.folder import (
 from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import check_patches, infer_volume
 from gaborseg.data.sampling import EpochLoader
+from gaborseg.data.splits import PARTS
 
 if TYPE_CHECKING:
     from gaborseg.data.segmentation import SegmentationData
@@ -33,6 +34,7 @@ __all__ = [
     "MAX_STRUCTURES",
     "MOST_UNEVEN",
     "PARTICIPANTS",
+    "PARTS",
     "UNLABELLED",
     "Appearance",
     "AtlasCohort",

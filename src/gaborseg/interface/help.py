@@ -27,16 +27,19 @@ def help_text(docstring: str, settings: str | None) -> str:
         settings: Name of its YAML file in ``conf/``, if it has one.
     """
     parts = [docstring.replace("python -m src.", command("")).strip()]
-    if settings == "config":
-        parts.append("\n".join(["Groups and their options (group=option)", "", *_groups()]))
     if settings is not None:
         text = (CONFIGURATIONS / f"{settings}.yaml").read_text(encoding="utf-8")
+        if groups := [*_groups(text)]:
+            parts.append("\n".join(["Groups and their options (group=option)", "", *groups]))
         parts.append("Settings and their defaults (key=value)\n\n" + _indented(_settings(text)))
     return "\n\n".join(parts)
 
 
-def _groups() -> Iterator[str]:
+def _groups(text: str) -> Iterator[str]:
+    """The groups in a YAML file's list of defaults, with their options."""
     for folder in sorted(path for path in CONFIGURATIONS.iterdir() if path.is_dir()):
+        if f"\n  - {folder.name}: " not in text:
+            continue
         if options := sorted(file.stem for file in folder.glob("[!_]*.yaml")):
             yield f"  {folder.name}: {', '.join(options)}"
 

@@ -13,8 +13,8 @@ In two folders, ``images`` and ``labels``, the names must agree, but for a chann
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gaborseg.data import Case, person_of, shared_files
@@ -29,16 +29,28 @@ from gaborseg.scans import (
     stem,
 )
 
-_ONLY_CHANNEL = "image"
+ONLY_CHANNEL = "image"
 
 
 @dataclass(frozen=True)
 class Found:
-    """Cases that have all their files, their channels, and what is wrong with the others."""
+    """Cases that have all their files, their channels, and what is wrong with the others.
+
+    ``columns`` are what the paths tell of each subject beyond its id.
+    """
 
     cases: tuple[Case, ...]
     channels: tuple[str, ...]
     problems: tuple[Problem, ...]
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def with_people(self, people: Mapping[str, str]) -> "Found":
+        """The same; some subjects are scans of the people given for them."""
+        cases = (
+            replace(case, participant=people.get(case.subject, case.participant))
+            for case in self.cases
+        )
+        return replace(self, cases=tuple(cases))
 
 
 def discover_folder(
@@ -67,11 +79,11 @@ def discover_folder(
             f"{root} holds no {missing} that are recognised: expected names like sub-01_T1w.nii.gz "
             "and sub-01_dseg.nii.gz, folders images and labels, or a csv file as input"
         )
-    roles = tuple(channels) or (_only_role(images, "channels", "channels=[{}]"),)
-    label_role = label or _only_role(labels, "label", "label={}")
+    roles = tuple(channels) or (only_role(images, "channels", "channels=[{}]"),)
+    label_role = label or only_role(labels, "label", "label={}")
     images = [image for image in images if image.role in roles]
     labels = [one for one in labels if one.role == label_role]
-    return _paired(root, images, labels, roles, problems)
+    return paired(images, labels, roles, problems)
 
 
 def _two_folders(
@@ -93,7 +105,7 @@ def _image_of(path: Path, scans: set[str]) -> Named:
     name = stem(path)
     scan, _, role = name.rpartition("_")
     if name in scans or not scan:
-        return Named(path, name, _ONLY_CHANNEL)
+        return Named(path, name, ONLY_CHANNEL)
     return Named(path, scan, role)
 
 
@@ -120,7 +132,7 @@ def _without_role(name: str, roles: Sequence[str]) -> str:
     return scan if scan and role in roles else name
 
 
-def _only_role(files: Iterable[Named], what: str, setting: str) -> str:
+def only_role(files: Iterable[Named], what: str, setting: str) -> str:
     """The role that all files share.
 
     Raises:
@@ -138,8 +150,7 @@ def _only_role(files: Iterable[Named], what: str, setting: str) -> str:
     return next(iter(counts))
 
 
-def _paired(
-    root: Path,
+def paired(
     images: Iterable[Named],
     labels: Iterable[Named],
     channels: tuple[str, ...],
@@ -187,7 +198,7 @@ def unique(found: Found) -> Found:
         for case in twice
     ]  # fmt: skip
     cases = tuple(case for case in found.cases if case not in twice)
-    return Found(cases, found.channels, (*found.problems, *problems))
+    return replace(found, cases=cases, problems=(*found.problems, *problems))
 
 
 def with_files_of_their_own(found: Found) -> Found:
@@ -199,7 +210,7 @@ def with_files_of_their_own(found: Found) -> Found:
     ]  # fmt: skip
     out = {problem.subject for problem in problems}
     cases = tuple(case for case in found.cases if case.subject not in out)
-    return Found(cases, found.channels, (*found.problems, *problems))
+    return replace(found, cases=cases, problems=(*found.problems, *problems))
 
 
 def subject_id(scan: str) -> str:

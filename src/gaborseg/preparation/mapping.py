@@ -122,7 +122,7 @@ def read_mapping(labels: object, structures: Sequence[str] = ()) -> LabelMapping
 
     Args:
         labels: Name or file: YAML, a colour table like ``FreeSurferColorLUT.txt``, or a
-            ``dataset.json``; or a list of them.
+            ``dataset.json``; ids and names themselves, as a YAML file has them; or a list of them.
         structures: Names of those to keep, in the order of the labels; the others are background.
             All, if none is given.
 
@@ -137,22 +137,24 @@ def read_mapping(labels: object, structures: Sequence[str] = ()) -> LabelMapping
         ['left_putamen']
     """
     given = labels if isinstance(labels, list | tuple) else [labels]
-    told = ", ".join(map(str, given))
-    mapping = _joined(told, [_read_one(str(one)) for one in given])
+    told = ", ".join("labels" if isinstance(one, dict) else str(one) for one in given)
+    mapping = _joined(told, [_read_one(one) for one in given])
     if structures:
         mapping = _only(mapping, structures, told)
     _check_count(len(mapping.structures) + bool(mapping.ignored), told, "structures=[...]")
     return mapping
 
 
-def _read_one(labels: str) -> LabelMapping:
-    """The mapping shipped under a name, or that of a file.
+def _read_one(labels: object) -> LabelMapping:
+    """The mapping shipped under a name, that of a file, or one that is given itself.
 
     Raises:
         DataError: There is no such name or file, or the file is not a mapping of ids to names.
     """
+    if isinstance(labels, dict):
+        return _checked_mapping("labels", labels)
     shipped = {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
-    path = shipped.get(labels, Path(labels).expanduser())
+    path = shipped.get(str(labels), Path(str(labels)).expanduser())
     if not path.is_file():
         raise DataError(
             f"labels must be {', '.join(shipped)} or a file (YAML, colour table .txt, "
@@ -210,7 +212,7 @@ def _only(mapping: LabelMapping, structures: Sequence[str], where: str) -> Label
     return LabelMapping(kept, tuple(sorted(others)), mapping.ignored)
 
 
-def _checked_mapping(path: Path, content: object) -> LabelMapping:
+def _checked_mapping(path: Path | str, content: object) -> LabelMapping:
     """The mapping that a file holds.
 
     Raises:
@@ -239,7 +241,7 @@ def _checked_mapping(path: Path, content: object) -> LabelMapping:
     return LabelMapping(structures, tuple(sorted(background)), ignored)
 
 
-def _ids_in(path: Path, key: object) -> list[int]:
+def _ids_in(path: Path | str, key: object) -> list[int]:
     """The ids that a key of a mapping stands for.
 
     Raises:

@@ -3,21 +3,23 @@
 import logging
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 from rich.table import Table
 
-from gaborseg.data import case_of
+from gaborseg.data import PARTS, case_of
 from gaborseg.interface import UserError, command, quote_values, show
 from gaborseg.pictures import contact_sheets
 from gaborseg.preparation.channels import Channels, chosen_channels
-from gaborseg.preparation.discovery import Found
+from gaborseg.preparation.discovery import Found, subject_id
 from gaborseg.preparation.label_tables import channel_names
 from gaborseg.preparation.mapping import named_mapping, read_mapping
 from gaborseg.preparation.masks import discover_masks, mask_names
+from gaborseg.preparation.patterns import layouts_of
+from gaborseg.preparation.predefined import write_split
 from gaborseg.preparation.reading import Reading
 from gaborseg.preparation.recipe import Recipe, check_choices, check_output
 from gaborseg.preparation.survey import Survey, discover, inspect_all, take_stock
@@ -27,7 +29,7 @@ from gaborseg.preparation.writing import (
     write_problems,
     write_subjects,
 )
-from gaborseg.scans import Problem
+from gaborseg.scans import DataError, Problem
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def prepare_scans(settings: SimpleNamespace) -> None:
     channels = chosen_channels(
         source, list(settings.channels), list(settings.volumes), channel_names(labels)
     )
-    found = _discovered(source, output, settings, channels)
+    found = find(source, output, settings, channels)
     log.info(f"Found {len(found.cases)} scans with {' and '.join(found.channels)} and labels.")
     reading = Reading(
         settings.forms, settings.geometry, channels.volumes, channels.num_volumes,
@@ -78,18 +80,45 @@ def prepare_scans(settings: SimpleNamespace) -> None:
         raise UserError("no scan is left that can be used; nothing was written")
     recipe = Recipe(settings.size, found.channels, survey.mapping, reading)
     check_output(output, recipe.as_json())
-    write(settings, output, recipe, survey, problems)
+    write(settings, output, recipe, survey, problems, found.columns)
 
 
-def _discovered(source: Path, output: Path, settings: SimpleNamespace, channels: Channels) -> Found:
-    """The scans of the input, with the names of their channels.
+def find(source: Path, output: Path, settings: SimpleNamespace, channels: Channels) -> Found:
+    """The scans of the input, whose they are, and the names of their channels.
 
     Raises:
-        DataError: There are none, or the choice of files is open.
+        DataError: There are none, or a setting that says how to find them cannot be used.
     """
-    if settings.masks is not None:
-        return channels.of(discover_masks(source, settings.masks, channels.roles, output))
-    return channels.of(discover(source, channels.roles, settings.label, output))
+    layouts = layouts_of(
+        settings.pattern, settings.label_pattern, settings.layouts, channels.roles
+    )
+    if settings.masks is None:
+        found = discover(source, channels.roles, settings.label, output, layouts)
+    elif layouts:
+        raise DataError(f"masks must be null for a pattern, got {settings.masks}")
+    else:
+        found = discover_masks(source, settings.masks, channels.roles, output)
+    if settings.remembered:
+        told = "; ".join(map(str, settings.remembered))
+        log.warning(f"note: the preset tells from memory, so check it: {told}")
+    return channels.of(found).with_people(_people(settings.same_person))
+
+
+def _people(groups: Sequence[object]) -> dict[str, str]:
+    """The person of each scan in groups of scans of one person, called like their first.
+
+    Raises:
+        DataError: A group is no list.
+
+    >>> _people([[1004, 1024]])
+    {'sub-1004': 'sub-1004', 'sub-1024': 'sub-1004'}
+    """
+    people: dict[str, str] = {}
+    for group in groups:
+        if not isinstance(group, list) or not group:
+            raise DataError(f"same_person must be lists as in [[1004,1024]], got {group} in it")
+        people |= {subject_id(str(scan)): subject_id(str(group[0])) for scan in group}
+    return people
 
 
 def tell(problems: Sequence[Problem], settings: SimpleNamespace) -> None:
@@ -110,6 +139,7 @@ def write(
     recipe: Recipe,
     survey: Survey,
     problems: Sequence[Problem],
+    columns: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Write the data set and say where everything is.
 
@@ -128,8 +158,9 @@ def write(
     if problems:
         write_problems(output / _EXCLUDED, problems)
     about = {"name": settings.name or Path(settings.input).stem or "scans"}
-    about |= {"credit": settings.credit, "licence": settings.licence}
-    write_description(output, recipe, survey.cases, survey.inspections, about)
+    about |= {name: getattr(settings, name) for name in ("credit", "licence", "home_page")}
+    write_description(output, recipe, survey.cases, survey.inspections, about, columns)
+    split_file = write_split(output, survey.cases, columns)
     for name, subjects in lost_structures(output, survey.cases).items():
         log.warning(
             f"note: {name} is too small for {recipe.size}³ voxels in {len(subjects)} scans, "
@@ -142,7 +173,21 @@ def write(
         f"{recipe.size}³ voxels, {len(recipe.mapping.names)} structures, to {output}"
     )
     log.info(f"Look at {sheets[0]} before you train.")
-    log.info(f"Train with: {command('train')} data=folder {setting('data.root', settings.output)}")
+    people = len({case.participant for case in cases})
+    if people < len(PARTS):
+        log.warning(f"note: a training needs {len(PARTS)} people: one to train, validate and test")
+        return
+    log.info(f"Train with: {_training(settings.output, recipe, split_file)}")
+
+
+def _training(output: str, recipe: Recipe, split_file: Path | None) -> str:
+    """The command that trains on the data set."""
+    words = [command("train"), "data=folder", setting("data.root", output)]
+    if recipe.mapping.ignore is not None:
+        words.append(f"data.ignore={recipe.mapping.ignore}")
+    if split_file is not None:
+        words.append(setting("data.split_file", str(Path(output).expanduser() / split_file.name)))
+    return " ".join(words)
 
 
 def setting(key: str, path: str) -> str:

@@ -10,6 +10,7 @@ from gaborseg.preparation.discovery import Found, discover_folder, with_files_of
 from gaborseg.preparation.inspection import Inspection, inspect_case
 from gaborseg.preparation.manifest import discover_manifest
 from gaborseg.preparation.mapping import LabelMapping, plain_mapping
+from gaborseg.preparation.patterns import Layout, discover_layout
 from gaborseg.preparation.reading import Reading
 from gaborseg.preparation.writing import remembered
 from gaborseg.scans import DataError, Problem
@@ -103,13 +104,21 @@ class Survey:
 
 
 def discover(
-    source: Path, channels: Sequence[str] = (), label: str | None = None, output: Path | None = None
+    source: Path,
+    channels: Sequence[str] = (),
+    label: str | None = None,
+    output: Path | None = None,
+    layouts: Sequence[Layout] = (),
 ) -> Found:
     """The cases of a folder or of a csv file; ``output`` is not searched.
 
     Raises:
         DataError: There is nothing to be found, or the choice of images or labels is open.
     """
+    if layouts and not source.is_dir():
+        raise DataError(f"input must be a folder for a pattern or a preset, got {source}")
+    if layouts:
+        return with_files_of_their_own(discover_layout(source, layouts, output))
     if source.is_dir():
         return with_files_of_their_own(discover_folder(source, channels, label, output))
     if source.is_file() and source.suffix.lower() in (".csv", ".tsv"):

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -169,6 +169,7 @@ def write_description(
     cases: Sequence[Case],
     inspections: Sequence[Inspection],
     about: dict[str, Any],
+    columns: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Write what holds for all subjects: participants, the table of scans, ``dataset.json``.
 
@@ -179,9 +180,10 @@ def write_description(
         recipe: How it was made.
         cases: Its scans, in order.
         inspections: What they held.
-        about: Name, credit and licence.
+        about: Name, credit, licence and home page.
+        columns: More columns of the table of participants, for each subject.
     """
-    people = [("participant_id", "participant"), *((c.subject, c.participant) for c in cases)]
+    people = _people(cases, columns)
     rows = [_scan_row(recipe, *pair) for pair in zip(cases, inspections, strict=True)]
     pairs = zip(cases, inspections, strict=True)
     empty = [c.subject for c, one in pairs if not recipe.mapping.found_in(dict(one.voxels))]
@@ -197,6 +199,7 @@ def write_description(
         "num_participants": len({case.participant for case in cases}),
         "credit": about["credit"],
         "licence": about["licence"],
+        **({"home_page": about["home_page"]} if about["home_page"] else {}),
         "preparation": recipe.as_json(),
         "versions": {package: version(package) for package in PACKAGES},
     }
@@ -204,6 +207,19 @@ def write_description(
         write_text(output / PARTICIPANTS, _as_table(people, delimiter="\t"))
         write_text(output / _SCANS, _as_csv(rows))
         write_text(output / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+
+
+def _people(
+    cases: Sequence[Case], columns: Mapping[str, Mapping[str, str]]
+) -> list[tuple[str, ...]]:
+    """The rows of the table of participants, headings first."""
+    more = sorted({name for case in cases for name in columns.get(case.subject, {})})
+    rows = [
+        (one.subject, one.participant, *(told.get(name, "n/a") for name in more))
+        for one in cases
+        for told in [columns.get(one.subject, {})]
+    ]
+    return [("participant_id", "participant", *more), *rows]
 
 
 def _scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, Any]:
