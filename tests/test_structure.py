@@ -22,8 +22,8 @@ ORDER = (
     "networks study sweeps",
     "interface pictures",
     "training",
-    "models benchmarks experiment plugins preparation",
-    "evaluation inference reporting",
+    "models benchmarks plugins preparation",
+    "evaluation experiment inference reporting",
     "commands",
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms.split()}

@@ -26,7 +26,7 @@ from gaborseg.interface import (
 )
 from gaborseg.runs import check_searchable
 
-_PATHS = ("data.root", "data.cache", "data.split_file", "data.source.cache")
+_PATHS = ("data.root", "data.cache", "data.split_file", "data.source.cache", "weights.path")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="config")

@@ -31,6 +31,7 @@ def record_start(
     data: SegmentationData,
     counts: Mapping[str, int],
     choices: Mapping[str, Any],
+    start: Mapping[str, Any],
 ) -> None:
     """Write ``run.json`` and hand configuration and parameter counts to the trackers."""
     parameters = dict(counts) | {"total": sum(counts.values())}
@@ -42,6 +43,7 @@ def record_start(
         "choices": dict(choices),
         "parameters": parameters,
         "data": data.describe(),
+        **({"weights": dict(start)} if start else {}),
         **_gpu_choices(trainer),
         "sessions": [*run.sessions(), session],
     }

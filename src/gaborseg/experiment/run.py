@@ -33,6 +33,7 @@ from gaborseg.experiment.record import (
     show_result,
     show_summary,
 )
+from gaborseg.experiment.starting import check_start, start_from_weights, trained_source
 from gaborseg.interface import (
     UserError,
     build,
@@ -128,6 +129,7 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with mistakes_as_user_errors():
         resume = checkpoint_to_resume(run)
+        source = trained_source(config.weights, run) if resume is None else None
         data: SegmentationData = build(config.data)
         trainer = build_trainer(config, run, data)
         _check_device(config, trainer, data)
@@ -136,13 +138,15 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         prepare(data)
         check_objective(config.objective, data.structures)
         module = build_module(config, data)
+        start = start_from_weights(module, config.weights, source, resume)
+        del source  # which has given what it had
         module.compiler = compiler
         if changes := run.software_changes():
             rank_zero_only(log.warning)(f"begun with other code: {'; '.join(changes)}")
         keep_to_gpu_choices(run, trainer)
     counts = parameter_counts(module.network)
     rank_zero_only(run.claim)()
-    record_start(run, trainer, data, counts, choices)
+    record_start(run, trainer, data, counts, choices, start)
     show_summary(counts, data, run)
     with keyboard_interrupts(trainer), killed_together(run, trainer):
         _fit(trainer, module, data, resume)
@@ -198,6 +202,7 @@ def _check_settings(config: DictConfig) -> None:
     if pause is not None and (not isinstance(pause, int) or pause < 1):
         raise ValueError(f"pause_after must be a positive integer or null, got {pause}")
     check_objective(config.objective)
+    check_start(config.weights)
     if config.network._target_ in MONAI_NETWORKS:
         require_monai()
 

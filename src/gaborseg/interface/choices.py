@@ -48,11 +48,14 @@ def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[st
 def effective_settings(config: DictConfig) -> dict[str, Any]:
     """Return a configuration, resolved and plain, without the kernels that have no effect.
 
-    Hydra's own part is left out.
+    Hydra's own part is left out, and ``weights`` of a run that starts from none.
     """
     settings = {str(key): _resolved(config[key]) for key in config if key != "hydra"}
     if not takes_kernels(config):
         del settings["kernel"]
+    weights = settings.get("weights")
+    if isinstance(weights, dict) and weights["path"] is None:
+        del settings["weights"]  # so that a run of before there were any has the same settings
     return settings
 
 

@@ -67,7 +67,7 @@ def compose_config(
     find_plugins()
     register_resolvers()
     with initialize_config_dir(str(CONFIGURATIONS), version_base="1.3"):
-        return compose(name, list(overrides), return_hydra_config=hydra)
+        return compose(name, spelt_out(overrides, name), return_hydra_config=hydra)
 
 
 def plain(config: DictConfig) -> SimpleNamespace:
@@ -123,6 +123,25 @@ def overrides_first(arguments: Sequence[str]) -> list[str]:
         return [*arguments]  # or Hydra says what it does not know
     overrides = [*known.overrides, *apart]
     return [*overrides, *(word for word in arguments if word not in overrides)]
+
+
+def spelt_out(arguments: Sequence[str], name: str | None) -> list[str]:
+    """Return arguments in which ``weights=PATH`` sets ``weights.path``.
+
+    Hydra would put the path in the place of all of ``weights``, or the other settings in the place
+    of the path, whichever comes last, and say nothing.
+
+    Args:
+        arguments: Those of a command.
+        name: Of the command's YAML file in ``conf/``; only ``config``, of ``train``, has weights.
+
+    Example:
+        >>> spelt_out(["weights=outputs/runs/default", "weights.rate=0.1"], "config")
+        ['weights.path=outputs/runs/default', 'weights.rate=0.1']
+    """
+    if name != "config":
+        return [*arguments]
+    return [re.sub("^weights=", "weights.path=", argument) for argument in arguments]
 
 
 def quote_values(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:

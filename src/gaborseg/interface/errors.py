@@ -24,6 +24,7 @@ from gaborseg.interface.configuration import (
     overrides_first,
     quote_values,
     register_resolvers,
+    spelt_out,
 )
 from gaborseg.interface.help import help_text
 from gaborseg.interface.obstacles import obstacle
@@ -38,6 +39,7 @@ _KNOWN_WARNINGS = (
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     r"Checkpoint directory .* exists and is not empty",  # the run folder: intended
     r".*does not have many workers",  # data.num_workers is the user's to choose
+    r"Found \d+ module\(s\) in eval mode",  # frozen normalisations
     r"It is recommended to use `self.log\(",  # those values are the same on all processes
     r"Using `DistributedSampler` with the dataloaders",  # the data's samplers repeat no subject
     r"Dynamo detected a call to a `functools.lru_cache`",  # of what the arguments alone decide
@@ -154,7 +156,7 @@ def run_command(
     for message in _KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     arguments = sys.argv[1:] if settings is None else overrides_first(sys.argv[1:])
-    sys.argv[1:] = quote_values(arguments, paths)
+    sys.argv[1:] = quote_values(spelt_out(arguments, settings), paths)
     find_plugins()
     find_own_modules(sys.argv[1:])
     register_resolvers()

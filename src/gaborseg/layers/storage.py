@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gaborseg.layers.grid import SMALLEST_SIGMA
+
 KINDS = ("sigma", "theta", "amplitude", "frequency", "phase")
 """Kinds of Gabor parameters; rates may name them for any kernel, which may have fewer or others."""
 _FASTEST = 1000
@@ -76,6 +78,26 @@ class ParameterStorage(nn.Module):
         """Return the numbers to store; `log` and `softplus` are for positive widths."""
         scaled = self._widths(_TO_SCALE[self.sigma_scale], parameters)
         return torch.stack([row / rate for row, rate in zip(scaled, self.rates, strict=True)])
+
+    @torch.no_grad()
+    def taken_over(self, stored: Tensor, storage: "ParameterStorage") -> Tensor:
+        """Return what to store for the parameters (P, I, O) that another storage holds.
+
+        What is stored alike stays as it is, bit for bit. Kernels are even in their widths, so that
+        a negative one can be stored as a logarithm too.
+        """
+        if (self.kinds, self.rates, self.sigma_scale) == (
+            storage.kinds,
+            storage.rates,
+            storage.sigma_scale,
+        ):
+            return stored.clone()
+        parameters = storage(stored)
+        if self.sigma_scale != "raw":
+            parameters = torch.stack(
+                self._widths(lambda sigma: sigma.abs().clamp(min=SMALLEST_SIGMA), parameters)
+            )
+        return self.inverse(parameters)
 
     def _widths(self, change: Change, rows: Iterable[Tensor]) -> list[Tensor]:
         """The rows, those of widths changed."""

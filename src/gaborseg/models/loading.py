@@ -19,7 +19,14 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from gaborseg.decisions import Argmax, Calibrated
 from gaborseg.models.archive import read_checkpoint
 from gaborseg.models.description import ModelError, check_description, check_node
-from gaborseg.runs import RunFile, RunFileError, not_finite, read_record, read_settings
+from gaborseg.runs import (
+    RunFile,
+    RunFileError,
+    not_finite,
+    read_record,
+    read_settings,
+    told_digest,
+)
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What weights may be stored as; they are used as float32."""
@@ -43,6 +50,7 @@ class TrainedModel:
         config: The run's resolved configuration, or ``network`` and ``decision`` alone where the
             checkpoint is no longer in its run folder.
         run: The run folder, if the checkpoint is in one.
+        digest: Hexadecimal digits that the weights in the checkpoint decide, as it tells them.
     """
 
     checkpoint: Path
@@ -55,6 +63,7 @@ class TrainedModel:
     data: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     run: Path | None = None
+    digest: str = ""
 
 
 def choose_device(name: str) -> torch.device:
@@ -126,6 +135,7 @@ def _assemble(
         data=data,
         config=config | {part: description[part] for part in ("network", "decision")},
         run=run,
+        digest=told_digest(content),
     )
 
 

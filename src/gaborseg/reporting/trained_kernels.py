@@ -20,12 +20,15 @@ def trained_kernels(checkpoint: Path, trust: Sequence[str] = ()) -> list[KernelL
         trust: Modules and packages of the user's whose layers may be built.
 
     Raises:
-        ModelError: The checkpoint cannot be read, or no configuration with a seed is beside it.
+        ModelError: The checkpoint cannot be read, no configuration with a seed is beside it, or the
+            training started from trained kernels, not from those of its seed.
     """
     trained = load_trained(checkpoint, trust=trust)
     seed = trained.config.get("seed")
     if not isinstance(seed, int):
         raise ModelError(f"{trained.checkpoint} must be in its run folder, which holds the seed")
+    if weights := trained.config.get("weights"):
+        raise ModelError(f"the training started from the kernels of {weights['path']}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         start = build_network(trained.config["network"], trust)

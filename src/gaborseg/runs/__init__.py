@@ -6,6 +6,7 @@ from gaborseg.runs.checkpoints import (
     is_sealed,
     not_finite,
     sealed,
+    told_digest,
     weights_digest,
 )
 from gaborseg.runs.curves import read_curves, write_curves
@@ -83,6 +84,7 @@ __all__ = [
     "sweep_folder",
     "tidy_texts",
     "tidy_up",
+    "told_digest",
     "weights_digest",
     "write_curves",
     "write_scores",

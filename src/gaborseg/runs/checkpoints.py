@@ -38,6 +38,11 @@ def is_sealed(checkpoint: Mapping[str, Any]) -> bool:
     return told is not None
 
 
+def told_digest(checkpoint: Mapping[str, Any]) -> str:
+    """Return the digest of the weights of a checkpoint, which earlier versions did not write."""
+    return str(checkpoint.get(_DIGEST) or weights_digest(checkpoint["state_dict"]))
+
+
 def check_archive(path: Path) -> None:
     """Check that every part of a checkpoint has the checksum that it was written with.
 

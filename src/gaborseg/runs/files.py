@@ -64,6 +64,7 @@ _KINDS: dict[RunFile, dict[str, Any]] = {
             "spacing": [_NUMBER],
             "split": {_ANY: [str]},
         },
+        "weights": {"path": str, "digest": str},
         "sessions": [{_ANY: _TEXT}],
         "versions": {_ANY: _TEXT},
     },

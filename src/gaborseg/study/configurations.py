@@ -286,7 +286,7 @@ def _distinctions(
     )  # runs without settings have words already
     groups = {key for own in told for key, value in own.items() if value == _GROUP}
     for key in sorted(keys, key=lambda key: (key in groups, key.count("."), key)):
-        name = key.removesuffix("._target_").rpartition(".")[2]
+        name = key.removesuffix("._target_").removesuffix(".path").rpartition(".")[2]
         yield key, tuple(own.get(key) for own in told), partial(_named, name)
 
 

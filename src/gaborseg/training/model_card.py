@@ -69,12 +69,23 @@ def _summary(
             f"{config['trainer']['max_epochs']}, the best on the validation subjects",
             f"- Decision: `{config['decision']['_target_'].rpartition('.')[2]}`; "
             f"seed {config['seed']}, split {config['split']}",
+            *_start(record),
             f"- Trained: {software['started'][:10]} with gaborseg {software.get('gaborseg', '')} "
             f"(commit {software.get('git_commit', 'unknown')}), torch {software['torch']}",
             f"- Settings: `{RunFile.SETTINGS}`; training curves: `{RunFile.CURVES}`; "
             f"every test subject's scores: `{RunFile.SCORES}`",
         ]
     )
+
+
+def _start(record: dict[str, Any]) -> Iterator[str]:
+    """Yield the line on the weights that the training started from, if it was trained ones."""
+    if weights := record.get("weights"):
+        yield (
+            f"- Started from: the weights of {markdown_text(weights['path'])}, digest "
+            f"`{weights['digest']}`; {weights['loaded']:,} parameters loaded, "
+            f"{weights['new']:,} new"
+        )
 
 
 def _use(data: dict[str, Any]) -> str:
