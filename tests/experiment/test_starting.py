@@ -160,6 +160,7 @@ def test_a_path_and_other_settings_stand_in_any_order(turn: int) -> None:
         ({"path": "p", "rate": 0}, "weights.rate must be a positive number, got 0;"),
         ({"path": "p", "freeze": "encoder"}, "weights.freeze must be a list of names"),
         ({"path": "p", "freeze": [1]}, "weights.freeze must be a list of names"),
+        ({"path": "p", "freeze": None}, "weights.freeze must be a list of names"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: Any, told: str) -> None:

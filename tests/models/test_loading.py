@@ -12,6 +12,7 @@ from torch import nn
 from gaborseg.models import ModelError, build_network, load_trained
 from gaborseg.models import loading as trained
 from gaborseg.networks import VNetDS
+from gaborseg.runs import weights_digest
 from tiny_model import STRUCTURES, description, unet_description, write_checkpoint
 
 
@@ -42,6 +43,11 @@ def test_the_network_has_the_weights_and_is_ready(checkpoint: Path) -> None:
     assert not model.network.training
     assert not any(value.requires_grad for value in model.network.parameters())
     assert model.decision(model.network(torch.randn(1, 1, 16, 16, 16))).shape == (1, 16, 16, 16)
+
+
+def test_a_model_tells_the_digest_of_its_weights(checkpoint: Path) -> None:
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert load_trained(checkpoint).digest == weights_digest(state)
 
 
 def test_a_baseline_is_rebuilt_from_its_checkpoint_alone(tmp_path: Path) -> None:

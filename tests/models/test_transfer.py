@@ -181,3 +181,33 @@ def test_a_network_in_which_nothing_has_a_place_is_refused() -> None:
     source = trained(nn.Sequential(nn.Linear(2, 2)))
     with pytest.raises(ValueError, match=r"nothing of source\.ckpt has a place in this network"):
         transfer(network(), source)
+
+
+class Square(nn.Module):
+    """A tensor that follows channels and classes, and one that follows the classes twice."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(in_channels, num_classes, 1, bias=False)
+        self.last = nn.Conv3d(num_classes, num_classes, 1, bias=False)
+
+
+def test_axes_of_channels_and_classes_may_be_in_one_tensor() -> None:
+    own, source = Square(2, 3), Square(1, 3)
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    done = take_over(
+        own,
+        trained(source, "a b"),
+        structures=["b", "c"],
+        channels=["FLAIR", "T1w"],
+        rebuild=Square,
+    )
+    first, last = source.first.weight, source.last.weight
+    assert torch.equal(own.first.weight[:2], first[[0, 2]].expand(2, 2, 1, 1, 1))
+    assert torch.equal(own.first.weight[2], before["first.weight"][2])
+    assert torch.equal(own.last.weight[:2, :2], last[[0, 2]][:, [0, 2]])
+    assert torch.equal(own.last.weight[2], before["last.weight"][2])
+    assert (done.new, done.left_out) == (
+        {"first.weight": 2, "last.weight": 5},
+        {"first.weight": 1, "last.weight": 5},
+    )

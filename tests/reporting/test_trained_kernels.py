@@ -11,6 +11,7 @@ from gaborseg.layers import GaborConv3d, gabor_kernel
 from gaborseg.models import ModelError, load_trained
 from gaborseg.reporting.trained_kernels import trained_kernels
 from tiny_cohort import write_cohort
+from tiny_model import write_checkpoint
 from tiny_run import tiny_overrides
 
 CHOICES = {"kernel": "mixed", "loss": "pcc", "experiment": "quickstart"}
@@ -61,3 +62,10 @@ def test_a_checkpoint_on_its_own_does_not_tell_where_it_started(tmp_path: Path) 
     moved = alone.rename(tmp_path / "best.ckpt")
     with pytest.raises(ModelError, match=r"best.ckpt must be in its run folder"):
         trained_kernels(moved)
+
+
+def test_kernels_of_a_seed_are_not_shown_for_those_of_a_trained_network(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "run" / "best.ckpt")
+    (tmp_path / "run" / "config.yaml").write_text("{seed: 0, weights: {path: other}}")
+    with pytest.raises(ModelError, match="started from the kernels of other"):
+        trained_kernels(tmp_path / "run")

@@ -72,6 +72,14 @@ def test_a_network_with_kernels_of_its_own_is_named_alone() -> None:
     assert "volumes: network `vnet`, loss `dice_ce`;" in text
 
 
+def test_weights_that_the_training_started_from_are_named() -> None:
+    weights = {"path": "runs/*", "digest": "ab12", "loaded": 1598880, "new": 20, "left_out": 0}
+    record = RECORD | {"weights": weights}
+    text = model_card(CONFIG, record, {"epoch": 0, "description": {"data": DATA}}, ROWS)
+    assert "- Started from: the weights of runs/\\*, digest `ab12`; 1,598,880 param" in text
+    assert "loaded, 20 new\n" in text
+
+
 def test_an_unknown_licence_is_not_passed_over() -> None:
     assert "Licence of the data: not stated" in card(licence=None)
 

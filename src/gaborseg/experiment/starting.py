@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.table import Table
 from torch import nn
@@ -35,7 +35,7 @@ def check_start(weights: object) -> None:
     if not isinstance(weights, DictConfig):
         raise ValueError(f"weights must be written {{path: PATH}} in a YAML file, got {weights}")
     names, rate = weights.freeze, weights.rate
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+    if not OmegaConf.is_list(names) or not all(isinstance(n, str) and n for n in names):
         raise ValueError(f"weights.freeze must be a list of names, as [encoder], got {names}")
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
         raise ValueError(
