@@ -62,10 +62,13 @@ def test_the_examples_are_as_short_as_they_say() -> None:
         "conf/kernel/hat.yaml",
         "my_losses.py",
         "conf/loss/power_jaccard.yaml",
+        "my_metrics.py",
+        "conf/metrics/volume_error.yaml",
         "conf/experiment/hats.yaml",
     ]
     assert lengths["my_kernels.py"] <= 25
     assert lengths["my_losses.py"] <= 12
+    assert lengths["my_metrics.py"] <= 25
 
 
 @pytest.mark.slow
@@ -80,6 +83,10 @@ def test_the_page_trains_and_reports_a_kernel_and_a_loss_of_the_users_own(tmp_pa
     hat, sweep, report, predict = commands()
     assert "hat" in warm_gaborseg(folder, *hat, *small)
     assert "2 of 2 done" in gaborseg(folder, *sweep, *small)
+    curves = [*folder.glob("outputs/runs/*experiment=hats*/metrics.csv")]
+    errors = [float(error) for path in curves for error in column(path, "val/volume_error")]
+    assert len(errors) == 2 * 2
+    assert min(errors) >= 0
     warm_gaborseg(folder, *report)
 
     tables = folder / "outputs" / "report" / "tables"

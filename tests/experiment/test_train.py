@@ -29,7 +29,7 @@ from gaborseg.losses import CCCLoss
 from gaborseg.models import load_trained
 from gaborseg.networks import NNUNet
 from gaborseg.pictures import Example, draw_example
-from gaborseg.runs import Score, read_scores, subject_means
+from gaborseg.runs import Monitor, Score, read_scores, subject_means
 from gaborseg.training import SegmentationModule, testing
 from tiny_cohort import SHAPE, write_cohort, write_nifti
 from tiny_run import tiny_overrides
@@ -467,7 +467,7 @@ def test_a_moved_folder_remembers_its_best_epoch(copied: Path, run: Callable[...
     state = torch.load(moved / "last.ckpt", weights_only=True)["callbacks"]
     scores = [s["best_model_score"] for k, s in state.items() if "val/dice" in k]
     run_there = experiment.describe_run(compose_config(), moved, CHOICES)
-    checkpoint = experiment.checkpoints(run_there)[0]
+    checkpoint = experiment.checkpoints(run_there, Monitor())[0]
     checkpoint.load_state_dict(next(s for k, s in state.items() if "val/dice" in k))
     assert checkpoint.best_model_score == scores[0]
     assert checkpoint.best_model_path == str(moved / "best.ckpt")

@@ -42,6 +42,16 @@ def test_what_others_refer_to_differs_where_it_has_an_effect() -> None:
     assert differences(old, new) == ["kernel.gabor.rates.sigma: 1 -> 10"]
 
 
+def test_what_runs_did_before_there_was_a_setting_is_no_difference(tmp_path: Path) -> None:
+    now = {"seed": 0, "monitor": "val/dice", "monitor_mode": None, "metrics": {}}
+    assert differences({"seed": 0}, now) == []
+    before, after = (Run(tmp_path, config, "name", (), "") for config in ({"seed": 0}, now))
+    assert after.origin == before.origin
+    assert differences({"seed": 0}, now | {"monitor": "val/loss"}) == [
+        "monitor: val/dice -> val/loss"
+    ]
+
+
 def test_the_identity_depends_on_choices_and_folder(run: Run, tmp_path: Path) -> None:
     assert run.identity == replace(run).identity
     assert run.identity != replace(run, folder=tmp_path / "elsewhere" / "run").identity

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from gaborseg.runs import RunFileError
+from gaborseg.runs import RunFileError, tidy_texts
 from gaborseg.study import find_run_folders, make_study, read_runs
 from gaborseg.study.configurations import kernel_of
-from gaborseg.study.run_folders import flatten, read_run
+from gaborseg.study.run_folders import flatten, read_records, read_run, tidy_run
 from synthetic_runs import FEW_STRUCTURES, NUM_TESTED, write_small_run
 
 
@@ -70,6 +70,21 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert run.curves["val/dice"].iloc[run.best_row] == run.validation_dice
     assert run.validation_dice == run.curves["val/dice"].max()
     assert len(run.scores) == NUM_TESTED * 2
+
+
+def test_the_best_epoch_is_the_one_that_was_chosen_in_a_table_of_many_runs_too(
+    tmp_path: Path,
+) -> None:
+    folder = write_small_run(tmp_path / "run")
+    record = json.loads((folder / "run.json").read_text())
+    record["monitor"] = {"name": "val/loss", "mode": "max"}
+    (folder / "run.json").write_text(json.dumps(record))
+    run = read_run(folder)
+    assert run.best_row == run.curves["val/loss"].argmax() != run.curves["val/dice"].argmax()
+    for name, text in tidy_texts([tidy_run(run, {"split": "0"})], "kept").items():
+        (tmp_path / name).write_text(text)
+    (again,) = read_records(tmp_path / "kept.csv")
+    assert (again.monitor, again.best_row) == (run.monitor, run.best_row)
 
 
 def test_a_run_without_done_json_is_not_finished(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import torch
 
-from gaborseg.runs import Run, RunFile
+from gaborseg.runs import Monitor, Run, RunFile
 from gaborseg.training import checkpoint_to_resume, checkpoints
 
 
 def test_checkpoints_of_before_still_tell_their_best_epoch(tmp_path: Path) -> None:
-    best, last = checkpoints(Run(tmp_path, {}, "name", ("tag",), "group"))
+    best, last = checkpoints(Run(tmp_path, {}, "name", ("tag",), "group"), Monitor())
     assert best.state_key.startswith("Checkpoint{'monitor': 'val/dice', 'mode': 'max'")
     assert last.state_key.startswith("Checkpoint{'monitor': None")
     assert (best.filename, last.filename) == ("best", "last")
@@ -15,7 +15,7 @@ def test_checkpoints_of_before_still_tell_their_best_epoch(tmp_path: Path) -> No
 
 
 def test_no_path_in_a_checkpoint_is_ever_deleted(tmp_path: Path) -> None:
-    best, _ = checkpoints(Run(tmp_path, {}, "name", ("tag",), "group"))
+    best, _ = checkpoints(Run(tmp_path, {}, "name", ("tag",), "group"), Monitor())
     foreign = f"{tmp_path}/../thesis"
     best.load_state_dict(
         {

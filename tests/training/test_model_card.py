@@ -43,6 +43,14 @@ def card(**data: Any) -> str:
     return model_card(CONFIG, RECORD, checkpoint, ROWS)
 
 
+def test_a_card_says_by_what_the_epoch_was_chosen_unless_by_dice() -> None:
+    chosen = RECORD | {"monitor": {"name": "val/loss", "mode": "min"}}
+    checkpoint = {"epoch": 16, "description": {"data": DATA}}
+    told = model_card(CONFIG, chosen, checkpoint, ROWS)
+    assert "epoch 17 of 20, the best on the validation subjects by val/loss\n" in told
+    assert "epoch 17 of 20, the best on the validation subjects\n" in card()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -20,6 +20,7 @@ from gaborseg.interface import (
     effective_settings,
     errors_in_log,
     mistakes_as_user_errors,
+    own_mode,
     refuse_idle_kernel,
     refuse_unread,
     run_command,
@@ -48,7 +49,8 @@ def main(config: DictConfig) -> float | None:
         direction = hydra_config.sweeper.get("direction")
         if in_sweep and direction is not None:
             with mistakes_as_user_errors():
-                check_searchable(effective_settings(config), direction)
+                mode = own_mode(config, config.objective)
+                check_searchable(effective_settings(config), direction, mode)
         check_paths("data.root", config.data.get("root"))
         from gaborseg.experiment import train  # slow to import; the launcher does without
 

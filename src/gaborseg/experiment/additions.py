@@ -7,12 +7,13 @@ from typing import Any
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger
+from torchmetrics import Metric
 
 from gaborseg.interface import build, target_of
 from gaborseg.runs import Run
 
 _CHECKPOINTS = "checkpoints"
-_PACKAGES = {"TensorBoardLogger": "tensorboard"}
+_PACKAGES = {"TensorBoardLogger": "tensorboard", "MLFlowLogger": "mlflow"}
 
 
 def build_logger(node: DictConfig, run: Run) -> Logger:
@@ -51,6 +52,23 @@ def build_callback(node: DictConfig, run: Run) -> Callback:
     built = build(node, **told)
     if not isinstance(built, Callback):
         raise ValueError(f"callbacks must hold Lightning's callbacks, got {node._target_}")
+    return built
+
+
+def build_metrics(nodes: DictConfig) -> dict[str, Metric]:
+    """Return the user's own metrics by name.
+
+    Raises:
+        ValueError: One is no metric of torchmetrics.
+    """
+    return {str(name): _build_metric(str(name), node) for name, node in nodes.items()}
+
+
+def _build_metric(name: str, node: Any) -> Metric:
+    told = node.get("_target_") if isinstance(node, DictConfig) else node
+    built = build(node) if isinstance(node, DictConfig) and told else None
+    if not isinstance(built, Metric):
+        raise ValueError(f"metrics.{name} must be a torchmetrics.Metric, got {told}")
     return built
 
 

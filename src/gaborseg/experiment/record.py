@@ -1,6 +1,7 @@
 """What a run notes about itself, in its folder, for its trackers and on the screen."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
@@ -15,8 +16,22 @@ from gaborseg.data import SegmentationData
 from gaborseg.gpu import Choices, choices_for, pin
 from gaborseg.interface import show
 from gaborseg.machine import software_versions
-from gaborseg.runs import Run, RunFile, overall_means, read_scores, scores_table
-from gaborseg.training import Cost, TestReport, use_epoch_as_axis, write_model_card
+from gaborseg.runs import (
+    Run,
+    RunFile,
+    overall_means,
+    read_outcome,
+    read_scores,
+    scores_table,
+)
+from gaborseg.training import (
+    Cost,
+    EpochLine,
+    SegmentationModule,
+    TestReport,
+    use_epoch_as_axis,
+    write_model_card,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +59,7 @@ def record_start(
         "parameters": parameters,
         "data": data.describe(),
         **({"weights": dict(start)} if start else {}),
+        "monitor": callback(trainer, EpochLine).monitor._asdict(),
         **_gpu_choices(trainer),
         "sessions": [*run.sessions(), session],
     }
@@ -87,8 +103,15 @@ def _told(choices: Choices) -> str:
 
 
 @rank_zero_only
-def record_end(run: Run, trainer: pl.Trainer, seconds: float) -> None:
-    """Write ``done.json``, the last file of a run, and show the result."""
+def record_end(run: Run, trainer: pl.Trainer, seconds: float, epoch: int) -> None:
+    """Write ``done.json``, the last file of a run, and show the result.
+
+    Args:
+        run: What has ended.
+        trainer: It has tested the run.
+        seconds: How long this session took.
+        epoch: Which one was tested, from 1.
+    """
     rows = read_scores(run.path(RunFile.SCORES))
     means = overall_means(rows)
     cost = callback(trainer, Cost).record()
@@ -102,6 +125,8 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float) -> None:
             "nsd_tolerance": callback(trainer, TestReport).tolerance,
             "test_subjects": len({row.subject for row in rows}),
             "epochs": trainer.current_epoch,
+            "best": _best(trainer, epoch),
+            **_own_scores(trainer),
             **cost,
             "seconds_of_this_session": round(seconds, 1),
             "finished": time.strftime(_TIME),
@@ -111,6 +136,21 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float) -> None:
     for logger in trainer.loggers:
         logger.log_metrics(numbers)
     show_result(run)
+
+
+def _best(trainer: pl.Trainer, epoch: int) -> dict[str, Any]:
+    """Return which epoch was tested, and what chose it."""
+    line = callback(trainer, EpochLine)
+    value = line.best if math.isfinite(line.best) else None
+    return {**line.monitor._asdict(), "value": value, "epoch": epoch}
+
+
+def _own_scores(trainer: pl.Trainer) -> dict[str, Any]:
+    """Return the values of the user's own metrics in the test, if there are any."""
+    names = cast(SegmentationModule, trainer.lightning_module).metrics.names
+    values = {name: float(trainer.callback_metrics[f"test/{name}"]) for name in names}
+    told = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return {"metrics": told} if told else {}
 
 
 def callback(trainer: pl.Trainer, kind: type[_AnyCallback]) -> _AnyCallback:
@@ -124,6 +164,8 @@ def show_result(run: Run) -> None:
     rows = read_scores(run.path(RunFile.SCORES))
     mean = overall_means(rows).dice
     show(scores_table(rows, f"Test scores of {run.name}"))
+    for name, value in read_outcome(run.folder).get("metrics", {}).items():
+        log.info(f"test/{name} {'-' if value is None else f'{value:.4f}'}")
     log.info(f"Mean test Dice {mean:.4f}. Everything was written to {run.folder}")
 
 

@@ -18,7 +18,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from gaborseg.data import SegmentationData, appearance_of
-from gaborseg.experiment.additions import build_callback, build_logger
+from gaborseg.experiment.additions import build_callback, build_logger, build_metrics
 from gaborseg.experiment.interruptions import (
     at_work,
     end_at_once_when_terminated,
@@ -40,6 +40,7 @@ from gaborseg.interface import (
     effective_choices,
     effective_settings,
     mistakes_as_user_errors,
+    monitor_of,
 )
 from gaborseg.machine import keep_freed_memory
 from gaborseg.networks import MONAI_NETWORKS, parameter_counts, require_monai
@@ -136,7 +137,8 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         compiler = network_compiler(config.compile, trainer.strategy.root_device)
         end_at_once_when_terminated(trainer)
         prepare(data)
-        check_objective(config.objective, data.structures)
+        check_objective(config.objective, data.structures, config.metrics)
+        monitor_of(config, data.structures)
         module = build_module(config, data)
         start = start_from_weights(module, config.weights, source, resume)
         del source  # which has given what it had
@@ -153,23 +155,22 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         if _is_paused(trainer):
             log.info(f"Paused after epoch {config.pause_after}, as pause_after asks for")
             return
-        _test(trainer, module, data, run)
-    record_end(run, trainer, time.time() - started)
+        epoch = _test(trainer, module, data, run)
+    record_end(run, trainer, time.time() - started, epoch)
 
 
-def _test(
-    trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, run: Run
-) -> None:
-    """Test the weights of the best checkpoint, whatever callbacks keep of the training.
+def _test(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, run: Run) -> int:
+    """Test the weights of the best checkpoint, whatever callbacks keep, and return its epoch.
 
     Lightning would let them exchange the weights while it loads a checkpoint: one that averages
-    weights puts those of the last step in their place.
+    weights puts those of the last step in their place. Epochs count from 1.
 
     Raises:
         UserError: If the checkpoint is missing or damaged, or other weights were tested.
     """
     with mistakes_as_user_errors():
-        weights = read_best(run)["state_dict"]
+        best = read_best(run)
+    weights = best["state_dict"]
     module.load_state_dict(weights)
     trainer.test(module, datamodule=data, verbose=False)
     if callback(trainer, TestReport).weights != {weights_digest(weights)}:
@@ -177,6 +178,7 @@ def _test(
             f"callbacks must not change the weights in the test: what was tested is not what "
             f"{run.path(RunFile.BEST)} holds; remove the callback that does, and repeat the command"
         )
+    return int(best["epoch"]) + 1
 
 
 def _is_paused(trainer: pl.Trainer) -> bool:
@@ -201,7 +203,8 @@ def _check_settings(config: DictConfig) -> None:
     pause = config.pause_after
     if pause is not None and (not isinstance(pause, int) or pause < 1):
         raise ValueError(f"pause_after must be a positive integer or null, got {pause}")
-    check_objective(config.objective)
+    check_objective(config.objective, metrics=config.metrics)
+    monitor_of(config)
     check_start(config.weights)
     if config.network._target_ in MONAI_NETWORKS:
         require_monai()
@@ -228,6 +231,7 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
     Raises:
         ValueError: If this machine has no such accelerator.
     """
+    monitor = monitor_of(config)
     loggers = [build_logger(node, run) for node in config.logger.values()]
     callbacks: list[Callback] = [
         TestReport(run, lambda: affines(data)),
@@ -238,9 +242,9 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
         StayStopped(),
         PauseAfter(config.pause_after),
         Cost(),
-        EpochLine(),
+        EpochLine(monitor),
         EpochRow(),
-        *checkpoints(run),
+        *checkpoints(run, monitor),
     ]
     plugins: list[Any] = [AtomicCheckpointIO(run.origin)]
     if _is_alone(config):
@@ -290,7 +294,7 @@ def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModu
     optimizer = build(config.optimizer)
     scheduler = build(config.scheduler)
     scheduler(optimizer(network.parameters()), total_steps=1)  # wrong values must show here
-    return SegmentationModule(
+    module = SegmentationModule(
         network=network,
         loss=build(config.loss),
         optimizer=optimizer,
@@ -300,7 +304,10 @@ def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModu
         description=_describe_model(config, data),
         patch_size=data.patch_size,
         ignore=data.ignore,
+        metrics=build_metrics(config.metrics),  # last, for they may draw numbers
     )
+    module.metrics.try_out(data.spatial_shape, data.num_classes)
+    return module
 
 
 def _describe_model(config: DictConfig, data: SegmentationData) -> dict[str, Any]:

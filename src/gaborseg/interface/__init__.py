@@ -26,6 +26,7 @@ from gaborseg.interface.errors import (
 )
 from gaborseg.interface.help import CONSOLE, command
 from gaborseg.interface.markdown import markdown_table, markdown_text
+from gaborseg.interface.monitored import monitor_of, own_mode
 from gaborseg.interface.obstacles import Obstacle, obstacle
 from gaborseg.interface.screen import ConsoleHandler, LogFile, show
 from gaborseg.interface.unread import refuse_unread
@@ -50,8 +51,10 @@ __all__ = [
     "markdown_table",
     "markdown_text",
     "mistakes_as_user_errors",
+    "monitor_of",
     "obstacle",
     "output_may_be_cut",
+    "own_mode",
     "plain",
     "quote_values",
     "refuse_idle_kernel",

@@ -8,10 +8,12 @@ from gaborseg.metrics.overlap import (
     mean_dice,
     structure_means,
 )
+from gaborseg.metrics.own import OwnMetrics
 from gaborseg.metrics.subject_dice import SubjectDice, SubjectTable
 from gaborseg.metrics.surface import surface_scores, voxel_tolerance
 
 __all__ = [
+    "OwnMetrics",
     "SubjectDice",
     "SubjectTable",
     "case_scores",

@@ -80,7 +80,7 @@ def unfinished_table(results: Results) -> Table:
     rows += [(folder.name, 0, None, None, "not begun") for folder in study.missing]
     columns = (
         *(Column(name) for name in ("folder", "epochs trained", "epochs asked for")),
-        Column("best validation Dice [%]", 100, 1),
+        Column("validation Dice at the best epoch [%]", 100, 1),
         Column("state"),
     )
     return Table("unfinished", "Runs that are not finished", columns, tuple(rows))

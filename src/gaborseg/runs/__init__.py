@@ -22,7 +22,15 @@ from gaborseg.runs.files import (
 from gaborseg.runs.folder import Run, tidy_up
 from gaborseg.runs.lock import LOCK, locked
 from gaborseg.runs.names import folder_name, readable, sweep_folder
-from gaborseg.runs.objective import MONITOR, check_objective, check_searchable, objective_value
+from gaborseg.runs.objective import (
+    MONITOR,
+    Monitor,
+    check_objective,
+    check_searchable,
+    choose_monitor,
+    monitor_in,
+    objective_value,
+)
 from gaborseg.runs.parent import end_with_parent, lead_children, lead_these
 from gaborseg.runs.renames import as_saved_now
 from gaborseg.runs.scores import (
@@ -43,6 +51,7 @@ __all__ = [
     "LOCK",
     "MONITOR",
     "TECHNICAL",
+    "Monitor",
     "Run",
     "RunFile",
     "RunFileError",
@@ -55,6 +64,7 @@ __all__ = [
     "check_objective",
     "check_origin",
     "check_searchable",
+    "choose_monitor",
     "end_with_parent",
     "folder_name",
     "is_sealed",
@@ -62,6 +72,7 @@ __all__ = [
     "lead_children",
     "lead_these",
     "locked",
+    "monitor_in",
     "not_finite",
     "note_failure",
     "number",

@@ -67,6 +67,7 @@ _KINDS: dict[RunFile, dict[str, Any]] = {
         "weights": {"path": str, "digest": str},
         "sessions": [{_ANY: _TEXT}],
         "versions": {_ANY: _TEXT},
+        "monitor": {"name": str, "mode": str},
     },
     RunFile.OUTCOME: {
         "test_dice": _NUMBER,
@@ -76,6 +77,8 @@ _KINDS: dict[RunFile, dict[str, Any]] = {
         "seconds_per_step": _NUMBER,
         "peak_memory_bytes": _NUMBER,
         "device": str,
+        "metrics": {_ANY: _NUMBER},
+        "best": {"name": str, "mode": str, "epoch": int, "value": _NUMBER},
     },
     RunFile.FAILURE: {"error": str, "kind": str},
 }

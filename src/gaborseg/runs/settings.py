@@ -21,16 +21,19 @@ _WORKING = (
 )
 # ... and groups that others refer to: what of them has an effect is told there again.
 TECHNICAL = (*_WORKING, "rates", "activation")
+_SINCE: dict[str, Any] = {"monitor": "val/dice", "monitor_mode": None, "metrics": {}}
+"""Settings that came later, with the values that say what runs did before."""
 
 
 def differences(old: Any, new: Any, key: str = "") -> list[str]:
     """Return one ``key: old -> new`` for every result-deciding value that differs."""
     if key not in TECHNICAL and isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys([*old, *new])
+        keys = {name: f"{key}.{name}".lstrip(".") for name in [*old, *new]}
         return [
             line
-            for name in keys
-            for line in differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+            for name, whole in keys.items()
+            for before in [_SINCE.get(whole)]
+            for line in differences(old.get(name, before), new.get(name, before), whole)
         ]
     return [] if old == new or key in TECHNICAL else [f"{key}: {old} -> {new}"]
 
@@ -62,12 +65,15 @@ def settings_digest(config: Mapping[str, Any]) -> str:
 
 
 def without_technical(config: Any, key: str = "") -> Any:
-    """Return a configuration without the settings that never decide a result."""
+    """Return a configuration without the settings that never decide a result.
+
+    So are those that came later, where they say what runs did before.
+    """
     if not isinstance(config, dict):
         return config
     keys = {name: f"{key}.{name}".lstrip(".") for name in config}
     return {
         str(name): without_technical(value, keys[name])
         for name, value in config.items()
-        if keys[name] not in TECHNICAL
+        if keys[name] not in TECHNICAL and _SINCE.get(keys[name], ...) != value
     }

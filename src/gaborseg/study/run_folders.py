@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from gaborseg.runs import (
+    MONITOR,
+    Monitor,
     RunFile,
     RunFileError,
     Score,
     TidyRun,
     is_tidy,
+    monitor_in,
     number,
     read_curves,
     read_failure,
@@ -31,6 +33,7 @@ from gaborseg.study.names import KERNELS, LOSSES, NETWORKS
 SCORES = Score._fields[2:]
 REPORT_MARK = "report.json"
 _NO_RUN = {REPORT_MARK, RunFile.EVALUATION}  # folders of reports and of evaluations
+_MONITOR = {"name": "monitor", "mode": "monitor_mode"}  # its settings
 _OPTIONS = {
     "kernel": tuple(kernel for kernel in KERNELS if kernel not in NETWORKS),
     "network": ("vnet_ds", *NETWORKS),
@@ -69,6 +72,7 @@ class RunRecord:
         outcome: Its mean scores and cost.
         failure: The error that ended it, if one did.
         curves: A row for each epoch.
+        monitor: What chose the epoch that was tested.
     """
 
     folder: Path
@@ -82,6 +86,7 @@ class RunRecord:
     outcome: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    monitor: Monitor = field(default_factory=Monitor)
 
     @property
     def rate(self) -> float | None:
@@ -115,15 +120,15 @@ class RunRecord:
 
     @property
     def best_row(self) -> int | None:
-        """The row of ``curves`` with the highest validation Dice: the epoch that is tested."""
-        dice = self.curves.get("val/dice")
-        return None if dice is None or dice.isna().all() else int(np.nanargmax(dice))
+        """The row of ``curves`` with the best value of the monitor: the epoch that is tested."""
+        values = self.curves.get(self.monitor.name)
+        return None if values is None or values.isna().all() else self.monitor.best([*values])
 
     @property
     def validation_dice(self) -> float:
-        """The highest validation Dice of all epochs, NaN if there is none."""
-        row = self.best_row
-        return float("nan") if row is None else float(self.curves["val/dice"].iloc[row])
+        """The validation Dice of the best epoch, NaN if there is none."""
+        row, dice = self.best_row, self.curves.get(MONITOR)
+        return math.nan if row is None or dice is None else float(dice.iloc[row])
 
 
 def find_run_folders(roots: Iterable[Path]) -> Iterator[Path]:
@@ -179,15 +184,17 @@ def read_records(path: Path) -> list[RunRecord]:
 
 
 def _tidy_record(path: Path, run: TidyRun) -> RunRecord:
-    name = ",".join(f"{key}={value}" for key, value in run.settings.items())
+    told = run.settings
+    name = ",".join(f"{key}={value}" for key, value in told.items())
     return _checked(
         RunRecord(
             folder=path / name,
             done=True,
-            choices=_with_rate(run.settings),
+            choices=_with_rate(told),
             settings=None,
             scores=_frame(run.scores),
             curves=_curves(run.curves),
+            monitor=monitor_in({"monitor": {k: told[v] for k, v in _MONITOR.items() if v in told}}),
         )
     )
 
@@ -219,6 +226,7 @@ def read_run(folder: Path) -> RunRecord:
             failure="" if done else str(read_failure(folder).get("error", "")),
             scores=_scores(folder, data.get("structures")) if done else pd.DataFrame(),
             curves=_curves(read_curves(folder / RunFile.CURVES)),
+            monitor=monitor_in(record),
         )
     )
 
@@ -268,7 +276,12 @@ def _curves(epochs: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:
 
 
 def tidy_run(record: RunRecord, settings: dict[str, str]) -> TidyRun:
-    """Return a run as rows of a tidy table, with the settings that tell it from the others."""
+    """Return a run as rows of a tidy table, with the settings that tell it from the others.
+
+    What has chosen its best epoch is one of them, unless that was validation Dice.
+    """
+    if record.monitor != Monitor():
+        settings = settings | {v: getattr(record.monitor, k) for k, v in _MONITOR.items()}
     rows = record.scores.to_dict("records")
     epochs = record.curves.drop(columns="epoch", errors="ignore").to_dict("records")
     numbers = [int(epoch) for epoch in record.curves.get("epoch", ())]

@@ -21,6 +21,7 @@ from gaborseg.training.compilation import network_compiler
 from gaborseg.training.cost import Cost
 from gaborseg.training.csv_logger import CsvLogger
 from gaborseg.training.graphs import GraphedNetwork
+from gaborseg.training.mlflow_logger import mlflow_logger
 from gaborseg.training.model_card import write_model_card
 from gaborseg.training.module import SegmentationModule
 from gaborseg.training.schedules import constant, cosine, one_cycle
@@ -59,6 +60,7 @@ __all__ = [
     "cosine",
     "finish",
     "has_key",
+    "mlflow_logger",
     "network_compiler",
     "one_cycle",
     "read_best",

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from gaborseg.decisions import Calibrated
 from gaborseg.losses import counted_voxels
-from gaborseg.runs import MONITOR
+from gaborseg.runs import MONITOR, Monitor
 from gaborseg.training.csv_logger import CsvLogger
 from gaborseg.training.module import Batch, SegmentationModule
 
@@ -186,10 +186,18 @@ class EpochRow(Callback):
 
 
 class EpochLine(Callback):
-    """Logs one line an epoch: losses, Dice, time, and the structures that nobody finds yet."""
+    """Logs one line an epoch: losses, Dice, time, and the structures that nobody finds yet.
 
-    def __init__(self) -> None:
-        self.best = -math.inf
+    Args:
+        monitor: What chooses the best epoch; its best value is in the line.
+
+    Attributes:
+        best: The best value so far.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.best = monitor.worst
         self.started = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -202,24 +210,28 @@ class EpochLine(Callback):
         seconds = time.perf_counter() - self.started
         pl_module.log("seconds", seconds, rank_zero_only=True)
         if trainer.is_global_zero and MONITOR in values:
-            self.best = max(self.best, values[MONITOR])
+            value = values[self.monitor.name]
+            self.best = value if self.monitor.is_better(value, self.best) else self.best
             log.info(self._line(trainer, values, seconds))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best Dice so far."""
+        """Return the best value so far."""
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best Dice so far."""
+        """Take up the best value so far."""
         self.best = state_dict["best"]
 
     def _line(self, trainer: pl.Trainer, values: dict[str, float], seconds: float) -> str:
         prefix = f"{MONITOR}/"
         zero = [key for key, value in values.items() if key.startswith(prefix) and value == 0]
-        line = (
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: "
-            f"train loss {values['train/loss']:.4f}, val loss {values['val/loss']:.4f}, "
-            f"val Dice {values[MONITOR]:.4f} (best {self.best:.4f}), {seconds:.0f} s"
-        )
+        shown = {"train/loss": "train loss", "val/loss": "val loss", MONITOR: "val Dice"}
+        shown.setdefault(self.monitor.name, self.monitor.name)
+        parts = [f"{word} {values[key]:.4f}{self._told_best(key)}" for key, word in shown.items()]
+        count = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        line = f"{count}: {', '.join(parts)}, {seconds:.0f} s"
         names = ", ".join(key.removeprefix(prefix) for key in zero)
         return f"{line}; Dice 0: {names}" if zero else line
+
+    def _told_best(self, key: str) -> str:
+        return f" (best {self.best:.4f})" if key == self.monitor.name else ""

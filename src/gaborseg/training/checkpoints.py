@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gaborseg.machine import check_size, write_atomically
 from gaborseg.runs import (
-    MONITOR,
+    Monitor,
     Run,
     RunFile,
     RunFileError,
@@ -68,11 +68,11 @@ class _Checkpoint(ModelCheckpoint):
         super().load_state_dict(state_dict | here | paths)
 
 
-def checkpoints(run: Run) -> list[ModelCheckpoint]:
-    """Return the callbacks that keep ``best.ckpt`` (by validation Dice) and the true last epoch."""
+def checkpoints(run: Run, monitor: Monitor) -> list[ModelCheckpoint]:
+    """Return the callbacks that keep ``best.ckpt``, by the monitor, and the true last epoch."""
     names: dict[str, Any] = {"dirpath": run.folder, "enable_version_counter": False}
     return [
-        _Checkpoint(filename=_stem(RunFile.BEST), monitor=MONITOR, mode="max", **names),
+        _Checkpoint(filename=_stem(RunFile.BEST), monitor=monitor.name, mode=monitor.mode, **names),
         _Checkpoint(filename=_stem(RunFile.LAST), every_n_epochs=1, **names),
     ]
 

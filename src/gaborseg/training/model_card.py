@@ -9,7 +9,16 @@ import torch
 
 from gaborseg.interface import markdown_table, markdown_text
 from gaborseg.machine import write_atomically
-from gaborseg.runs import Run, RunFile, Score, overall_means, read_record, read_scores
+from gaborseg.runs import (
+    MONITOR,
+    Run,
+    RunFile,
+    Score,
+    monitor_in,
+    overall_means,
+    read_record,
+    read_scores,
+)
 
 PAPER = """\
 Wong, K.C.L., Moradi, M.: 3D Segmentation with Fully Trainable Gabor Kernels and Pearson's
@@ -60,13 +69,15 @@ def _summary(
         f"{key} `{choices[key]}`" for key in ("network", "kernel", "loss") if choices.get(key)
     )
     channels = markdown_text(" + ".join(data["channels"]))
+    monitor = monitor_in(record)
+    by = "" if monitor.name == MONITOR else f" by {markdown_text(monitor.name)}"
     return "\n".join(
         [
             f"Segments {len(data['structures'])} structures in {channels} "
             f"volumes: {chosen}; {record['parameters']['total']:,} trained parameters.",
             "",
             f"- Weights: `{RunFile.BEST}`, epoch {checkpoint['epoch'] + 1} of "
-            f"{config['trainer']['max_epochs']}, the best on the validation subjects",
+            f"{config['trainer']['max_epochs']}, the best on the validation subjects{by}",
             f"- Decision: `{config['decision']['_target_'].rpartition('.')[2]}`; "
             f"seed {config['seed']}, split {config['split']}",
             *_start(record),

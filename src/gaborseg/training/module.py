@@ -1,7 +1,7 @@
 """The one LightningModule: network, loss, optimiser, schedule and decision arrive built."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,12 +10,14 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import NAdam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
 
 from gaborseg.data import infer_volume
 from gaborseg.decisions import Argmax, are_finite
 from gaborseg.gpu import choices_for
 from gaborseg.losses import MaskedLoss
 from gaborseg.metrics import (
+    OwnMetrics,
     SubjectDice,
     SubjectTable,
     counted_labels,
@@ -37,8 +39,9 @@ class SegmentationModule(pl.LightningModule):
     It needs no callback of ours: ``Trainer(max_epochs=40).fit(module, datamodule=data)`` trains.
     Optimiser, schedule and decision are the paper's unless others are given.
 
-    Logs ``train/loss``, ``lr``, ``val/loss``, ``val/dice`` (the monitored value) and
-    ``val/dice/<structure>``, and keeps the test subjects' scores in ``test_scores``.
+    Logs ``train/loss``, ``lr``, ``val/loss``, ``val/dice``, ``val/dice/<structure>`` and, of each
+    metric of your own, ``val/<name>`` and ``test/<name>``; keeps the test subjects' scores in
+    ``test_scores``.
 
     Args:
         network: Maps images (B, I, *S) to logits (B, C, *S).
@@ -55,6 +58,8 @@ class SegmentationModule(pl.LightningModule):
         compiler: ``torch.compile``, or anything that is called with the network's forward pass and
             returns what takes its place in training steps; None: nothing does. What is validated,
             tested and saved is the network itself.
+        metrics: Metrics of your own, by name: see ``gaborseg.metrics.OwnMetrics``. They are no part
+            of the network: no checkpoint holds them.
         description: Plain values that make a checkpoint enough to use the network: how network and
             decision are built, and what the data are.
 
@@ -81,6 +86,7 @@ class SegmentationModule(pl.LightningModule):
         patch_size: int | None = None,
         ignore: int | None = None,
         compiler: Compiler | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -93,6 +99,7 @@ class SegmentationModule(pl.LightningModule):
         self.patch_size = patch_size
         self.ignore = ignore
         self.dice = SubjectDice(len(structures) + 1)
+        self.metrics = OwnMetrics(metrics or {}, ignore)
         self.compiler = compiler
         self._trained: Pass | None = None
 
@@ -140,6 +147,7 @@ class SegmentationModule(pl.LightningModule):
         self.log("val/dice", mean_dice(dice).float(), prog_bar=True)
         for name, value in zip(self.structures, per_structure, strict=True):
             self.log(f"val/dice/{name}", value.float())
+        self._log_own("val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score one batch of test subjects and return its label map (B, *S)."""
@@ -154,6 +162,7 @@ class SegmentationModule(pl.LightningModule):
         """Keep the scores of the test subjects of all processes."""
         self.test_scores = self._collect_scores()
         self.log("test/dice", mean_dice(self.test_scores.dice).float())
+        self._log_own("test")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the label map (B, *S) of one batch."""
@@ -177,6 +186,10 @@ class SegmentationModule(pl.LightningModule):
         size = len(batch["image"])
         self.log(name, value, on_step=False, on_epoch=True, sync_dist=True, batch_size=size)
 
+    def _log_own(self, part: str) -> None:
+        for name, value in self.metrics.compute().items():
+            self.log(f"{part}/{name}", value)
+
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         if "unlabelled" not in batch:
             return self.loss(logits, batch["label"])
@@ -187,6 +200,7 @@ class SegmentationModule(pl.LightningModule):
         unlabelled = batch.get("unlabelled")
         counted = counted_labels(prediction, batch["label"], self.ignore, unlabelled)
         self.dice.update(*counted, batch["index"])
+        self.metrics.update(prediction, batch["label"], unlabelled)
 
     def _collect_scores(self) -> SubjectTable:
         scores = self.dice.compute()

@@ -165,7 +165,7 @@ class LocalLauncher(Launcher):
             note_round(folder, Round(name, self._direction, self.until, self.values))
 
     def _compose(self, overrides: Sequence[Sequence[str]], first: int) -> list[_Job]:
-        from gaborseg.interface import SweepComposer, each_interpolation_parsed_once
+        from gaborseg.interface import SweepComposer, each_interpolation_parsed_once, own_mode
         from gaborseg.machine import progress
 
         compose = SweepComposer(self.loader, self.config)
@@ -179,7 +179,8 @@ class LocalLauncher(Launcher):
             HydraConfig.instance().cfg = before
         if self._direction is not None:
             for job in jobs:
-                check_searchable(job.config, self._direction)
+                mode = own_mode(job.config, job.config["objective"])
+                check_searchable(job.config, self._direction, mode)
         return jobs
 
     def _gpus(self) -> tuple[str, ...]:
@@ -294,13 +295,19 @@ class LocalSweeper(BasicSweeper):
 
 def _job_of(config: DictConfig, choices: Sequence[str]) -> _Job:
     """Return a run as it is composed now; the configuration may change afterwards."""
-    from gaborseg.interface import effective_settings, refuse_idle_kernel, refuse_unread
+    from gaborseg.interface import (
+        effective_settings,
+        monitor_of,
+        refuse_idle_kernel,
+        refuse_unread,
+    )
 
     HydraConfig.instance().cfg = cast(Any, config)
     folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
     refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
     refuse_unread(config, config.hydra.runtime.choices, choices)
-    check_objective(config.objective)
+    check_objective(config.objective, metrics=config.metrics)
+    monitor_of(config)
     return _Job(tuple(choices), folder, effective_settings(config))
 
 

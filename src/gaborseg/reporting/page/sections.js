@@ -81,7 +81,7 @@ function training() {
   const measures = data.measures.filter((measure) => data.training.some((run) => run.values[measure.id]));
   state.measure = measures[0].id;
   const bar = make("div", { class: "bar" }, tabs("Measure", measures, state.measure, (id) => { state.measure = id; changed(); }));
-  main.append(section("training", "Training", note(`A line a run, its best epoch by validation Dice marked: the one that is tested. Shown at ${data.notes.rate}`), bar, marks, place));
+  main.append(section("training", "Training", note(`A line a run, its best epoch marked: the one that is tested. Shown at ${data.notes.rate}`), bar, marks, place));
   whenChanged(() => {
     const runs = trainingRuns();
     const factor = state.measure === "val/dice" ? 100 : 1;

@@ -1,0 +1,109 @@
+"""The logger for MLflow: a stand-in takes the place of MLflow itself, which is large."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from config import compose_config
+from gaborseg.experiment.additions import build_logger
+from gaborseg.runs import Run
+from gaborseg.training import mlflow_logger
+
+
+class MlflowException(Exception):  # noqa: N818  # its name in MLflow
+    pass
+
+
+class Client:
+    """MLflow's client, with one experiment in which one run has begun."""
+
+    uris: list[str]
+    identity: str
+
+    def __init__(self, uri: str) -> None:
+        if uri.startswith("nowhere"):
+            raise MlflowException(f"no store at {uri}\nmore")
+        self.uris.append(uri)
+
+    def get_experiment_by_name(self, name: str) -> SimpleNamespace | None:
+        return SimpleNamespace(experiment_id="7") if name == "gaborseg" else None
+
+    def search_runs(self, experiments: list[str], wanted: str) -> list[SimpleNamespace]:
+        assert experiments == ["7"]
+        begun = wanted == f"tags.`gaborseg.run` = '{self.identity}'"
+        return [SimpleNamespace(info=SimpleNamespace(run_id="abc"))] if begun else []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run", {"seed": 0}, "gabor-pcc", ("tag",), "group")
+
+
+@pytest.fixture
+def client(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Client]:
+    """A stand-in for MLflow; what Lightning's logger is made with stays as it is."""
+    Client.uris, Client.identity = [], "of another"
+    modules: dict[str, dict[str, Any]] = {
+        "mlflow": {"__spec__": SimpleNamespace()},
+        "mlflow.exceptions": {"MlflowException": MlflowException},
+        "mlflow.tracking": {"MlflowClient": Client},
+    }
+    for name, content in modules.items():
+        module = ModuleType(name)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(sys.modules[mlflow_logger.__module__], "MLFlowLogger", SimpleNamespace)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Client
+
+
+def logger(run: Run, **changes: Any) -> Any:
+    return mlflow_logger(run, **{"experiment": "gaborseg", "tracking_uri": None, **changes})
+
+
+@pytest.mark.usefixtures("client")
+def test_runs_go_to_a_database_beside_their_folders(run: Run, tmp_path: Path) -> None:
+    made = logger(run)
+    assert made.tracking_uri == "sqlite:///outputs/mlflow.db"
+    assert (tmp_path / "outputs").is_dir()
+    assert (made.experiment_name, made.run_name, made.run_id) == ("gaborseg", "gabor-pcc", None)
+    assert made.tags == {"gaborseg.run": run.identity, "group": "group"}
+
+
+def test_a_resumed_run_goes_on_as_the_same_run_of_mlflow(run: Run, client: type[Client]) -> None:
+    client.identity = run.identity
+    assert logger(run).run_id == "abc"
+    assert logger(run, experiment="other").run_id is None
+
+
+def test_a_store_is_taken_from_the_settings_then_from_the_environment(
+    run: Run, client: type[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here")
+    assert logger(run).tracking_uri == "http://here"
+    assert logger(run, tracking_uri="http://there").tracking_uri == "http://there"
+    assert client.uris == ["http://here", "http://there"]
+
+
+@pytest.mark.usefixtures("client")
+def test_a_store_that_cannot_be_used_is_said_in_one_line(run: Run) -> None:
+    with pytest.raises(ValueError, match=r"tracking_uri=nowhere cannot .* at nowhere$"):
+        logger(run, tracking_uri="nowhere")
+
+
+@pytest.mark.usefixtures("client")
+def test_the_option_builds_it(run: Run) -> None:
+    made: Any = build_logger(compose_config(["logger=mlflow"]).logger.mlflow, run)
+    assert made.experiment_name == "gaborseg"
+
+
+def test_without_mlflow_the_remedy_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing: Callable[[str], None] = lambda name: None  # noqa: E731
+    monkeypatch.setattr("importlib.util.find_spec", missing)
+    with pytest.raises(ImportError, match=r"pip install 'gaborseg\[mlflow\]'"):
+        logger(run)
