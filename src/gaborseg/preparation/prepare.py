@@ -89,9 +89,7 @@ def find(source: Path, output: Path, settings: SimpleNamespace, channels: Channe
     Raises:
         DataError: There are none, or a setting that says how to find them cannot be used.
     """
-    layouts = layouts_of(
-        settings.pattern, settings.label_pattern, settings.layouts, channels.roles
-    )
+    layouts = layouts_of(settings.pattern, settings.label_pattern, settings.layouts, channels.roles)
     if settings.masks is None:
         found = discover(source, channels.roles, settings.label, output, layouts)
     elif layouts:
