@@ -53,6 +53,12 @@ def test_any_other_setting_makes_another_configuration(
     assert label in [c.label for c in found]
 
 
+def test_a_run_from_trained_weights_is_told_by_where_they_come_from(tmp_path: Path) -> None:
+    weights = {"weights.path": "outputs/runs/default", "weights.freeze": [], "weights.rate": 1}
+    labels = [found.label for found in configurations(tmp_path, {}, {"settings": weights})]
+    assert labels == ["mixed · PCC", "mixed · PCC · weights outputs/runs/default"]
+
+
 def test_gabor_layers_of_before_were_drawn_and_trained_as_it_was_then(tmp_path: Path) -> None:
     layer = "network.convolutions.0."
     before = {f"{layer}_target_": "src.layers.GaborConv3d"}

@@ -23,6 +23,7 @@ _TAKEN_FROM_THE_DATA = ("network.in_channels", "network.num_classes", "decision.
 _ELSEWHERE = ("optimizer.lr", "kernel.name")
 _IGNORED = (*_MESSAGES, *_PLACES, *_REPLICATES, *_TAKEN_FROM_THE_DATA, *_ELSEWHERE)
 _GROUP = "set"  # value of a group of settings
+_SOURCE = "weights.path"  # tells more than the settings beside it
 _CHOICES = (
     "decision",
     "network",
@@ -285,7 +286,7 @@ def _distinctions(
         lambda _: "",
     )  # runs without settings have words already
     groups = {key for own in told for key, value in own.items() if value == _GROUP}
-    for key in sorted(keys, key=lambda key: (key in groups, key.count("."), key)):
+    for key in sorted(keys, key=lambda k: (k in groups, k.count("."), k != _SOURCE, k)):
         name = key.removesuffix("._target_").removesuffix(".path").rpartition(".")[2]
         yield key, tuple(own.get(key) for own in told), partial(_named, name)
 
