@@ -22,6 +22,7 @@ from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
+from gaborseg.machine import encodable
 from gaborseg.preparation.discovery import ONLY_CHANNEL, Found, only_role, paired, subject_id
 from gaborseg.preparation.predefined import part_of
 from gaborseg.scans import DataError, Named, Problem, scan_files
@@ -331,7 +332,11 @@ def _found(fit: _Fit, problems: Sequence[Problem]) -> Found:
     labels = [Named(one.path, one.scan, "label") for one in fit.labels]
     channels = wanted or (only_role(images, "channels", "channels=[{}]"),)
     matched = {subject_id(one.scan): one.fields for one in (*fit.labels, *fit.images)}
-    people = {subject: f["participant"] for subject, f in matched.items() if "participant" in f}
+    people = {
+        subject: encodable(fields["participant"])
+        for subject, fields in matched.items()
+        if "participant" in fields
+    }
     columns = {subject: _columns(fields) for subject, fields in matched.items()}
     found = paired(images, labels, channels, problems)
     return replace(found.with_people(people), columns=columns)
@@ -339,5 +344,5 @@ def _found(fit: _Fit, problems: Sequence[Problem]) -> Found:
 
 def _columns(fields: _Fields) -> dict[str, str]:
     """What a path tells of a scan, for the table of participants."""
-    told = {name: fields[name] for name in _COLUMNS if name in fields}
+    told = {name: encodable(fields[name]) for name in _COLUMNS if name in fields}
     return told | ({"split": part_of(told["split"])} if "split" in told else {})
