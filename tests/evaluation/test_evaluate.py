@@ -388,6 +388,27 @@ def test_structures_are_named_by_the_user_or_the_data_set(
     assert [row.structure for row in again] == 2 * names
 
 
+def test_one_structure_may_be_named_without_brackets(tmp_path: Path) -> None:
+    for folder in ("predicted", "true"):
+        write_nifti(
+            tmp_path / folder / "a.nii.gz", np.eye(8, dtype=np.int16)[..., None].repeat(8, 2)
+        )
+    words = [f"predictions={tmp_path}/predicted", f"truth={tmp_path}/true"]
+    rows = evaluated(*words, "structures=liver", f"output={tmp_path}/out")
+    assert [row.structure for row in rows] == ["liver"]
+
+
+def test_structures_that_share_a_name_are_refused(
+    folders: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    message = "structures must differ from one another, got a twice"
+    with pytest.raises(UserError, match=message):
+        evaluated(*folders("structures=[a,b,a]"))
+    (tmp_path / "truth" / "dataset.json").write_text(json.dumps({"structures": ["a", "a"]}))
+    with pytest.raises(UserError, match=message):
+        evaluated(*folders())
+
+
 def test_absent_structures_follow_the_rule(
     folders: Callable[..., list[str]], tmp_path: Path
 ) -> None:

@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 
 from config import compose_config
-from gaborseg.interface import UserError, effective_choices, refuse_idle_kernel, takes_kernels
+from gaborseg.interface import (
+    UserError,
+    effective_choices,
+    refuse_idle_kernel,
+    refuse_missing_parts,
+    takes_kernels,
+)
 from warm import run_command
 
 
@@ -71,3 +77,32 @@ def test_the_command_refuses_it_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == [
         "error: kernel=gabor must be left out with network=nnunet, which has kernels of its own"
     ]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("~loss", "loss must be one of its options, got None: --help lists them"),
+        ("~optimizer", "optimizer must be one of its options, got {'lr': 0.003}: --help lists"),
+        ("callbacks.progress=null", r"callbacks\.progress must have a _target_, got None; ~callb"),
+        (
+            "+callbacks.mine.patience=3",
+            r"callbacks\.mine must have a _target_, got {'patience': 3}",
+        ),
+        ("logger.csv=5", r"logger\.csv must have a _target_, got 5; ~logger\.csv leaves it out"),
+    ],
+)
+def test_a_part_that_nothing_can_be_built_from_is_refused(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        refuse_missing_parts(compose_config([override]))
+
+
+def test_no_logger_and_no_callback_are_parts_enough() -> None:
+    refuse_missing_parts(compose_config(["logger=none", "~callbacks.progress"]))
+
+
+@pytest.mark.slow
+def test_null_is_no_option() -> None:
+    ended = run_command("src.train", "loss=null")
+    assert ended.returncode == 2
+    assert ended.stderr == "error: null is no option of a group: --help lists those there are\n"

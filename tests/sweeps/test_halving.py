@@ -84,9 +84,11 @@ def test_a_run_that_fails_does_not_go_on_and_is_told_at_the_end(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("rungs=[]", r"rungs must be numbers of epochs, ascending, got \[\]"),
-        ("rungs=[4,2]", r"rungs must be numbers of epochs, ascending, got \[4, 2\]"),
-        ("rungs=[0]", r"rungs must be numbers of epochs, ascending, got \[0\]"),
+        ("rungs=[]", r"rungs must be whole numbers of epochs, ascending, got \[\]"),
+        ("rungs=[4,2]", r"rungs must be whole numbers of epochs, ascending, got \[4, 2\]"),
+        ("rungs=[0]", r"rungs must be whole numbers of epochs, ascending, got \[0\]"),
+        ("rungs=[1.5]", r"rungs must be whole numbers of epochs, ascending, got \[1\.5\]"),
+        ("rungs=[a]", r"rungs must be whole numbers of epochs, ascending, got \['a'\]"),
         ("keep=1", "keep must be at least 2, got 1"),
     ],
 )

@@ -277,6 +277,14 @@ def test_a_crash_of_one_process_ends_all_of_a_run(
     assert told == ("process 1 crashes" if how == "error" else None)
 
 
+def test_what_hydra_notes_of_a_sweep_is_not_written_into_a_pipe(
+    sweep_dir: str, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "multirun.yaml")  # to write there would wait for a reader for ever
+    with pytest.raises(UserError, match=r"multirun\.yaml must be a regular file: remove it"):
+        cells_of("loss=pcc,dice", sweep_dir)
+
+
 def test_what_hydra_notes_of_a_sweep_is_not_written_through_a_link(
     sweep_dir: str, tmp_path: Path
 ) -> None:

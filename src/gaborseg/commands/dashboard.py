@@ -30,7 +30,9 @@ def main(config: DictConfig) -> None:
 
 def run() -> None:
     """Run the command with this process's arguments."""
-    run_command(main, settings="dashboard", paths=("output",))
+    run_command(
+        main, settings="dashboard", paths=("output", "project", "entity", "name", "structures")
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from gaborseg.interface import (
     run_command,
 )
 
-
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="prepare")
 def main(config: DictConfig) -> None:
     """Prepare as configured."""
@@ -43,7 +42,7 @@ def run() -> None:
         settings="prepare",
         paths=(
             *("input", "output", "labels", "problems", "name", "credit", "licence", "home_page"),
-            *("pattern", "label_pattern", "structures", "volumes", "masks"),
+            *("pattern", "label_pattern", "structures", "volumes", "masks", "channels", "label"),
         ),
     )
 

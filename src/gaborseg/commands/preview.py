@@ -77,7 +77,7 @@ def _output(config: DictConfig, choices: Sequence[str]) -> Path:
         FileExistsError: There is such a picture, and it may not be replaced.
     """
     for key in ("subjects", "draws", "timed"):
-        if not isinstance(config[key], int) or config[key] < 1:
+        if type(config[key]) is not int or config[key] < 1:
             raise ValueError(f"{key} must be a positive integer, got {config[key]}")
     told = [choice for choice in choices if not choice.startswith(("output=", "overwrite="))]
     path = Path(config.output or f"outputs/previews/{folder_name(told)}.png").expanduser()

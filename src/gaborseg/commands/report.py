@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 
 from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
 
+_TEXTS = ("runs", "output", "title", "subject", "ignore", "project", "entity")
+
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="report")
 def main(config: DictConfig) -> None:
@@ -25,7 +27,7 @@ def main(config: DictConfig) -> None:
 
 def run() -> None:
     """Run the command with this process's arguments."""
-    run_command(main, settings="report", paths=("runs", "output", "title"))
+    run_command(main, settings="report", paths=_TEXTS)
 
 
 if __name__ == "__main__":

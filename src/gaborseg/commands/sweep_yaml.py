@@ -63,8 +63,15 @@ def wandb_sweep(name: str) -> dict[str, Any]:
 
 
 def grid(config: DictConfig) -> dict[str, list[Any]]:
-    """Return the values of every setting that a sweep varies, as plain values."""
-    varied = OmegaConf.to_container(config.hydra.sweeper.params, resolve=True)
+    """Return the values of every setting that a sweep varies, as plain values.
+
+    Raises:
+        UserError: It varies none.
+    """
+    varied = OmegaConf.select(config, "hydra.sweeper.params")
+    if not isinstance(varied, DictConfig) or not varied:
+        raise UserError(f"hydra.sweeper.params must map settings to values, got {varied}")
+    varied = OmegaConf.to_container(varied, resolve=True)
     parser = OverridesParser.create()
     return {
         key: _values(parser, f"{key}={values}")

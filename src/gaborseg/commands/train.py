@@ -22,12 +22,14 @@ from gaborseg.interface import (
     mistakes_as_user_errors,
     own_mode,
     refuse_idle_kernel,
+    refuse_missing_parts,
     refuse_unread,
     run_command,
 )
 from gaborseg.runs import check_searchable
 
 _PATHS = ("data.root", "data.cache", "data.split_file", "data.source.cache", "weights.path")
+_TRACKED = ("logger.wandb.project", "logger.wandb.entity")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="config")
@@ -37,6 +39,7 @@ def main(config: DictConfig) -> float | None:
     runtime = hydra_config.runtime
     choices = {k: v for k, v in runtime.choices.items() if not k.startswith("hydra/")}
     with errors_in_log():
+        refuse_missing_parts(config)
         refuse_idle_kernel(config, choices, hydra_config.overrides.task)
         refuse_unread(config, choices, hydra_config.overrides.task)
         in_sweep = hydra_config.mode == RunMode.MULTIRUN
@@ -60,7 +63,7 @@ def main(config: DictConfig) -> float | None:
 def run() -> None:
     """Run the command with this process's arguments."""
     in_sweep = {"-m", "--multirun"} & set(sys.argv)  # where commas separate values
-    run_command(main, settings="config", paths=() if in_sweep else _PATHS)
+    run_command(main, settings="config", paths=() if in_sweep else (*_PATHS, *_TRACKED))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import json
 import logging
 import math
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +20,7 @@ from gaborseg.evaluation.label_maps import (
     tolerance_of,
 )
 from gaborseg.evaluation.runs import PARTS, Result, score_run
-from gaborseg.interface import mistakes_as_user_errors, show
+from gaborseg.interface import as_list, mistakes_as_user_errors, show
 from gaborseg.machine import software_versions, write_atomically
 from gaborseg.preparation import LabelMapping, read_mapping
 from gaborseg.runs import RunFile, Score, locked, overall_means, scores_table, write_scores
@@ -115,6 +117,7 @@ def _score_folders(settings: SimpleNamespace, output: Path) -> Result:
             Path(settings.truth).expanduser(),
         )
         structures, mapping = _numbering(settings, predictions, truth)
+        _check_names(structures or ())
         pairs, left_over = find_pairs(predictions, truth)
         if left_over:
             log.warning(f"{left_over} label maps of {truth} have no prediction and do not count")
@@ -122,6 +125,16 @@ def _score_folders(settings: SimpleNamespace, output: Path) -> Result:
         output.mkdir(parents=True, exist_ok=True)
         rows = score_pairs(pairs, structures, tolerance, mapping, settings.ignore)
     return Result(rows, tolerance, {"predictions": str(predictions), "truth": str(truth)})
+
+
+def _check_names(structures: Sequence[str]) -> None:
+    """Check that no two structures share a name, by which scores are told apart.
+
+    Raises:
+        ValueError: Two do.
+    """
+    if twice := [name for name, count in Counter(structures).items() if count > 1]:
+        raise ValueError(f"structures must differ from one another, got {twice[0]} twice")
 
 
 def _numbering(
@@ -132,7 +145,7 @@ def _numbering(
     Raises:
         DataError: A file that tells them cannot be used, or they contradict each other.
     """
-    given = tuple(settings.structures or ())
+    given = tuple(as_list(settings.structures))
     if settings.labels is None:
         return given or structures_of(truth / DESCRIPTION, predictions / DESCRIPTION), None
     mapping = read_mapping(settings.labels, given)

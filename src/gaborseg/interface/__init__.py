@@ -4,11 +4,13 @@ from gaborseg.interface.choices import (
     effective_choices,
     effective_settings,
     refuse_idle_kernel,
+    refuse_missing_parts,
     takes_kernels,
 )
 from gaborseg.interface.composition import SweepComposer, each_interpolation_parsed_once
 from gaborseg.interface.configuration import (
     CONFIGURATIONS,
+    as_list,
     build,
     compose_config,
     plain,
@@ -40,6 +42,7 @@ __all__ = [
     "SweepComposer",
     "Terminated",
     "UserError",
+    "as_list",
     "build",
     "check_paths",
     "command",
@@ -58,6 +61,7 @@ __all__ = [
     "plain",
     "quote_values",
     "refuse_idle_kernel",
+    "refuse_missing_parts",
     "refuse_unread",
     "run_command",
     "show",

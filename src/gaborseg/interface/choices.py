@@ -9,7 +9,25 @@ from omegaconf import DictConfig, OmegaConf
 from gaborseg.interface.errors import UserError
 
 _OF_KERNELS = ("kernel", "rates", "activation")
+_PARTS = ("network", "loss", "data", "optimizer", "scheduler", "decision", "trainer")
+_LISTS = ("logger", "callbacks")
 _OF_GROUP = re.compile(rf"[+~]*({'|'.join(_OF_KERNELS)})\b")
+
+
+def refuse_missing_parts(config: DictConfig) -> None:
+    """Refuse a configuration in which a group has no option, or something else than settings.
+
+    Raises:
+        UserError: There is one; the message names it.
+    """
+    for group in (*_PARTS, *_LISTS):
+        found = config.get(group)
+        if not isinstance(found, DictConfig) or (group in _PARTS and "_target_" not in found):
+            raise UserError(f"{group} must be one of its options, got {found}: --help lists them")
+    parts = {f"{group}.{name}": part for group in _LISTS for name, part in config[group].items()}
+    for key, part in parts.items():
+        if not isinstance(part, DictConfig) or "_target_" not in part:
+            raise UserError(f"{key} must have a _target_, got {part}; ~{key} leaves it out")
 
 
 def takes_kernels(config: DictConfig) -> bool:

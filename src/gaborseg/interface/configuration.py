@@ -8,12 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from gaborseg.machine import load_yaml, read_text
 from gaborseg.runs import folder_name, sweep_folder
 
 _PACKAGE = Path(__file__).parents[1]
@@ -80,6 +82,17 @@ def plain(config: DictConfig) -> SimpleNamespace:
     return SimpleNamespace(**cast(dict[str, Any], settings))
 
 
+def as_list(value: Any) -> list[str]:
+    """Return a setting that may be one value, several or none as a list of texts.
+
+    Example:
+        >>> as_list("T1w"), as_list(["T1w", "FLAIR"]), as_list(None)
+        (['T1w'], ['T1w', 'FLAIR'], [])
+    """
+    values = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    return [str(one) for one in values]
+
+
 def target_of(node: DictConfig) -> Any:
     """Return what a node is built with: a class, or a function."""
     return get_object(node["_target_"])
@@ -142,6 +155,25 @@ def spelt_out(arguments: Sequence[str], name: str | None) -> list[str]:
     if name != "config":
         return [*arguments]
     return [re.sub("^weights=", "weights.path=", argument) for argument in arguments]
+
+
+def unreadable_settings(arguments: Sequence[str], error: Exception) -> str | None:
+    """Return which of the user's own YAML files has raised an error, and why; None if none has.
+
+    Args:
+        arguments: A command's, with ``--config-dir``.
+        error: What Hydra let through.
+    """
+    if isinstance(error, yaml.YAMLError):  # it names the file
+        return f"settings cannot be read: {' '.join(str(error).split())}"
+    folder = get_args_parser().parse_known_args(arguments)[0].config_dir
+    for path in sorted(Path(folder).rglob("*.yaml")) if folder else ():
+        try:
+            path.read_text(encoding="utf-8")
+            load_yaml(read_text(path))
+        except (OSError, ValueError) as reason:
+            return f"{path} cannot be read: {reason}"
+    return None
 
 
 def quote_values(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -25,6 +26,7 @@ from gaborseg.interface.configuration import (
     quote_values,
     register_resolvers,
     spelt_out,
+    unreadable_settings,
 )
 from gaborseg.interface.help import help_text
 from gaborseg.interface.obstacles import obstacle
@@ -47,6 +49,8 @@ _KNOWN_WARNINGS = (
 _USAGE_ERROR = 2
 _NO_LOG = "Unable to configure handler"  # how logging wraps what a handler has raised
 _RUN_FOLDER = "hydra.run.dir must be a folder that can be written to"
+_NO_OPTION = "Config group override must be"  # Hydra's words for GROUP=null
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 _ONE_LINE = (
     "GABORSEG_ONE_LINE"  # set for the processes that we start: HYDRA_FULL_ERROR is then ours
 )
@@ -153,6 +157,7 @@ def run_command(
     never_fail_to_print()
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own is not there for a process that it starts
     end_with_parent()
+    _forget_ranks_without_number()
     for message in _KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     arguments = sys.argv[1:] if settings is None else overrides_first(sys.argv[1:])
@@ -174,14 +179,27 @@ def run_command(
         sys.exit(printable(f"error: {error}"))
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _end(_one_line(error))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        if (reason := unreadable_settings(sys.argv[1:], error)) is None:
+            raise
+        _end(reason)
     except Exception as error:
         if told := obstacle(error):
             sys.exit(printable(f"error: {told}"))
         if isinstance(error, ValueError) and str(error).startswith(_NO_LOG) and error.__cause__:
             _end(f"{_RUN_FOLDER}: {_one_line(error.__cause__)}")
+        if isinstance(error, ValueError) and str(error).startswith(_NO_OPTION):
+            _end("null is no option of a group: --help lists those there are")
         if not isinstance(error, OSError):
             raise
         _end(f"{_RUN_FOLDER}: {_one_line(error)}")
+
+
+def _forget_ranks_without_number() -> None:
+    """Remove from the environment what Lightning would end at when it is imported."""
+    for name in _RANKS:
+        if not os.environ.get(name, "0").isdecimal():
+            del os.environ[name]
 
 
 @contextlib.contextmanager

@@ -37,6 +37,10 @@ _SIGNS = {
     "failed to map segment": _MEMORY,
     "start new thread": "no more threads may be started: raise the limit (ulimit -u)",
     "No usable temporary directory": "there is no folder for temporary files: set TMPDIR=DIR",
+    "has gone from the cache": (
+        "prepared arrays have gone from the cache while they were in use: start the same command "
+        "again, which prepares them anew"
+    ),
     "determine home directory": (
         "there is no home folder for paths with ~: set GABORSEG_CACHE=DIR, and name folders in full"
     ),

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from rich.table import Table
 
 from gaborseg.data import PARTS, case_of
-from gaborseg.interface import UserError, command, quote_values, show
+from gaborseg.interface import UserError, as_list, command, quote_values, show
 from gaborseg.pictures import contact_sheets
 from gaborseg.preparation.channels import Channels, chosen_channels
 from gaborseg.preparation.discovery import Found, subject_id
@@ -49,10 +49,10 @@ def prepare_scans(settings: SimpleNamespace) -> None:
         Path(path).expanduser().absolute() for path in (settings.input, settings.output)
     )
     check_output(output, {"size": settings.size, "forms": settings.forms})
-    labels, structures = settings.labels, list(settings.structures)
+    labels, structures = settings.labels, as_list(settings.structures)
     mapping = None if labels is None else read_mapping(labels, structures)
     channels = chosen_channels(
-        source, list(settings.channels), list(settings.volumes), channel_names(labels)
+        source, as_list(settings.channels), list(settings.volumes), channel_names(labels)
     )
     found = find(source, output, settings, channels)
     log.info(f"Found {len(found.cases)} scans with {' and '.join(found.channels)} and labels.")

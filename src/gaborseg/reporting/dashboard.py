@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from gaborseg.interface import UserError
+from gaborseg.interface import UserError, as_list
 from gaborseg.machine import write_atomically
 from gaborseg.study import paper_sizes
 from gaborseg.training import has_key
@@ -45,12 +45,12 @@ def save_workspace(settings: SimpleNamespace) -> None:
         UserError: If W&B's workspaces are not installed, or there is no key for W&B.
         FileExistsError: If the file exists.
     """
-    output = None if settings.output is None else Path(settings.output)
+    output = None if settings.output is None else Path(settings.output).expanduser()
     if output is None and not has_key():
         raise UserError(_KEY)
     if output is not None and output.exists():
         raise FileExistsError(f"output must be a new file, got {output}")
-    structures = list(settings.structures or paper_sizes())
+    structures = as_list(settings.structures) or list(paper_sizes())
     about = settings.project, settings.name, structures
     if output is None:
         with _with_wandb():

@@ -5,9 +5,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-from gaborseg.interface import mistakes_as_user_errors
+from gaborseg.interface import as_list, mistakes_as_user_errors
 from gaborseg.machine import progress
 from gaborseg.reporting.figures import write_figures
 from gaborseg.reporting.folder import ReportFolder
@@ -43,8 +42,8 @@ def make_report(settings: SimpleNamespace) -> None:
             check_mode(settings.wandb)
             folder = ReportFolder(Path(settings.output).expanduser())
             held.enter_context(locked(folder.path))
-            roots = [Path(root).expanduser() for root in _as_list(settings.runs)]
-            ignored = [*TECHNICAL, *_as_list(settings.ignore)]
+            roots = [Path(root).expanduser() for root in as_list(settings.runs)]
+            ignored = [*TECHNICAL, *as_list(settings.ignore)]
             study = _read_study(roots, ignored)
             results = compute(study, settings.rate, levels_of(study, settings.trust))
             subject = choose_subject(results, settings.subject)
@@ -80,11 +79,6 @@ def _planned_runs(roots: list[Path]) -> Iterator[Path]:
     for root in roots:
         for plan in sorted(root.rglob(PLAN)) if root.is_dir() else ():
             yield from read_plan(plan.parent)
-
-
-def _as_list(value: Any) -> list[str]:
-    """Return a setting that may be one value or several as a list."""
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def tell(results: Results, output: Path) -> None:

@@ -268,7 +268,7 @@ class LocalSweeper(BasicSweeper):
         super().__init__(max_batch_size=None, params=params)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep; Hydra's ``multirun.yaml`` is not written through a link."""
+        """Run the sweep; Hydra's ``multirun.yaml`` is not written through a link or a pipe."""
         self.free_place()
         return super().sweep(arguments)
 
@@ -276,7 +276,7 @@ class LocalSweeper(BasicSweeper):
         """Return where Hydra's ``multirun.yaml`` goes.
 
         Raises:
-            UserError: If there is a link.
+            UserError: If there is a link, or no regular file.
         """
         from gaborseg.interface import mistakes_as_user_errors
         from gaborseg.machine import refuse_link
@@ -285,6 +285,8 @@ class LocalSweeper(BasicSweeper):
         place = Path(self.config.hydra.sweep.dir, "multirun.yaml")
         with mistakes_as_user_errors():
             refuse_link(place)
+            if place.exists() and not place.is_file():
+                raise FileExistsError(f"{place} must be a regular file: remove it")
         return place
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
@@ -299,11 +301,13 @@ def _job_of(config: DictConfig, choices: Sequence[str]) -> _Job:
         effective_settings,
         monitor_of,
         refuse_idle_kernel,
+        refuse_missing_parts,
         refuse_unread,
     )
 
     HydraConfig.instance().cfg = cast(Any, config)
     folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
+    refuse_missing_parts(config)
     refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
     refuse_unread(config, config.hydra.runtime.choices, choices)
     check_objective(config.objective, metrics=config.metrics)

@@ -78,9 +78,10 @@ class HalvingSweeper(LocalSweeper):
         """
         if not isinstance(self.launcher, LocalLauncher):
             raise ValueError("hydra/launcher must be local with a search by halving")
-        if not self.rungs or not all(low < high for low, high in pairwise([0, *self.rungs])):
+        whole = all(type(rung) is int for rung in self.rungs)
+        if not self.rungs or not whole or not _ascend([0, *self.rungs]):
             raise ValueError(
-                f"hydra.sweeper.rungs must be numbers of epochs, ascending, got {self.rungs}"
+                f"hydra.sweeper.rungs must be whole numbers of epochs, ascending, got {self.rungs}"
             )
         if not isinstance(self.keep, int) or self.keep < 2:
             raise ValueError(f"hydra.sweeper.keep must be at least 2, got {self.keep}")
@@ -91,7 +92,7 @@ class HalvingSweeper(LocalSweeper):
         """Return the overrides of all runs, and leave word of the command as Hydra's sweeper does.
 
         Raises:
-            UserError: If a link is in the way.
+            UserError: If a link, or no regular file, is in the way.
         """
         assert self.config is not None
         assert self.hydra_context is not None
@@ -108,3 +109,8 @@ class HalvingSweeper(LocalSweeper):
         sign = 1 if self.direction == "minimize" else -1
         ranked = sorted(runs.values(), key=lambda result: sign * result.return_value)
         return [result.overrides or () for result in ranked[: math.ceil(len(ranked) / self.keep)]]
+
+
+def _ascend(numbers: Sequence[int]) -> bool:
+    """Return whether each number is larger than the one before."""
+    return all(low < high for low, high in pairwise(numbers))

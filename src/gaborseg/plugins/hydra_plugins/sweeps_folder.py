@@ -6,6 +6,7 @@ In a checkout the folder lies beside ``conf/``; in an installed package it is a 
 
 from pathlib import Path
 
+import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
@@ -31,14 +32,15 @@ class _SweepsSource(FileConfigSource):
         """Return what a file holds, which may have come with somebody's data.
 
         Raises:
-            HydraException: It would take too much to read.
+            HydraException: It cannot be read, or would take too much.
         """
         path = Path(self.path, self._normalize_file_name(config_path))
         try:
             load_yaml(read_text(path))
-        except ValueError as error:
-            raise HydraException(f"{path} cannot be read: {error}") from error
-        return super().load_config(config_path)
+            return super().load_config(config_path)
+        except (ValueError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise HydraException(f"{path} cannot be read: {reason}") from error
 
     def is_group(self, config_path: str) -> bool:
         """Return whether a path is the root or the group."""
