@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,28 @@ def test_what_lies_in_a_run_folder_or_a_report_is_no_run(tmp_path: Path) -> None
     (report / "report.json").write_text("{}")
     write_small_run(tmp_path / ".hidden")
     assert list(find_run_folders([tmp_path])) == [run]
+
+
+def test_links_that_lead_in_circles_are_followed_once(tmp_path: Path) -> None:
+    run = write_small_run(tmp_path / "z" / "run")
+    for name in ("a", "b", "z/c"):
+        (tmp_path / name).symlink_to(tmp_path)
+    assert list(find_run_folders([tmp_path])) == [run]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_no_folder_without_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scandir(path: str) -> Any:
+        if path.endswith("shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    run, shut = write_small_run(tmp_path / "run"), tmp_path / "shut"
+    shut.mkdir()
+    assert list(find_run_folders([tmp_path])) == [run, shut]
 
 
 def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:

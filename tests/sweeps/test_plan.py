@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gaborseg.sweeps import Cell, Round, note_round, read_plan, read_rounds, write_plan
 
 
@@ -17,6 +19,21 @@ def test_without_a_plan_there_is_none(tmp_path: Path) -> None:
     assert read_plan(tmp_path) == {}
     (tmp_path / "sweep.json").write_text("{")
     assert read_plan(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["a\\u0000b", "x" * 300, "x/" * 3000, "\\ud800"])
+def test_a_plan_with_a_name_that_no_folder_can_have_is_none(name: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(f'{{"runs": {{"{name}": "a"}}}}')
+    assert read_plan(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("epochs", "value"), [("1e999", "0.5"), ("2", "1" + "0" * 400)])
+def test_rounds_with_numbers_beyond_all_bounds_are_none(
+    epochs: str, value: str, tmp_path: Path
+) -> None:
+    told = f'"objective": "x", "direction": "y", "epochs": {epochs}, "values": {{"a": {value}}}'
+    (tmp_path / "sweep.json").write_text(f'{{"rounds": [{{{told}}}]}}')
+    assert read_rounds(tmp_path) == []
 
 
 ROUNDS = [

@@ -1,5 +1,8 @@
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +86,21 @@ def test_a_file_that_cannot_be_read_is_told_and_stops_nothing(
     assert "1 of 5 done" in out
     reason = "config.yaml: trainer.max_epochs must be a whole number, got inf"
     assert f"problem: {sweep}/seed=1: {reason}\n" in out
+
+
+def test_a_run_whose_folder_cannot_be_looked_into_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scandir(path: str) -> Any:
+        if path.endswith("shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    (tmp_path / "shut").mkdir()
+    (entry,) = sweeps_in(tmp_path)[tmp_path]
+    assert entry.cell.folder == tmp_path / "shut"
 
 
 @pytest.mark.parametrize("text", ["[]", '{"runs": null}', '{"runs": ["a"]}', '{"runs": {"x": 5}}'])

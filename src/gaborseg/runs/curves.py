@@ -43,9 +43,9 @@ def read_last_epochs(path: Path, most: int) -> tuple[int, list[dict[str, str]]]:
     Raises:
         RunFileError: If the file is damaged, or one of them does not say of which epoch it is.
     """
-    if not path.exists():
-        return 0, []
     with reading(path):
+        if not path.exists():
+            return 0, []
         header, *lines = read_text(path).splitlines() or [""]
         rows = list(read_table([header, *lines[-most:]]))
     for row in rows:

@@ -153,16 +153,28 @@ def find_run_folders(roots: Iterable[Path]) -> Iterator[Path]:
 
 
 def _below(root: Path) -> Iterator[Path]:
-    for path, folders, files in os.walk(root, followlinks=True):
-        names = set(files)
-        if names & _NO_RUN:
+    """Yield what is in a folder, and then the folders that cannot be looked into.
+
+    Links are followed once: in a loop of them, paths without number lead to the same folder.
+    """
+    shut: list[Path] = []
+    seen: set[str] = set()
+
+    def note(error: OSError) -> None:
+        shut.append(Path(error.filename))
+
+    for path, folders, files in os.walk(root, onerror=note, followlinks=True):
+        names, real = set(files), os.path.realpath(path)
+        if names & _NO_RUN or real in seen:
             folders.clear()
         elif _is_run_folder(names):
             folders.clear()
             yield Path(path)
         else:
             yield from filter(is_tidy, (Path(path) / name for name in sorted(names)))
+        seen.add(real)
         folders[:] = sorted(set(folders) - {"wandb"} - {f for f in folders if f[0] == "."})
+    yield from shut
 
 
 def _is_run_folder(files: set[str]) -> bool:

@@ -34,10 +34,22 @@ def write_plan(
 
 def read_plan(folder: Path) -> dict[Path, str]:
     """Return the run folders of the last sweep in a folder and their names; none without one."""
-    with contextlib.suppress(AttributeError, TypeError, ValueError):
+    with contextlib.suppress(AttributeError, TypeError, ValueError, OSError):
         runs = _read(folder).get("runs", {})
-        return {Path(os.path.normpath(folder / run)): str(name) for run, name in runs.items()}
+        return {_place(folder, run): str(name) for run, name in runs.items()}
     return {}
+
+
+def _place(folder: Path, run: str) -> Path:
+    """Return a run's folder, whether it is there or not.
+
+    Raises:
+        OSError, ValueError: No folder can be called so.
+    """
+    place = Path(os.path.normpath(folder / run))
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        place.lstat()
+    return place
 
 
 @dataclass(frozen=True)
@@ -73,14 +85,15 @@ def note_round(folder: Path, found: Round) -> None:
 
 def read_rounds(folder: Path) -> list[Round]:
     """Return the rounds of the search in a sweep's folder; none if it is no search."""
-    with contextlib.suppress(AttributeError, TypeError, ValueError, KeyError):
+    kinds = (AttributeError, TypeError, ValueError, KeyError, OverflowError, OSError)
+    with contextlib.suppress(*kinds):
         return [_round(folder, told) for told in _read(folder).get("rounds", [])]
     return []
 
 
 def _round(folder: Path, told: Mapping[str, Any]) -> Round:
     values = {
-        Path(os.path.normpath(folder / run)): None if value is None else float(value)
+        _place(folder, run): None if value is None else float(value)
         for run, value in told["values"].items()
     }
     epochs = None if told["epochs"] is None else int(told["epochs"])

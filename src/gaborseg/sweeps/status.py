@@ -18,7 +18,7 @@ from gaborseg.sweeps.plan import PLAN, Round, read_plan, read_rounds
 from gaborseg.sweeps.sweep import Entry
 
 _FILES_OF_A_RUN = {RunFile.SETTINGS, RunFile.FAILURE, RunFile.OUTCOME}
-_FEW = 10  # rows for each of several sweeps; one alone is shown in full
+_FEW, _MANY = 10, 1000  # rows for each of several sweeps, and for one alone
 
 
 _WIDE = 160  # columns where the output is a file
@@ -30,7 +30,7 @@ def show_sweeps(sweeps: Mapping[Path, Sequence[Entry]]) -> None:
     if not console.is_terminal:
         console.width = _WIDE
     for home, entries in sweeps.items():
-        show(console, home, entries, _FEW if len(sweeps) > 1 else len(entries))
+        show(console, home, entries, _FEW if len(sweeps) > 1 else _MANY)
 
 
 def sweeps_in(folder: Path) -> dict[Path, list[Entry]]:
@@ -39,7 +39,11 @@ def sweeps_in(folder: Path) -> dict[Path, list[Entry]]:
     What a sweep has planned counts as well, whether there is anything of it or not.
     """
     runs, homes = set(), set()
-    for path, folders, files in os.walk(folder):
+
+    def shut(error: OSError) -> None:
+        runs.add(Path(error.filename))  # its state says why it cannot be read
+
+    for path, folders, files in os.walk(folder, onerror=shut):
         if _FILES_OF_A_RUN & {*files}:
             runs.add(Path(path))
             folders.clear()  # a tracker may keep a config.yaml of its own in there
