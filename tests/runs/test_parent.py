@@ -7,7 +7,7 @@ import time
 import pytest
 
 from config import PROJECT
-from gaborseg.runs import lead_children, lead_these
+from gaborseg.runs import end_with_parent, lead_children, lead_these
 
 CHILD = """
 import os, sys, time
@@ -40,9 +40,24 @@ def test_a_child_ends_when_its_parent_is_killed(watch: str) -> None:
 
 def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
     child = CHILD.format(project=str(PROJECT), watch="end_with_parent()")
-    environment = {**os.environ, **lead_children(), "GABORSEG_PARENT": "1"}
+    with subprocess.Popen(["true"]) as gone:
+        environment = {**os.environ, "GABORSEG_PARENT": str(gone.pid)}
     done = subprocess.run([sys.executable, "-c", child], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
+
+
+def test_a_command_that_a_child_starts_through_a_shell_is_let_live() -> None:
+    code = "from gaborseg.runs.parent import end_with_parent; end_with_parent()"
+    words = ["sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, code]
+    done = subprocess.run(words, env={**os.environ, **lead_children()}, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("told", ["", "abc", "-1", "0"])
+def test_what_is_no_process_leads_nobody(told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GABORSEG_PARENT", told)
+    end_with_parent()
+    assert "GABORSEG_PARENT" not in os.environ
 
 
 def test_only_the_children_of_the_block_are_led() -> None:

@@ -142,13 +142,29 @@ def test_an_identity_that_no_run_would_get_names_nothing(run: Run, told: object)
     assert run.identity == own
 
 
-@pytest.mark.parametrize("name", ["predictions", "wandb"])
+@pytest.mark.parametrize("name", ["predictions", "wandb", "checkpoints", "logs/tensorboard"])
 def test_nothing_is_written_or_removed_through_a_link(run: Run, tmp_path: Path, name: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / ".partial-mine").write_text("mine")
-    run.folder.mkdir()
+    (run.folder / name).parent.mkdir(parents=True)
     (run.folder / name).symlink_to(elsewhere)
     with pytest.raises(FileExistsError, match=rf"{name} is a link, .* remove it"):
         run.working().__enter__()
     assert (elsewhere / ".partial-mine").read_text() == "mine"
+
+
+def test_no_logger_finds_a_link_to_write_its_own_file_through(run: Run, tmp_path: Path) -> None:
+    (run.folder / "logs").mkdir(parents=True)
+    (run.folder / "logs" / "hparams.yaml").symlink_to(tmp_path / "not there yet")
+    with pytest.raises(FileExistsError, match=r"hparams\.yaml is a link, .* remove it"):
+        run.working().__enter__()
+
+
+def test_links_that_others_have_made_for_themselves_are_no_obstacle(run: Run) -> None:
+    (run.folder / "wandb" / "run-1").mkdir(parents=True)
+    (run.folder / "wandb" / "latest-run").symlink_to("run-1")  # W&B's own
+    (run.folder / "here").touch()
+    (run.folder / "best.ckpt").symlink_to("here")  # gives way to a whole file
+    with run.working():
+        assert (run.folder / "wandb" / "latest-run").is_symlink()

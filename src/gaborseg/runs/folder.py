@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ from gaborseg.runs.renames import as_saved_now
 from gaborseg.runs.scores import read_run_scores
 from gaborseg.runs.settings import check_texts, differences, settings_digest, without_technical
 
-_FOLDERS = (RunFile.PREDICTIONS, "wandb")  # what is written to in a run folder
+_NOT_SEARCHED = (RunFile.PREDICTIONS, "wandb")
+"""Folders of a run in which a link does no harm: each file gives way to a whole one, or W&B, which
+has links of its own, makes a new folder."""
 _IDENTITY = re.compile("[0-9a-f]{12}")  # trackers name folders by it
 
 
@@ -154,10 +157,10 @@ class Run:
 
         Raises:
             BlockingIOError: If another process works on the run.
-            FileExistsError: If a link is in the place of a folder or of the lock.
+            FileExistsError: If a link is in the place of a folder, of the lock, or of what a
+                callback or logger writes.
         """
-        for name in _FOLDERS:
-            refuse_link(self.path(name))
+        _refuse_links(self.folder)
         with locked(self.folder):
             _remove_leftovers(self.folder)
             yield
@@ -219,6 +222,21 @@ def tidy_up(folder: Path) -> None:
     if (folder / LOCK).exists() or any(folder.glob(f"{PARTIAL}*")):
         with contextlib.suppress(OSError), locked(folder):
             _remove_leftovers(folder)
+
+
+def _refuse_links(folder: Path) -> None:
+    """Check that nothing in a run folder makes a callback or logger write somewhere else.
+
+    Raises:
+        FileExistsError: A folder is a link, or a file below one is.
+    """
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        for name in (*folders, *files):
+            if here != folder or not (here / name).is_file():
+                refuse_link(here / name)
+        if here == folder:
+            folders[:] = [name for name in folders if name not in _NOT_SEARCHED]
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -31,15 +31,27 @@ def lead_these() -> Iterator[None]:
 
 def end_with_parent() -> None:
     """End this process with its parent, if that asked for it with ``lead_children``."""
-    parent = int(os.environ.pop(_PARENT, 0))
+    told = os.environ.pop(_PARENT, "")
+    parent = int(told) if told.isdecimal() else 0
     if not parent:
         return
     if sys.platform == "linux":
         die_with_parent()
     else:
         watch_parent(parent)
-    if os.getppid() != parent:  # it ended before it could be watched
+    if os.getppid() != parent and not _is_alive(parent):  # it ended before it could be watched
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether there is a process; between it and this one may be others, as a shell."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def watch_parent(parent: int) -> None:
