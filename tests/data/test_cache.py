@@ -1,3 +1,4 @@
+import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 
 from gaborseg.data import PreparedCase, SegmentationData, locked, zscore
+from gaborseg.interface import obstacle
 from gaborseg.machine import cache_folder, remove_partials, whole_folder
 from gaborseg.scans import DataError
 from warm import Command
@@ -24,6 +26,26 @@ def test_zscore_has_mean_zero_and_deviation_one() -> None:
     assert scored.dtype == np.float32
     assert scored.mean() == pytest.approx(0, abs=1e-6)
     assert scored.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_arrays_that_have_gone_from_the_cache_are_told_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"image\.npy has gone from the cache") as error:
+        PreparedCase(tmp_path).read("image")
+    in_a_worker = FileNotFoundError(f"Caught in DataLoader worker process 0.\n{error.value}")
+    assert "start the same command again" in str(obstacle(in_a_worker))
+
+
+@pytest.mark.parametrize("limit", [0, 100, 200])
+def test_a_small_array_that_does_not_fit_is_no_whole_one(limit: int, tmp_path: Path) -> None:
+    case = PreparedCase(tmp_path / "case")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"(File too large|No space left on device): '.*/case'"):
+            case.write(affine=np.eye(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not case.folder.exists()
 
 
 def test_a_folder_that_fails_halfway_leaves_nothing(tmp_path: Path) -> None:

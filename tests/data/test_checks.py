@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gaborseg.data import SegmentationData, check_intensities
+from gaborseg.data import SegmentationData, check_intensities, whole_numbers
 from gaborseg.scans import DataError, ScanError
 from tiny_cohort import AFFINE, SHAPE, write_nifti
 
@@ -36,6 +36,17 @@ def with_value(array: np.ndarray, value: float) -> np.ndarray:
     array = array.copy()
     array[1, 2, 3] = value
     return array
+
+
+@pytest.mark.parametrize("number", [2**53, 2**53 + 2, 2**60 + 1, 2**64 - 1])
+@pytest.mark.parametrize("kind", [np.uint64, np.float64])
+def test_labels_that_others_may_be_taken_for_are_refused(number: int, kind: type) -> None:
+    labels = np.array([0, number], kind)
+    if number == 2**53:
+        assert whole_numbers(Path("a.nii"), labels).tolist() == [0, number]
+    else:
+        with pytest.raises(ScanError, match=r"must hold labels up to 2\^53, got [\d.e+]+$"):
+            whole_numbers(Path("a.nii"), labels)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ identity (path, size, time of change) and of the way they are prepared, so a cha
 prepared anew and an unchanged one is never opened again.
 """
 
+import errno
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,14 +80,38 @@ class PreparedCase:
             shutil.rmtree(self.folder)
 
     def read(self, name: str) -> NDArray:
-        """Map one of ``image``, ``label`` and ``affine``, read-only."""
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        """Map one of ``image``, ``label`` and ``affine``, read-only.
+
+        Raises:
+            FileNotFoundError: It is not there, as when somebody has emptied the cache.
+        """
+        try:
+            return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error.filename} has gone from the cache") from error
 
     def write(self, **arrays: NDArray) -> None:
-        """Store all arrays of the case at once."""
+        """Store all arrays of the case at once.
+
+        Raises:
+            OSError: There is no room for them.
+        """
         with whole_folder(self.folder) as folder:
             for name, array in arrays.items():
-                np.save(folder / f"{name}.npy", array)
+                _save(folder / f"{name}.npy", array)
+
+
+def _save(path: Path, array: NDArray) -> None:
+    """Write an array; of a small one, numpy does not notice that the disk is full.
+
+    Raises:
+        OSError: There is no room for it.
+    """
+    np.save(path, array)
+    try:
+        np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def prepared_case(

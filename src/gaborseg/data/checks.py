@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 MOST_UNEVEN = 1.01
 """The longest side of a voxel over the shortest that still counts as a cube."""
 
+_LARGEST_ID = 2**53
+"""Of a label map: above, float64 knows no difference between a number and the next."""
 _ROUNDING = 1e-3
 """Labels that are stored scaled may differ by this from whole numbers."""
 
@@ -49,16 +51,31 @@ def whole_numbers(path: Path, voxels: NDArray) -> NDArray[np.integer]:
     """The voxels of a label map as integers; the rounding of a header's scale is undone.
 
     Raises:
-        ScanError: They are no whole numbers.
+        ScanError: They are no whole numbers, or some are so large that others may be taken for
+            them.
     """
     if voxels.dtype.kind in "iu":
+        _check_range(path, voxels)
         return voxels
     rounded = np.round(voxels)
     whole = np.abs(voxels - rounded) <= _ROUNDING
     if not whole.all():
         problem = f"must hold integers, got {voxels[~whole][0]}"
         raise ScanError(path, problem, "make it anew with nearest-neighbour interpolation")
+    _check_range(path, rounded)
     return rounded.astype(np.int64)
+
+
+def _check_range(path: Path, labels: NDArray) -> None:
+    """Check that labels of any two types can be compared: that is done in float64.
+
+    Raises:
+        ScanError: One is too large.
+    """
+    for extreme in (labels.min().item(), labels.max().item()):
+        if abs(extreme) > _LARGEST_ID:
+            problem = f"must hold labels up to 2^53, got {extreme:g}"
+            raise ScanError(path, problem, "number its structures anew")
 
 
 def _checked_image(path: Path) -> tuple[NDArray[np.float32], NDArray]:

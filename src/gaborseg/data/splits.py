@@ -67,7 +67,7 @@ def shuffled_split(
     >>> shuffled_split(["a", "b", "c", "d"], index=0)
     Split(train=('a', 'c'), validation=('b',), test=('d',))
     """
-    if index not in range(_NUM_SPLITS):
+    if type(index) is not int or index not in range(_NUM_SPLITS):
         raise DataError(f"split must be 0..{_NUM_SPLITS - 1}, got {index}")
     owners = subjects if participants is None else participants
     scans = list(zip(subjects, owners, strict=True))
