@@ -66,6 +66,7 @@ def test_a_run_that_is_done_tells_any_objective(overrides: list[str], tmp_path: 
         ("objective=test/dice", "on which nothing may be selected, got test/dice"),
         ("objective=val/dice/tail", "objective must be val/dice, .* got val/dice/tail"),
         ("pause_after=0", "pause_after must be a positive integer or null, got 0"),
+        ("pause_after=true", "pause_after must be a positive integer or null, got True"),
     ],
 )
 def test_a_wrong_setting_is_refused(

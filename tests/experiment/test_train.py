@@ -527,7 +527,9 @@ def test_counts_that_contradict_the_data_are_refused(run: Callable[..., Path]) -
         ("optimizer.lr=-1", "optimizer.lr must be a positive number, got -1"),
         ("optimizer.lr=nan", "optimizer.lr must be a positive number, got nan"),
         ("optimizer.lr=fast", "optimizer.lr must be a positive number, got fast"),
+        ("optimizer.lr=true", "optimizer.lr must be a positive number, got True"),
         ("seed=-1", "seed must be an integer from 0"),
+        ("seed=true", "seed must be an integer from 0 .*, got True"),
         ("trainer.max_epochs=0", "trainer.max_epochs must be a positive integer, got 0"),
         ("kernel.conventional.kernel_size=4", "kernel_size must be odd and positive, got 4"),
         ("network.groups=3", "channels must be divisible by groups=3, got .4, 4, 4, 4, 8."),
@@ -540,6 +542,7 @@ def test_counts_that_contradict_the_data_are_refused(run: Callable[..., Path]) -
         ("data.batch_size=0", "batch_size must be at least 1, got 0"),
         ("+loss.weight=3", "unexpected keyword argument 'weight'"),
         ("split=9", "split"),
+        ("split=true", r"split must be 0\.\.4, got True"),
         ("data.cache='a\udcff'", r"data.cache must be UTF-8, got a\\udcff: rename the file"),
     ],
 )

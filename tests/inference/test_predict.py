@@ -63,6 +63,22 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("threads", ["-1", "0", "true", "1.5", "many"])
+def test_threads_that_nothing_can_have_are_refused(threads: str, run: Run) -> None:
+    with pytest.raises(UserError, match="threads must be a positive integer or null, got "):
+        run(f"threads={threads}")
+
+
+def test_a_model_is_not_averaged_with_itself_by_a_link(
+    checkpoint: Path, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "again.ckpt").symlink_to(checkpoint)
+    with pytest.raises(UserError, match="must be named once"):
+        run(f"checkpoint=[{checkpoint},{tmp_path}/again.ckpt]")
+    with pytest.raises(UserError, match="checkpoint must name a model, got none"):
+        run("checkpoint=[]")
+
+
 def test_every_scan_gets_a_label_map_on_its_own_grid(
     run: Run, cohort: Path, tmp_path: Path
 ) -> None:

@@ -46,6 +46,17 @@ def test_the_table_has_a_row_a_scan_and_a_column_a_structure(
     assert (second["problem"], second["egg"]) == ("too short", "")
 
 
+def test_a_table_with_a_row_that_names_no_scan_is_refused(tmp_path: Path, scan: ScanFiles) -> None:
+    finish(results(tmp_path / "out"), scan)
+    table = tmp_path / "out" / "volumes.csv"
+    with table.open() as file:
+        (row,) = csv.DictReader(file)
+    columns = [*(name for name in row if name != "scan"), "scan"]  # as a spreadsheet may sort them
+    table.write_text(f"{','.join(columns)}\n{','.join(row[name] for name in columns[:2])}\n")
+    with pytest.raises(FileExistsError, match="is damaged, a row names no scan"):
+        results(tmp_path / "out")
+
+
 def test_a_scan_is_done_when_row_and_files_are_there(tmp_path: Path, scan: ScanFiles) -> None:
     here = results(tmp_path / "out")
     assert here.work_on(scan).write == {"labels": tmp_path / "out" / "deep" / "s_dseg.nii.gz"}

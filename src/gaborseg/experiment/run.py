@@ -194,14 +194,14 @@ def _check_settings(config: DictConfig) -> None:
         ImportError: If what the network is built with is not installed.
     """
     seed, epochs, rate = config.seed, config.trainer.max_epochs, config.optimizer.lr
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if type(seed) is not int or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be an integer from 0 to 2^32 - 1, got {seed}")
-    if not isinstance(epochs, int) or epochs < 1:
+    if type(epochs) is not int or epochs < 1:
         raise ValueError(f"trainer.max_epochs must be a positive integer, got {epochs}")
-    if not isinstance(rate, float | int) or not 0 < rate < math.inf:
+    if type(rate) not in (float, int) or not 0 < rate < math.inf:
         raise ValueError(f"optimizer.lr must be a positive number, got {rate}")
     pause = config.pause_after
-    if pause is not None and (not isinstance(pause, int) or pause < 1):
+    if pause is not None and (type(pause) is not int or pause < 1):
         raise ValueError(f"pause_after must be a positive integer or null, got {pause}")
     check_objective(config.objective, metrics=config.metrics)
     monitor_of(config)

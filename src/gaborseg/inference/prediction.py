@@ -15,7 +15,7 @@ from gaborseg.inference.batch import Problem, segment_all
 from gaborseg.inference.inputs import find_scans
 from gaborseg.inference.results import Results, digest
 from gaborseg.inference.segmenter import Segmenter
-from gaborseg.interface import mistakes_as_user_errors, show
+from gaborseg.interface import as_list, mistakes_as_user_errors, show
 from gaborseg.machine import keep_freed_memory
 from gaborseg.models import Model, ModelError, choose_device, facts_of, load_exported, load_trained
 from gaborseg.runs import RunFile
@@ -36,10 +36,10 @@ def predict(settings: SimpleNamespace) -> list[Problem]:
     keep_freed_memory()
     with mistakes_as_user_errors():
         device = choose_device(settings.device)
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        _use_threads(settings.threads)
         files = _checkpoint_files(_paths_of(settings.checkpoint))
-        models = [load_model(path, device, tuple(settings.trust)) for path in files]
+        trust = tuple(as_list(settings.trust))
+        models = [load_model(path, device, trust) for path in files]
         segmenter = Segmenter(models, list(settings.flips), settings.patch_size, device)
         facts = segmenter.facts
         in_one = bool(facts.volumes)
@@ -58,6 +58,19 @@ def predict(settings: SimpleNamespace) -> list[Problem]:
     return problems
 
 
+def _use_threads(count: Any) -> None:
+    """Let so many threads compute; all if it is None.
+
+    Raises:
+        ValueError: It is no positive integer.
+    """
+    if count is None:
+        return
+    if type(count) is not int or count < 1:
+        raise ValueError(f"threads must be a positive integer or null, got {count}")
+    torch.set_num_threads(count)
+
+
 def _paths_of(value: Any) -> list[Path]:
     """The paths in a setting that is one path or a list of them."""
     values = value if isinstance(value, list) else [value]
@@ -68,7 +81,8 @@ def _checkpoint_files(paths: Sequence[Path]) -> list[Path]:
     """The model files that are named: files, run folders, or patterns such as ``runs/split=*``.
 
     Raises:
-        ModelError: A pattern matches nothing, or one model is named twice.
+        ModelError: A pattern matches nothing, there is none, or one model is named twice, be it by
+            a link.
     """
     found: list[Path] = []
     for path in paths:
@@ -76,8 +90,11 @@ def _checkpoint_files(paths: Sequence[Path]) -> list[Path]:
         if not matches:
             raise ModelError(f"{path} is missing: a checkpoint is a model file or a run folder")
         found += [match / RunFile.BEST if match.is_dir() else match for match in matches]
-    for path in found:
-        if found.count(path) > 1:
+    if not found:
+        raise ModelError("checkpoint must name a model, got none")
+    files = [path.resolve() for path in found]
+    for path, file in zip(found, files, strict=True):
+        if files.count(file) > 1:
             raise ModelError(f"{path} must be named once")
     return found
 

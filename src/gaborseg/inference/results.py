@@ -177,11 +177,18 @@ class Results:
         return "is of another scan" if row[SOURCE] != digest(*scan.contents) else None
 
     def rows(self) -> dict[str, _Row]:
-        """The rows of the table by scan."""
+        """The rows of the table by scan.
+
+        Raises:
+            ValueError: A row is cut before it names its scan.
+        """
         if not self.table.is_file():
             return {}
         with self.table.open(newline="", encoding="utf-8") as file:
-            return {of_cell(row["scan"]): row for row in csv.DictReader(file)}
+            rows = [*csv.DictReader(file)]
+        if any(row["scan"] is None for row in rows):
+            raise ValueError("a row names no scan")
+        return {of_cell(row["scan"]): row for row in rows}
 
     def keep(
         self,
