@@ -68,7 +68,11 @@ def test_a_way_that_does_not_exist_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '"spectral"', '{"ways": [], "graphs": true}', '{"ways": {}}', "{"]
+    "text",
+    [
+        *("", "[]", "{}", '"spectral"', '{"ways": [], "graphs": true}', '{"ways": {}}', "{"),
+        '{"ways": {}, "graphs": true, "milliseconds": [1]}',
+    ],
 )
 def test_a_damaged_file_is_named_with_the_remedy(text: str) -> None:
     path = keep(Choices({}), CARD, {})

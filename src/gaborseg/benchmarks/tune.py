@@ -13,7 +13,7 @@ from gaborseg.benchmarks.gpu import configuration, costs, in_precision, training
 from gaborseg.benchmarks.options import Benchmark, at_least, check_size
 from gaborseg.benchmarks.report import Cell, Table
 from gaborseg.benchmarks.timing import Spread
-from gaborseg.gpu import Choices, Convolution, Way, keep, pin
+from gaborseg.gpu import Choices, Convolution, Way, choices_for, keep, pin
 from gaborseg.interface import build
 from gaborseg.layers import GaborConv3d
 from gaborseg.training import GraphedNetwork
@@ -47,6 +47,7 @@ class TuneBenchmark(Benchmark):
         at_least("batch", self.batch, 1)
         if torch.device(self.device).type != "cuda" or not torch.cuda.is_available():
             raise ValueError(f"device must be a GPU that torch can use, got {self.device!r}")
+        choices_for(torch.device(self.device))  # where they are kept, a damaged file is in the way
 
     def tables(self) -> list[Table]:
         """Measure, keep the choices, and return the tables."""

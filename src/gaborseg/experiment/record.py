@@ -86,7 +86,11 @@ def keep_to_gpu_choices(run: Run, trainer: pl.Trainer) -> None:
     if device.type != "cuda":
         return
     began = run.record().get("gpu")
-    pin(Choices.read(began) if began else choices_for(device))
+    try:
+        told = Choices.read(began) if began else None
+    except ValueError as error:
+        raise ValueError(f"{run.path(RunFile.RECORD)}: gpu: {error}") from error
+    pin(told or choices_for(device))
     rank_zero_only(log.info)(_told(choices_for(device)))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from gaborseg.machine import cache_folder, load_json, read_text, write_text
@@ -126,6 +127,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         record = load_json(read_text(path))
         Choices.read(record)
+        if not isinstance(record.get("milliseconds", {}), dict):
+            raise ValueError("milliseconds must be by convolution")
     except ValueError as error:
         raise ValueError(f"{path}: {error}; delete it, and measure again") from error
     return cast(dict[str, Any], record)
@@ -138,16 +141,21 @@ def keep(choices: Choices, device: torch.device, milliseconds: Mapping[str, Any]
         choices: The fastest ways.
         device: The card.
         milliseconds: What was measured, for readers.
+
+    Raises:
+        ValueError: The file of before is damaged; it stays.
     """
     path = _choices_file(device)
-    before = _read(path)
-    record = {
-        **_driven_by(device),
-        "ways": {**before.get("ways", {}), **choices.ways},
-        "graphs": choices.graphs,
-        "milliseconds": {**before.get("milliseconds", {}), **milliseconds},
-    }
-    write_text(path, json.dumps(record, indent=2) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # cards of one kind may be measured at once
+        before = _read(path)
+        record = {
+            **_driven_by(device),
+            "ways": {**before.get("ways", {}), **choices.ways},
+            "graphs": choices.graphs,
+            "milliseconds": {**before.get("milliseconds", {}), **milliseconds},
+        }
+        write_text(path, json.dumps(record, indent=2) + "\n")
     _measured.cache_clear()
     return path
 
