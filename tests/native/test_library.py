@@ -173,13 +173,14 @@ def test_a_compiler_that_hung_is_not_waited_for_again(
     assert len(waited) == 1
     assert note.stat().st_mode & 0o077 == 0
     compiled = pretend_to_compile(monkeypatch)
-    two_days_ago = time.time() - 2 * 24 * 3600
-    os.utime(note, (two_days_ago, two_days_ago))
-    library_file("same", sources)
+    day = 24 * 3600
+    for other_day, name in ((time.time() - 2 * day, "same"), (time.time() + 2 * day, "third")):
+        os.utime(note, (other_day, other_day))
+        library_file(name, sources)
     monkeypatch.setenv("CXX", "another-compiler")
     os.utime(note)
     library_file("another", sources)
-    assert len(compiled) == 2
+    assert len(compiled) == 3
 
 
 @pytest.mark.parametrize("damage", [b"", b"a lib", bytes(9), b"another one"])

@@ -115,7 +115,7 @@ def _compile_once(finished: Path, sources: Path) -> None:
 def _hung_lately(note: Path) -> bool:
     """Return whether a note tells of this compiler and is not too old."""
     try:
-        recent = time.time() - note.lstat().st_mtime < _UNTRIED
+        recent = 0 <= time.time() - note.lstat().st_mtime < _UNTRIED  # a clock may be set back
         return recent and load_json(read_text(note)) == compiler()
     except (OSError, ValueError):
         return False

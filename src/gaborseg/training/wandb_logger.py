@@ -138,7 +138,7 @@ def _told_by_another_run() -> str:
     """Return why W&B cannot be used, if another run of the same sweep has found that lately."""
     if note := os.environ.get(TRACKER_NOTE):
         with contextlib.suppress(OSError, ValueError):
-            if time.time() - Path(note).stat().st_mtime < _UNTRIED:
+            if 0 <= time.time() - Path(note).stat().st_mtime < _UNTRIED:
                 return read_text(Path(note))
     return ""
 
