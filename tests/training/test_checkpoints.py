@@ -1,5 +1,8 @@
+import errno
+import importlib
 from pathlib import Path
 
+import pytest
 import torch
 
 from gaborseg.runs import Monitor, Run, RunFile
@@ -32,6 +35,21 @@ def test_no_path_in_a_checkpoint_is_ever_deleted(tmp_path: Path) -> None:
     assert (best.best_model_path, best.kth_best_model_path, best.last_model_path) == (own, own, "")
     assert best.best_k_models == {own: torch.tensor(0.5)}
     assert best.best_model_score == 0.5
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_a_checkpoint_that_the_machine_cannot_read_is_not_replaced(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise error
+
+    run = Run(tmp_path, {}, "name", ("tag",), "group")
+    run.path(RunFile.BEST).touch()
+    module = importlib.import_module("gaborseg.training.checkpoints")
+    monkeypatch.setattr(module, "check_archive", fail)
+    with pytest.raises(type(error), match=r"best\.ckpt" if isinstance(error, OSError) else ""):
+        checkpoint_to_resume(run)
 
 
 def test_a_checkpoint_of_lists_in_lists_is_not_gone_on_from(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints that are whole or not there, and that know their best even in a moved folder."""
 
+import errno
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(sealed(checkpoint, self.origin), file)
 
 
+_OF_DAMAGE = (None, errno.EINVAL)
+"""What an ``OSError`` of a damaged archive says, which leads readers to places it has not."""
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """What a ``ModelCheckpoint`` remembers that it may delete later."""
 
@@ -89,6 +92,7 @@ def checkpoint_to_resume(run: Run) -> Path | None:
 
     Raises:
         RunFileError: If a checkpoint is of another run.
+        OSError, MemoryError: If one cannot be read: to train again would replace what may be whole.
     """
     last, best = run.path(RunFile.LAST), run.path(RunFile.BEST)
     found = {path: _content(path) for path in (last, best) if path.exists()}
@@ -142,6 +146,9 @@ def _content(path: Path) -> dict[str, Any] | None:
     """Return the content of a checkpoint, None if it is damaged.
 
     Weights that are not finite are what a training may end with: then its digest says so.
+
+    Raises:
+        OSError, MemoryError: This machine cannot read it, whether it is damaged or not.
     """
     try:
         check_archive(path)
@@ -149,7 +156,11 @@ def _content(path: Path) -> dict[str, Any] | None:
         check_size(content)
         sound = is_sealed(content) or not not_finite(content["state_dict"])
         return dict(content) if sound and content["epoch"] >= 0 else None
-    except Exception:  # whatever damage makes zipfile or torch raise: it does not always call it so
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever damage makes zipfile or torch raise
+        if isinstance(error, OSError) and error.errno not in _OF_DAMAGE:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         return None
 
 
