@@ -1,6 +1,7 @@
 """Settings that are text, whatever they look like."""
 
 import importlib
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -25,6 +26,7 @@ def test_text_is_taken_as_it_is_typed(
 ) -> None:
     taken: list[Sequence[str]] = []
     module = importlib.import_module(f"gaborseg.commands.{command}")
+    monkeypatch.setattr(sys, "argv", [command])  # without pytest's own -m, that of a sweep
     monkeypatch.setattr(module, "run_command", lambda main, settings, paths: taken.append(paths))
     module.run()
     (override,) = quote_values([f"{key}={value}"], taken[0])

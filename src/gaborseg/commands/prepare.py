@@ -21,6 +21,7 @@ from gaborseg.interface import (
     run_command,
 )
 
+
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="prepare")
 def main(config: DictConfig) -> None:
     """Prepare as configured."""
