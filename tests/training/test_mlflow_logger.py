@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from pytorch_lightning.loggers import MLFlowLogger
 
 from config import compose_config
 from gaborseg.experiment.additions import build_logger
@@ -23,6 +24,7 @@ class Client:
 
     uris: list[str]
     identity: str
+    params: dict[str, str]
 
     def __init__(self, uri: str) -> None:
         if uri.startswith("nowhere"):
@@ -37,6 +39,14 @@ class Client:
         begun = wanted == f"tags.`gaborseg.run` = '{self.identity}'"
         return [SimpleNamespace(info=SimpleNamespace(run_id="abc"))] if begun else []
 
+    def get_run(self, run_id: str) -> SimpleNamespace:
+        assert run_id == "abc"
+        info = SimpleNamespace(experiment_id="7")
+        return SimpleNamespace(info=info, data=SimpleNamespace(params=self.params))
+
+    def log_batch(self, run_id: str, params: list[SimpleNamespace]) -> None:
+        self.params.update({param.key: param.value for param in params})
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
@@ -45,10 +55,11 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def client(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Client]:
-    """A stand-in for MLflow; what Lightning's logger is made with stays as it is."""
-    Client.uris, Client.identity = [], "of another"
+    """A stand-in for MLflow, in which Lightning's logger and ours work."""
+    Client.uris, Client.identity, Client.params = [], "of another", {}
     modules: dict[str, dict[str, Any]] = {
-        "mlflow": {"__spec__": SimpleNamespace()},
+        "mlflow": {"__spec__": SimpleNamespace(), "set_tracking_uri": lambda uri: None},
+        "mlflow.entities": {"Param": SimpleNamespace},
         "mlflow.exceptions": {"MlflowException": MlflowException},
         "mlflow.tracking": {"MlflowClient": Client},
     }
@@ -56,7 +67,7 @@ def client(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Cl
         module = ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(sys.modules[mlflow_logger.__module__], "MLFlowLogger", SimpleNamespace)
+    monkeypatch.setattr("pytorch_lightning.loggers.mlflow._MLFLOW_AVAILABLE", True)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     return Client
@@ -66,28 +77,40 @@ def logger(run: Run, **changes: Any) -> Any:
     return mlflow_logger(run, **{"experiment": "gaborseg", "tracking_uri": None, **changes})
 
 
-@pytest.mark.usefixtures("client")
-def test_runs_go_to_a_database_beside_their_folders(run: Run, tmp_path: Path) -> None:
+def test_runs_go_to_a_database_beside_their_folders(
+    run: Run, client: type[Client], tmp_path: Path
+) -> None:
     made = logger(run)
-    assert made.tracking_uri == "sqlite:///outputs/mlflow.db"
+    assert {*client.uris} == {"sqlite:///outputs/mlflow.db"}
     assert (tmp_path / "outputs").is_dir()
-    assert (made.experiment_name, made.run_name, made.run_id) == ("gaborseg", "gabor-pcc", None)
     assert made.tags == {"gaborseg.run": run.identity, "group": "group"}
+    assert made._run_id is None
 
 
 def test_a_resumed_run_goes_on_as_the_same_run_of_mlflow(run: Run, client: type[Client]) -> None:
     client.identity = run.identity
     assert logger(run).run_id == "abc"
-    assert logger(run, experiment="other").run_id is None
+    assert logger(run, experiment="other")._run_id is None
+
+
+def test_a_resumed_run_keeps_the_parameters_that_it_began_with(
+    run: Run, client: type[Client]
+) -> None:
+    client.identity = run.identity
+    for pause in (1, None):
+        logger(run).log_hyperparams({"seed": 0, "data": {"num_workers": pause}})
+    assert client.params == {"seed": "0", "data/num_workers": "1"}
 
 
 def test_a_store_is_taken_from_the_settings_then_from_the_environment(
     run: Run, client: type[Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here")
-    assert logger(run).tracking_uri == "http://here"
-    assert logger(run, tracking_uri="http://there").tracking_uri == "http://there"
-    assert client.uris == ["http://here", "http://there"]
+    logger(run)
+    assert {*client.uris} == {"http://here"}
+    client.uris.clear()
+    logger(run, tracking_uri="http://there")
+    assert {*client.uris} == {"http://there"}
 
 
 @pytest.mark.usefixtures("client")
@@ -98,8 +121,8 @@ def test_a_store_that_cannot_be_used_is_said_in_one_line(run: Run) -> None:
 
 @pytest.mark.usefixtures("client")
 def test_the_option_builds_it(run: Run) -> None:
-    made: Any = build_logger(compose_config(["logger=mlflow"]).logger.mlflow, run)
-    assert made.experiment_name == "gaborseg"
+    built = build_logger(compose_config(["logger=mlflow"]).logger.mlflow, run)
+    assert isinstance(built, MLFlowLogger)
 
 
 def test_without_mlflow_the_remedy_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,26 @@ def mlflow_logger(run: Run, *, experiment: str, tracking_uri: str | None) -> MLF
     if importlib.util.find_spec("mlflow") is None:
         raise ImportError("logger=mlflow needs mlflow: pip install 'gaborseg[mlflow]'")
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _STORE
-    return MLFlowLogger(
+    return _ResumableLogger(
         experiment_name=experiment,
         run_name=run.name,
         tracking_uri=uri,
         tags={_TAG: run.identity, "group": run.group},
         run_id=_run_before(uri, experiment, run.identity),
     )
+
+
+class _ResumableLogger(MLFlowLogger):
+    """Lightning's logger, for which a session that goes on may have other technical settings.
+
+    MLflow refuses to change a parameter: a run keeps those that it began with.
+    """
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        """Hand over the settings of a run, unless an earlier session has."""
+        if not self.experiment.get_run(self.run_id).data.params:
+            super().log_hyperparams(params)
 
 
 @rank_zero_only
