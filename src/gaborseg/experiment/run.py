@@ -56,6 +56,7 @@ from gaborseg.scans import DataError
 from gaborseg.training import (
     AtomicCheckpointIO,
     Cost,
+    DeadStructures,
     EpochLine,
     EpochRow,
     FitDecision,
@@ -243,6 +244,7 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
         PauseAfter(config.pause_after),
         Cost(),
         EpochLine(monitor),
+        DeadStructures(),
         EpochRow(),
         *checkpoints(run, monitor),
     ]

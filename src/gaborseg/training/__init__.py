@@ -2,6 +2,7 @@
 
 from gaborseg.training.averaging import EpochAveraging
 from gaborseg.training.callbacks import (
+    DeadStructures,
     EpochLine,
     EpochRow,
     FitDecision,
@@ -41,6 +42,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "Cost",
     "CsvLogger",
+    "DeadStructures",
     "EpochAveraging",
     "EpochLine",
     "EpochRow",
