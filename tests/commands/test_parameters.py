@@ -3,20 +3,20 @@ import sys
 import pytest
 
 from gaborseg.commands import parameters
-from gaborseg.commands.parameters import BASELINES, PAPER, count, main, shown
+from gaborseg.commands.parameters import BASELINES, MONAI_BASELINES, PAPER, count, main, shown
 
 
 def test_every_row_has_the_papers_number_or_is_a_baseline() -> None:
-    assert shown(()) == [*PAPER, *BASELINES]
+    assert shown(()) == [*PAPER, *BASELINES, *MONAI_BASELINES]
 
 
 def test_overrides_that_baselines_may_not_know_leave_them_out() -> None:
     assert shown(("network.dropout=0.1",)) == [*PAPER]
 
 
-def test_without_monai_the_papers_networks_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_monai_what_it_builds_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parameters, "find_spec", lambda name: None)
-    assert shown(()) == [*PAPER]
+    assert shown(()) == [*PAPER, *BASELINES]
 
 
 @pytest.mark.parametrize(

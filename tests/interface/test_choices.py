@@ -20,6 +20,7 @@ from warm import run_command
         (["network=vnet_ds_tiny", "kernel=gabor"], True),
         (["network=vnet"], False),
         (["network=nnunet"], False),
+        (["network=hnoseg_xs"], False),
         (["experiment=smoke", "network=nnunet"], False),
     ],
 )

@@ -23,7 +23,7 @@ from gaborseg.models.exporting import (
     write_torch_export,
 )
 from gaborseg.models.verification import smooth_noise
-from tiny_model import description, unet_description, write_checkpoint
+from tiny_model import description, hnoseg_description, unet_description, write_checkpoint
 
 CPU = torch.device("cpu")
 SHAPE = (1, 1, 32, 32, 32)
@@ -56,8 +56,11 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pair]:
     def pair(kernel: str) -> Pair:
         folder = tmp_path_factory.mktemp(kernel)
         decision = "argmax" if kernel == "conventional" else "calibrated"
-        is_unet = kernel == "nnunet"
-        told = unet_description(32) if is_unet else shallow(description(kernel, decision, size=32))
+        others = {"nnunet": unet_description, "hnoseg_xs": hnoseg_description}
+        if kernel in others:
+            told = others[kernel](32)
+        else:
+            told = shallow(description(kernel, decision, size=32))
         trained = load_trained(write_checkpoint(folder / "model.ckpt", told))
         return trained, export(trained, folder)
 
@@ -73,7 +76,8 @@ def files(pairs: Callable[[str], Pair]) -> dict[str, Path]:
 
 
 SLOW = [
-    pytest.param(kernel, marks=pytest.mark.slow) for kernel in ("gabor", "conventional", "nnunet")
+    pytest.param(kernel, marks=pytest.mark.slow)
+    for kernel in ("gabor", "conventional", "nnunet", "hnoseg_xs")
 ]
 
 

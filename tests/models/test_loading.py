@@ -1,6 +1,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from gaborseg.models import ModelError, build_network, load_trained
 from gaborseg.models import loading as trained
 from gaborseg.networks import VNetDS
 from gaborseg.runs import weights_digest
-from tiny_model import STRUCTURES, description, unet_description, write_checkpoint
+from tiny_model import (
+    STRUCTURES,
+    description,
+    hnoseg_description,
+    unet_description,
+    write_checkpoint,
+)
 
 
 @pytest.fixture
@@ -50,12 +57,15 @@ def test_a_model_tells_the_digest_of_its_weights(checkpoint: Path) -> None:
     assert load_trained(checkpoint).digest == weights_digest(state)
 
 
-def test_a_baseline_is_rebuilt_from_its_checkpoint_alone(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "model.ckpt", unet_description())
+@pytest.mark.parametrize("describe", [unet_description, hnoseg_description])
+def test_a_baseline_is_rebuilt_from_its_checkpoint_alone(
+    describe: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    path = write_checkpoint(tmp_path / "model.ckpt", describe())
     model, state = load_trained(path), torch.load(path, weights_only=True)["state_dict"]
     image = torch.randn(1, 1, 16, 16, 16)
     torch.manual_seed(0)
-    first = build_network(unet_description()["network"]).eval()
+    first = build_network(describe()["network"]).eval()
     torch.testing.assert_close(model.network(image), first(image), rtol=0, atol=0)
     assert {f"network.{name}" for name in model.network.state_dict()} <= state.keys()
 

@@ -43,6 +43,20 @@ def unet_description(size: int = 16) -> dict[str, Any]:
     return told
 
 
+def hnoseg_description(size: int = 16) -> dict[str, Any]:
+    """What a checkpoint of a network that works on frequencies says about itself."""
+    told = description(size=size)
+    told["network"] = {
+        "_target_": "gaborseg.networks.HNOSegXS",
+        "in_channels": 1,
+        "num_classes": len(STRUCTURES) + 1,
+        "filters": 4,
+        "blocks": [2, 2, 2, 2],
+        "modes": [5, 5, 5],
+    }
+    return told
+
+
 @cache
 def composed(kernel: str, decision: str) -> dict[str, Any]:
     """The configuration of a tiny network."""

@@ -4,8 +4,8 @@
     python -m src.parameters network=nnunet
 
 Each row is a configuration of ``python -m src.train``; further overrides apply to all rows. The
-baselines appear only without overrides, which may not apply to them, and if MONAI is installed;
-``network=vnet`` or ``network=nnunet`` shows one of them alone.
+baselines appear only without overrides, which may not apply to them, and those that MONAI builds if
+it is installed; ``network=hnoseg_xs``, ``vnet`` or ``nnunet`` shows one of them alone.
 """
 
 import sys
@@ -35,6 +35,9 @@ PAPER: dict[_Overrides, str] = {  # millions of parameters that the paper prints
     ("kernel=mixed", "kernel.conventional.kernel_size=5"): "1.95",
 }
 BASELINES: dict[_Overrides, str] = {
+    ("network=hnoseg_xs",): "",  # its own paper: 28,248 with 4 channels and 4 classes
+}
+MONAI_BASELINES: dict[_Overrides, str] = {
     ("network=vnet",): "71",  # of its authors' V-Net; MONAI's differs
     ("network=nnunet",): "",
     ("network=nnunet", "data.source.size=64"): "",
@@ -54,7 +57,7 @@ def main() -> None:
     for heading in (*kinds, "total", "paper"):
         table.add_column(heading, justify="right")
     for overrides, counts in rows.items():
-        printed = (PAPER | BASELINES).get(overrides)
+        printed = (PAPER | BASELINES | MONAI_BASELINES).get(overrides)
         cells = [f"{counts.get(kind, 0):,}" for kind in kinds] + [f"{sum(counts.values()):,}"]
         table.add_row("\n  ".join(overrides or more), *cells, f"{printed} M" if printed else "-")
     show(table)
@@ -64,8 +67,9 @@ def shown(more: _Overrides) -> list[_Overrides]:
     """Return the overrides of each row, to which more are added."""
     if not takes_kernels(compose_config(more)):
         return [()]
-    with_baselines = not more and find_spec("monai")
-    return [*PAPER, *(BASELINES if with_baselines else ())]
+    if more:
+        return [*PAPER]
+    return [*PAPER, *BASELINES, *(MONAI_BASELINES if find_spec("monai") else ())]
 
 
 def count(overrides: Sequence[str]) -> dict[str, int]:

@@ -25,6 +25,7 @@ _LIMITS = {
     "num_classes": 256,
     "depths_down": _MOST_LAYERS,
     "depths_up": _MOST_LAYERS,
+    "blocks": _MOST_LAYERS,
 }
 _LARGEST_NUMBER, _MOST_VALUES, _LONGEST_LIST, _DEEPEST = 4096, 10_000, 32, 32
 LARGEST_CUBE = 1024

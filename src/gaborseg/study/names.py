@@ -8,7 +8,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NETWORKS = {"vnet": "V-Net", "nnunet": "nnU-Net U-Net"}  # that have kernels of their own
+NETWORKS = {  # that have kernels of their own, or none
+    "vnet": "V-Net",
+    "nnunet": "nnU-Net U-Net",
+    "hnoseg_xs": "HNOSeg-XS",
+}
 KERNELS = {"conventional": "conventional", "gabor": "Gabor", "mixed": "mixed", **NETWORKS}
 LOSSES = {
     "pcc": "PCC",
