@@ -298,7 +298,7 @@ def test_samples_are_counted_by_worker(source: Folder) -> None:
         (["loss", "repeats=0"], "repeats must be at least 1, got 0"),
         (["metrics", "threads=0"], "threads must be at least 1, got 0"),
         (["metrics", "size=9"], "size must be a multiple of 8, got 9"),
-        (["data", "size=50"], "size must be one of [48, 64, 128], got 50"),
+        (["data", "size=50"], "size must be one of [48, 64, 96, 128], got 50"),
         (["data", "workers=[-1]"], "workers must be numbers from 0, got [-1]"),
     ],
 )

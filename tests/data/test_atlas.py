@@ -116,7 +116,7 @@ def test_each_choice_has_a_folder_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 50}, r"size must be one of \[48, 64, 128\], got 50"),
+        ({"size": 50}, r"size must be one of \[48, 64, 96, 128\], got 50"),
         ({"num_subjects": 0}, "num_subjects must be at least 1, got 0"),
         ({"seed": -1}, "seed must not be negative, got -1"),
     ],

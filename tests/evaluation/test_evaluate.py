@@ -22,6 +22,7 @@ from gaborseg.networks import VNetDS
 from gaborseg.runs import Score, read_scores
 from holding import held_by_another
 from tiny_cohort import AFFINE, SHAPE, write_cohort, write_nifti
+from tiny_model import description, write_checkpoint
 from tiny_run import tiny_overrides
 from warm import run_command
 
@@ -594,3 +595,31 @@ def test_what_to_ignore_is_told_once(
 ) -> None:
     with pytest.raises(UserError, match=message):
         evaluated(*folders(*more))
+
+
+@pytest.mark.slow
+def test_gabor_kernels_are_scaled_for_finer_data(cohort: Path, tmp_path: Path) -> None:
+    told = description("gabor", "argmax", size=8, structures=["inner", "outer"])
+    told["network"] |= {"num_classes": 3}
+    write_checkpoint(tmp_path / "best.ckpt", told)
+    data = ("data=folder", f"data.root={cohort}", f"data.cache={cohort.parent / 'cache'}")
+    volumes = {}
+    for scale in ("null", "2"):
+        folder = tmp_path / scale
+        rows = evaluated(
+            f"run={tmp_path}", *data, f"network.scale={scale}", f"output={folder}", "device=cpu"
+        )
+        volumes[scale] = [row.volume for row in rows]
+        record = json.loads((folder / "evaluation.json").read_text())
+        assert record["scale"] == {"null": None, "2": 2}[scale]
+    assert volumes["2"] != volumes["null"]
+
+
+def test_conventional_kernels_cannot_be_scaled(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^network\.scale must be 1 for a network with conv"):
+        evaluated(f"run={run}", "network.scale=2", f"output={tmp_path / 'out'}")
+
+
+def test_label_maps_have_no_kernels_to_scale(folders: Callable[..., list[str]]) -> None:
+    with pytest.raises(UserError, match=r"network\.scale must only be given with run="):
+        evaluated(*folders("network.scale=2"))

@@ -31,7 +31,11 @@ OLD = {
 }
 NOW = {
     "kernel": {"gabor": LAYER},
-    "network": {"_target_": "gaborseg.networks.VNetDS", "convolutions": [LAYER, LAYER]},
+    "network": {
+        "_target_": "gaborseg.networks.VNetDS",
+        "convolutions": [LAYER, LAYER],
+        "scale": 1,
+    },
     "decision": {"_target_": "gaborseg.decisions.Calibrated", "num_classes": None},
     "scheduler": {"_target_": "gaborseg.training.one_cycle"},
     "data": {

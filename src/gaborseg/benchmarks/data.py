@@ -17,7 +17,7 @@ class DataBenchmark(Benchmark):
     """Training samples of the embedded cohort, with the paper's augmentation.
 
     Attributes:
-        size: Side of the volumes, in voxels: 48, 64 or 128.
+        size: Side of the volumes, in voxels: 48, 64, 96 or 128.
         subjects: Size of the cohort, which is built first if need be.
         workers: Loading processes to try.
         step: Duration of the training step to keep fed, in milliseconds.

@@ -3,6 +3,7 @@
     python -m src.evaluate run=outputs/runs/default output=again
     python -m src.evaluate run=outputs/runs/default decision=argmax output=argmax
     python -m src.evaluate run=outputs/runs/default data=folder data.root=DIR output=elsewhere
+    python -m src.evaluate run=RUN data=atlas data.source.size=96 network.scale=2 output=finer
     python -m src.evaluate predictions=DIR truth=DIR output=scores
     python -m src.evaluate predictions=DIR truth=DIR labels=freesurfer output=scores
 

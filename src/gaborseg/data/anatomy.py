@@ -45,7 +45,7 @@ _NODE_MM = 4
 """Distance between the nodes that carry a warp; its finest detail has a sigma of 6 mm."""
 _NODES = CUBE_MM // _NODE_MM
 
-FINE_SIZE = {48: 96, 64: 128, 128: 128}
+FINE_SIZE = {48: 96, 64: 128, 96: 192, 128: 128}
 """Size of the grid a subject is made on, before blocks of it become the voxels of each size."""
 
 
@@ -292,7 +292,7 @@ def make_subject(
     Args:
         seed: Seed of the cohort.
         index: Which subject; no subject depends on another.
-        size: 48, 64 or 128 voxels a side, 208 mm in all.
+        size: 48, 64, 96 or 128 voxels a side, 208 mm in all.
     """
     template = load_template()
     rng = np.random.default_rng((seed, index))

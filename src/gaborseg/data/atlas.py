@@ -30,7 +30,7 @@ class AtlasCohort:
     """Simulated T1 scans of brains with 19 labelled structures, built when first asked for.
 
     Args:
-        size: Voxels a side: 48, 64, or 128 as in the paper; the field of view is 208 mm.
+        size: Voxels a side: 48, 64, 96, or 128 as in the paper; the field of view is 208 mm.
         num_subjects: How many; a subject is the same in a larger cohort.
         seed: Seed of the cohort.
         cache: Where cohorts and prepared volumes are kept; ``$GABORSEG_CACHE`` or

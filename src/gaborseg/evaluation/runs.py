@@ -14,6 +14,7 @@ from gaborseg.interface import build, mistakes_as_user_errors
 from gaborseg.machine import progress, refuse_link
 from gaborseg.metrics import case_scores, voxel_tolerance
 from gaborseg.models import ModelError, TrainedModel, check_logits, choose_device, load_trained
+from gaborseg.networks import scale_kernels
 from gaborseg.runs import RunFile, Score, read_record, score_rows
 from gaborseg.scans import DataError, voxel_sides
 from gaborseg.training import write_label_map
@@ -34,12 +35,16 @@ _LOCAL = ("cache", "processes")
 
 
 class Result(NamedTuple):
-    """Scores of every subject and structure, the NSD tolerance in mm, what was scored, and how."""
+    """Scores of every subject and structure, the NSD tolerance in mm, what was scored, and how.
+
+    ``scale`` is that of the kernels, if another than the training's was asked for.
+    """
 
     rows: list[Score]
     tolerance: float
     inputs: dict[str, str]
     decision: str | None = None
+    scale: int | None = None
 
 
 class _Cases(NamedTuple):
@@ -64,6 +69,8 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
     with mistakes_as_user_errors():
         checkpoint = Path(settings.run).expanduser() / settings.checkpoint
         trained = load_trained(checkpoint, choose_device(settings.device), settings.trust)
+        if settings.network["scale"] is not None:
+            scale_kernels(trained.network, settings.network["scale"])
         decision = build(settings.decision) if settings.decision else trained.decision
         cases = _other_cases(settings, trained) if settings.data else own_cases(settings, trained)
         refuse_link(output / RunFile.PREDICTIONS)
@@ -88,7 +95,8 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
         )
         rows += score_rows(subject, trained.structures, [column.tolist() for column in scores])
     inputs = {"checkpoint": str(trained.checkpoint), "data": cases.name}
-    return Result(rows, tolerance, inputs, type(decision).__name__.lower())
+    decided = type(decision).__name__.lower()
+    return Result(rows, tolerance, inputs, decided, settings.network["scale"])
 
 
 @torch.inference_mode()

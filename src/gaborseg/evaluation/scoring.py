@@ -85,6 +85,8 @@ def _check(settings: SimpleNamespace) -> None:
         )
     if not isinstance(settings.ignore, int | None):
         raise ValueError(f"ignore must be an integer, got {settings.ignore}")
+    if settings.network["scale"] is not None and not settings.run:
+        raise ValueError("network.scale must only be given with run=")
     if settings.decision and (not settings.run or "num_classes" in settings.decision):
         raise ValueError("decision must be argmax, which needs no fit, and only be given with run=")
 
@@ -94,6 +96,7 @@ def write(output: Path, result: Result) -> None:
     record = {
         **result.inputs,
         "decision": result.decision,
+        "scale": result.scale,
         "subjects": len({row.subject for row in result.rows}),
         "means": overall_means(result.rows)._asdict(),
         "nsd_tolerance": result.tolerance,

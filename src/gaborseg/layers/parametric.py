@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from gaborseg.layers.convolution import same_conv3d
 from gaborseg.layers.grid import check_kernel_size, check_strides, without_autocast
-from gaborseg.layers.storage import ParameterStorage, SigmaScale
+from gaborseg.layers.storage import KINDS, ParameterStorage, SigmaScale
 
 EQUAL_RATES: Mapping[str, float] = {}
+_POWERS_OF_LENGTH = {"sigma": 1, "theta": 0, "amplitude": -3, "frequency": -1, "phase": 0}
+"""How the kinds of parameters change with the unit of length, if sums over voxels are to stay."""
 
 
 class ParametricConv3d(nn.Module):
@@ -37,6 +39,7 @@ class ParametricConv3d(nn.Module):
         kind: What the subclass calls its kernels in parameter counts and reports.
         gabor: The stored parameters, (P, I, O), in the units of `storage`, under the name that
             checkpoints have for them.
+        scale: How many times as finely as in training the volumes are sampled; `rescale` sets it.
 
     Shape:
         (B, I, D, H, W) -> (B, O, D, H, W), for any volume; a stride divides D, H, W, rounded up.
@@ -78,6 +81,7 @@ class ParametricConv3d(nn.Module):
                 f"parameters must be ({len(self.names)}, I, O), got {tuple(parameters.shape)}"
             )
         self.kernel_size = kernel_size
+        self.scale = 1
         self.stride = check_strides(stride)
         self.storage = ParameterStorage(self.names, rates, sigma_scale)
         self.gabor: Tensor
@@ -114,7 +118,32 @@ class ParametricConv3d(nn.Module):
     def parameters_of_kernels(self) -> Tensor:
         """Parameters (P, I, O) in the units of the equation, in float32 or wider."""
         wide = torch.promote_types(self.gabor.dtype, torch.float32)
-        return self.storage(self.gabor.to(wide))
+        parameters = self.storage(self.gabor.to(wide))
+        if self.scale == 1:
+            return parameters
+        factors = [float(self.scale) ** _POWERS_OF_LENGTH[kind] for kind in self.storage.kinds]
+        return parameters * parameters.new_tensor(factors)[:, None, None]
+
+    def rescale(self, scale: int) -> None:
+        """Fit the kernels to volumes that are sampled `scale` times as finely as in training.
+
+        G(x) becomes G(x / scale) / scale^3, on a grid as wide: widths times `scale`, frequencies
+        divided by it, amplitudes by its cube, K = 7 at scale 2 becomes 13. What is stored and
+        trained stays; `scale=1` gives the kernels back.
+
+        Raises:
+            ValueError: `scale` is not a positive integer, or a parameter is none of a Gabor kernel.
+        """
+        if not isinstance(scale, int) or scale < 1:
+            raise ValueError(f"scale must be a positive integer, got {scale!r}")
+        unknown = set(self.storage.kinds) - set(_POWERS_OF_LENGTH)
+        if unknown and scale != 1:
+            raise ValueError(
+                f"scale must be 1 for kernels with parameters other than {', '.join(KINDS)}, "
+                f"got {scale} for {min(unknown)}"
+            )
+        self.kernel_size = (self.kernel_size - 1) // self.scale * scale + 1
+        self.scale = scale
 
     def parameters_by_name(self) -> dict[str, Tensor]:
         """Parameters by name, (I, O) each, in the units of the equation."""
@@ -155,4 +184,5 @@ class ParametricConv3d(nn.Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"bias={self.bias is not None}, trainable={isinstance(self.gabor, nn.Parameter)}"
             f"{'' if self.stride == (1, 1, 1) else f', stride={self.stride}'}"
+            f"{'' if self.scale == 1 else f', scale={self.scale}'}"
         )

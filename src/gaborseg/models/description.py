@@ -26,6 +26,7 @@ _LIMITS = {
     "depths_down": _MOST_LAYERS,
     "depths_up": _MOST_LAYERS,
     "blocks": _MOST_LAYERS,
+    "scale": 8,
 }
 _LARGEST_NUMBER, _MOST_VALUES, _LONGEST_LIST, _DEEPEST = 4096, 10_000, 32, 32
 LARGEST_CUBE = 1024

@@ -4,6 +4,7 @@ from gaborseg.networks.baselines import MONAI_NETWORKS, NNUNet, VNet, require_mo
 from gaborseg.networks.blocks import Convolution
 from gaborseg.networks.hnoseg_xs import HNOSegXS
 from gaborseg.networks.parameter_counts import kinds_in, parameter_counts
+from gaborseg.networks.scaling import scale_kernels
 from gaborseg.networks.vnet_ds import VNetDS
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "kinds_in",
     "parameter_counts",
     "require_monai",
+    "scale_kernels",
 ]

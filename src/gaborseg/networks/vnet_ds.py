@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from gaborseg.gpu import max_pool
 from gaborseg.networks.blocks import Activation, Convolution, ResidualBlock
 from gaborseg.networks.padding import padded_inside
+from gaborseg.networks.scaling import scale_kernels
 from gaborseg.networks.upsample import INTERPOLATIONS, sum_of_upsampled, upsample
 
 _INITIAL_SCORE_STD = 0.01
@@ -38,11 +39,13 @@ class VNetDS(nn.Module):
         interpolation: How features are upsampled, ``"trilinear"`` or ``"nearest"``.
         checkpointing: Number of levels, finest first, whose features the backward pass computes
             again instead of keeping them (gradient checkpointing); changes memory and time alone.
+        scale: How many times as finely as those that the kernels are meant for the volumes are
+            sampled; Gabor kernels become that much wider (``scale_kernels``).
 
     Raises:
         ValueError: If the levels disagree in number, channels are not divisible by the groups,
-            a count is not positive, dropout is outside [0, 1), the interpolation is unknown or
-            more levels are to be computed again than there are.
+            a count is not positive, dropout is outside [0, 1), the interpolation is unknown,
+            more levels are to be computed again than there are, or kernels cannot be scaled.
 
     References:
         Wong & Moradi, MLMI 2022, Fig. 2.
@@ -62,6 +65,7 @@ class VNetDS(nn.Module):
         dropout: float = 0.0,
         interpolation: str = "trilinear",
         checkpointing: int = 0,
+        scale: int = 1,
     ) -> None:
         super().__init__()
         _check(in_channels, num_classes, channels, groups, dropout, interpolation)
@@ -94,6 +98,7 @@ class VNetDS(nn.Module):
             for level, (before, depth) in enumerate(zip(joining, depths_up, strict=True))
         )
         self.right_leg = RightLeg(channels, num_classes, interpolation)
+        scale_kernels(self, scale)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (B, C, D, H, W); the image is padded inside to a multiple of the stride."""

@@ -1,7 +1,7 @@
 """Settings that an earlier version saved, as this one would have saved them.
 
-All of the augmentation was done on the CPU, without a setting. The augmentation was once a single
-transform. Before that, the package was called ``src``,
+A network's kernels had no scale. All of the augmentation was done on the CPU, without a setting.
+The augmentation was once a single transform. Before that, the package was called ``src``,
 decisions lived in ``src.training``, and the way in which a Gabor layer convolves was a setting.
 Earlier still, there were no settings for how a Gabor layer starts and is trained.
 """
@@ -14,6 +14,7 @@ _MOVED = {f"training.{name}": f"decisions.{name}" for name in ("Argmax", "Calibr
 _FORMER_GABOR_LAYERS = ("src.layers.GaborConv3d", "src.layers.GeneralGaborConv3d")
 _GONE = "algorithm"
 _SINGLE_TRANSFORMS = ("src.data.RandomAffine", "gaborseg.data.RandomAffine")
+_NETWORK = "gaborseg.networks.VNetDS"
 _DATA = ("gaborseg.data.SegmentationData", "gaborseg.data.SegmentationData.from_folder")
 _KINDS = ("sigma", "theta", "amplitude", "frequency", "phase")
 
@@ -60,6 +61,8 @@ def _update(node: dict[str, Any]) -> None:
         node["_target_"] = f"gaborseg.{_MOVED.get(name, name)}"
     if node["_target_"] in _DATA:
         node.setdefault("augment_on", "cpu")
+    if node["_target_"] == _NETWORK:
+        node.setdefault("scale", 1)
 
 
 def _pipeline(affine: dict[str, Any]) -> dict[str, Any]:
