@@ -78,6 +78,18 @@ def test_a_single_channel_is_called_as_dataset_json_says(tmp_path: Path) -> None
     assert description_of(output)["channels"] == ["CT"]
 
 
+def test_scans_that_are_numbered_themselves_have_no_numbered_channels(tmp_path: Path) -> None:
+    source, output = write_two_folders(tmp_path / "in"), tmp_path / "out"
+    for folder in ("images", "labels"):
+        for number, case in enumerate("abcd"):
+            path = source / folder / f"{case}.nii.gz"
+            path.rename(path.with_name(f"amos_{number:04d}.nii.gz"))
+    content = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver"}}
+    (source / "dataset.json").write_text(json.dumps(content))
+    prepare(source, output, labels=str(source / "dataset.json"))
+    assert (output / "sub-amos_0000/anat/sub-amos_0000_CT.nii.gz").is_file()
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [

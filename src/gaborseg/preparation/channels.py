@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gaborseg.data import is_name
 from gaborseg.preparation.discovery import Found
-from gaborseg.scans import DataError, scan_files, stem
+from gaborseg.scans import DataError, image_and_label_folders, scan_files, stem
 
 _FIRST = "_0000"
 """End of the names of first channels, where nnU-Net numbers them."""
@@ -86,5 +86,11 @@ def _in_volumes(channels: Sequence[str], volumes: Sequence[str]) -> Channels:
 
 
 def _is_numbered(source: Path) -> bool:
-    """Whether the channels of a folder are files that end in 0000, 0001 ..."""
-    return any(stem(path).endswith(_FIRST) for path in scan_files(source, None, []))
+    """Whether the channels of a folder are files that end in 0000, 0001 ...
+
+    Where a label map has the same name, the digits are the scan's.
+    """
+    images, labels = image_and_label_folders(source) or (source, None)
+    scans = {stem(path) for path in scan_files(labels, None, [])} if labels else set()
+    names = (stem(path) for path in scan_files(images, None, []))
+    return any(name.endswith(_FIRST) and name not in scans for name in names)

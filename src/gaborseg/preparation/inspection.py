@@ -85,7 +85,7 @@ def inspect_case(reading: Reading, case: Case) -> Inspection:
 
     groups = [attempt(_inspect_image, replace(case, images=(p,)), reading) for p in case.images]
     images = [one for group in groups for one in group or ()]
-    labels: Labels | None = attempt(_inspect_labels, case, reading)
+    labels, voxels = attempt(_inspect_labels, case, reading) or (None, ())
     for path, scan, _ in images[1:]:
         attempt(check_same_grid, path, scan, *images[0][:2])
     if labels and images:
@@ -103,7 +103,7 @@ def inspect_case(reading: Reading, case: Case) -> Inspection:
         oriented=all(scan.placement.oriented for scan in scans),
         stored=tuple(scan.stored for scan in scans),
         intensities=tuple(statistics for _, _, statistics in images),
-        voxels=_count_ids(labels),
+        voxels=voxels,
         moved_mm=labels.moved_mm,
         missing=labels.missing,
         overlap=labels.overlap,
@@ -123,24 +123,19 @@ def _inspect_image(case: Case, reading: Reading) -> list[tuple[Path, Scan, dict[
     return found
 
 
-def _inspect_labels(case: Case, reading: Reading) -> Labels:
-    """The label map of a case, which has as few values as one.
+def _inspect_labels(case: Case, reading: Reading) -> tuple[Labels, tuple[tuple[int, int], ...]]:
+    """The label map of a case, and the number of voxels of each id, ascending.
 
     Raises:
-        ScanError: It cannot be used.
+        ScanError: It cannot be used, or has more values than a label map.
     """
     labels = read_labels(case, reading)
-    if (count := len(_count_ids(labels))) > _MOST_IDS:
-        problem = f"must hold labels, got {count} different values"
+    ids, counts = np.unique(labels.ids, return_counts=True)
+    if len(ids) > _MOST_IDS:
+        problem = f"must hold labels, got {len(ids)} different values"
         remedy = "check that it is the label map, not an image"
         raise ScanError(labels.path, problem, remedy)
-    return labels
-
-
-def _count_ids(labels: Labels) -> tuple[tuple[int, int], ...]:
-    """The number of voxels of each id, ascending."""
-    ids, counts = np.unique(labels.ids, return_counts=True)
-    return tuple(zip(ids.tolist(), counts.tolist(), strict=True))
+    return labels, tuple(zip(ids.tolist(), counts.tolist(), strict=True))
 
 
 def _statistics_of(voxels: NDArray) -> dict[str, float]:

@@ -19,7 +19,7 @@ from gaborseg.scans import DataError
 
 _COLOUR_TABLES = (".txt", ".ctab")
 _ROW = re.compile(r"(\d{1,9})\s+(\S.*?)((\s+\d{1,3}){3,4})?\s*", re.ASCII)
-_LONGEST_ROW = 1000
+_LONGEST_ROW = 500
 _ID = re.compile(r"\d{1,9}", re.ASCII)
 _BACKGROUND = "background"
 
