@@ -37,7 +37,15 @@ from warm import Command
 
 MARKS = {"origin", "weights_digest"}
 """What checkpoints of earlier versions do not tell."""
-CHOICES = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
+CHOICES = {  # as the command would hand them on, but for the loss
+    "kernel": "conventional",
+    "loss": "ccc",
+    "data": "folder",
+    "network": "vnet_ds_tiny",
+    "augmentation": "paper",
+    "trainer": "cpu",
+    "experiment": "smoke",
+}
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +150,7 @@ def test_done_holds_what_the_run_has_cost(finished: Path) -> None:
 
 def test_the_record_says_what_was_run(finished: Path) -> None:
     record = json.loads((finished / "run.json").read_text())
-    assert record["name"] == "conventional-ccc-lr0.01-split0"
+    assert record["name"].startswith("conventional-ccc-lr0.01-split0-experiment=smoke-")
     assert record["data"]["structures"] == ["inner", "outer"]
     assert sum(len(part) for part in record["data"]["split"].values()) == 6
     assert [session["torch"] for session in record["sessions"]] == [torch.__version__]
@@ -708,7 +716,7 @@ def test_a_network_with_kernels_of_its_own_is_trained_and_named_by_itself(
 ) -> None:
     folder = baseline("data.patch_size=8")
     record = json.loads((folder / "run.json").read_text())
-    assert record["name"] == "nnunet-ccc-lr0.01-split0"
+    assert record["name"].startswith("nnunet-ccc-lr0.01-split0-experiment=smoke-")
     assert "kernel" not in record["choices"]
     assert "kernel" not in yaml.safe_load((folder / "config.yaml").read_text())
     trained = load_trained(folder)

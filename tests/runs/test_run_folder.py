@@ -53,7 +53,7 @@ def test_what_runs_did_before_there_was_a_setting_is_no_difference(tmp_path: Pat
 
 
 def test_the_identity_depends_on_choices_and_folder(run: Run, tmp_path: Path) -> None:
-    assert run.identity == replace(run).identity
+    assert run.identity == replace(run, name="another", tags=()).identity
     assert run.identity != replace(run, folder=tmp_path / "elsewhere" / "run").identity
     assert run.identity != replace(run, config={"seed": 1}).identity
 

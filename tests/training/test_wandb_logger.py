@@ -1,18 +1,29 @@
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import wandb
+from PIL import Image
 
-from gaborseg.runs import Run
+from gaborseg.runs import Run, RunFile, Score, write_scores
 from gaborseg.sweeps import TRACKER_NOTE
-from gaborseg.training import finish, has_key, start_run, use_epoch_as_axis, wandb_logger
+from gaborseg.training import (
+    finish,
+    has_key,
+    log_result,
+    start_run,
+    use_epoch_as_axis,
+    wandb_logger,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -126,13 +137,60 @@ def test_one_run_of_a_sweep_finds_out_for_the_others(
     assert asked[3:] == ["online", "offline"]
 
 
-@pytest.mark.slow
-def test_the_offline_run_holds_name_group_tags_config_and_metrics(run: Run) -> None:
+@pytest.fixture
+def tested(run: Run) -> Run:
+    """A run with the scores of two subjects and a picture."""
     run.folder.mkdir()
+    rows = [Score("a", "inner", 0.5, 3.0), Score("b", "inner", math.nan)]
+    write_scores(run.path(RunFile.SCORES), rows)
+    Image.new("RGB", (4, 4)).save(run.path(RunFile.EXAMPLE))
+    return run
+
+
+class Tracked:
+    """What a W&B run was given."""
+
+    def __init__(self) -> None:
+        self.summary: dict[str, Any] = {}
+        self.logged: list[dict[str, Any]] = []
+        self.log = self.logged.append
+
+
+def test_a_result_is_a_summary_a_picture_and_a_table_of_the_subjects(tested: Run) -> None:
+    tracked = Tracked()
+    log_result(SimpleNamespace(experiment=tracked), tested, {"test/dice": 0.5})
+    assert tracked.summary == {"test/dice": 0.5}
+    ((media),) = tracked.logged
+    assert isinstance(media["example"], wandb.Image)
+    assert media["subjects"].columns == [*Score._fields]
+    assert [row[:4] for row in media["subjects"].data] == [
+        ["a", "inner", 0.5, 3.0],
+        ["b", "inner", None, None],
+    ]
+
+
+def test_a_session_that_tests_again_logs_no_second_table(tested: Run) -> None:
+    earlier = tested.folder / f"wandb/offline-run-1-{tested.identity}/files/media/table"
+    earlier.mkdir(parents=True)
+    (earlier / "subjects_3_abc.table.json").touch()
+    tracked = Tracked()
+    log_result(SimpleNamespace(experiment=tracked), tested, {"test/dice": 0.5})
+    assert (tracked.summary, tracked.logged) == ({"test/dice": 0.5}, [])
+
+
+def test_a_long_choice_is_a_tag_that_wandb_takes(run: Run) -> None:
+    (tag,) = wandb_logger(**options(replace(run, tags=("x" * 200,))))._wandb_init["tags"]
+    assert len(tag) == 64
+
+
+@pytest.mark.slow
+def test_the_offline_run_holds_what_the_run_was_and_how_it_ended(tested: Run) -> None:
+    run = tested
     logger = wandb_logger(**options(run))
     use_epoch_as_axis(logger)
     logger.log_hyperparams({"seed": 0})
     logger.log_metrics({"val/dice": 0.5, "epoch": 0})
+    log_result(logger, run, {"best/epoch": 1, "test/dice/inner": 0.25})
     assert wandb.run.id == run.identity
     finish(0)
     assert wandb.run is None
@@ -142,3 +200,6 @@ def test_the_offline_run_holds_name_group_tags_config_and_metrics(run: Run) -> N
     assert all(json.loads(line) for line in shown.splitlines())
     for word in (run.name, run.group, run.identity, *run.tags, "val/dice", "seed"):
         assert word in shown
+    for word in ("best/epoch", "test/dice/inner", "image-file", "table-file"):
+        assert word in shown
+    assert len(list(folder.glob("files/media/table/subjects_*"))) == 1

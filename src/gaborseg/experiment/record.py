@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
@@ -17,18 +17,23 @@ from gaborseg.gpu import Choices, choices_for, pin
 from gaborseg.interface import show
 from gaborseg.machine import software_versions
 from gaborseg.runs import (
+    MONITOR,
     Run,
     RunFile,
+    Score,
+    number,
     overall_means,
     read_outcome,
     read_scores,
     scores_table,
+    structure_dice,
 )
 from gaborseg.training import (
     Cost,
     EpochLine,
     SegmentationModule,
     TestReport,
+    log_result,
     use_epoch_as_axis,
     write_model_card,
 )
@@ -136,9 +141,12 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float, epoch: int) -> Non
             "finished": time.strftime(_TIME),
         },
     )
-    numbers = {f"cost/{name}": v for name, v in cost.items() if isinstance(v, int | float)}
+    costs = {f"cost/{name}": v for name, v in cost.items() if isinstance(v, int | float)}
     for logger in trainer.loggers:
-        logger.log_metrics(numbers)
+        if isinstance(logger, WandbLogger):
+            log_result(logger, run, {**_summary(run, rows, epoch), **costs})
+        else:
+            logger.log_metrics(costs)
     show_result(run)
 
 
@@ -155,6 +163,31 @@ def _own_scores(trainer: pl.Trainer) -> dict[str, Any]:
     values = {name: float(trainer.callback_metrics[f"test/{name}"]) for name in names}
     told = {name: value if math.isfinite(value) else None for name, value in values.items()}
     return {"metrics": told} if told else {}
+
+
+def _summary(run: Run, rows: Sequence[Score], epoch: int) -> dict[str, float]:
+    """Return what a list of runs compares: scores of validation and test, parameters, seconds.
+
+    Args:
+        run: What was tested.
+        rows: The scores of its test subjects.
+        epoch: Which one was tested, from 1.
+    """
+    curves = {e: {k: number(cell) for k, cell in row.items()} for e, row in run.curves().items()}
+    tested = {f"best/{k}": v for k, v in curves.get(epoch - 1, {}).items() if k.startswith("val/")}
+    means = overall_means(rows)
+    test = {f"test/{name}": getattr(means, name) for name in ("dice", "hd95", "nsd")}
+    test |= {f"test/dice/{name}": dice for name, dice in structure_dice(rows).items()}
+    highest = max((row.get(MONITOR) or 0.0 for row in curves.values()), default=math.nan)
+    numbers = {
+        "best/epoch": epoch,
+        **tested,
+        f"highest/{MONITOR}": highest,
+        **test,
+        "parameters": run.record()["parameters"]["total"],
+        "cost/seconds": sum(row.get("seconds") or 0.0 for row in curves.values()),
+    }
+    return {name: v for name, v in numbers.items() if v is not None and math.isfinite(v)}
 
 
 def callback(trainer: pl.Trainer, kind: type[_AnyCallback]) -> _AnyCallback:

@@ -41,6 +41,7 @@ from gaborseg.interface import (
     effective_settings,
     mistakes_as_user_errors,
     monitor_of,
+    own_choices,
 )
 from gaborseg.machine import keep_freed_memory
 from gaborseg.networks import MONAI_NETWORKS, parameter_counts, require_monai
@@ -49,6 +50,8 @@ from gaborseg.runs import (
     RunFile,
     check_objective,
     objective_value,
+    run_name,
+    short_rate,
     tidy_up,
     weights_digest,
 )
@@ -212,18 +215,21 @@ def _check_settings(config: DictConfig) -> None:
 
 
 def describe_run(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Run:
-    """Return the run, named by kernel, loss, learning rate and split.
+    """Return the run, named by kernel, loss, learning rate, split and all that is its own.
 
-    If the network has kernels of its own, its name takes the place of the kernel's.
+    If the network has kernels of its own, its name takes the place of the kernel's. Its own is what
+    its experiment sets otherwise.
     """
+    kernel = "kernel" if choices.get("kernel") else "network"
     tags = (
-        str(choices.get("kernel") or choices["network"]),
+        str(choices[kernel]),
         str(choices["loss"]),
-        f"lr{config.optimizer.lr:.3g}",
+        f"lr{short_rate(config.optimizer.lr)}",
         f"split{config.split}",
+        *own_choices(config, choices, but=(kernel, "loss", "optimizer.lr", "split")),
     )
     group = os.environ.get("WANDB_RUN_GROUP") or choices.get("sweeps") or choices.get("experiment")
-    return Run(folder, effective_settings(config), "-".join(tags), tags, str(group or "train"))
+    return Run(folder, effective_settings(config), run_name(tags), tags, str(group or "train"))
 
 
 def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Trainer:

@@ -29,6 +29,7 @@ from gaborseg.interface.errors import (
 from gaborseg.interface.help import CONSOLE, command
 from gaborseg.interface.markdown import markdown_table, markdown_text
 from gaborseg.interface.monitored import monitor_of, own_mode
+from gaborseg.interface.naming import own_choices
 from gaborseg.interface.obstacles import Obstacle, obstacle
 from gaborseg.interface.screen import ConsoleHandler, LogFile, show
 from gaborseg.interface.unread import refuse_unread
@@ -57,6 +58,7 @@ __all__ = [
     "monitor_of",
     "obstacle",
     "output_may_be_cut",
+    "own_choices",
     "own_mode",
     "plain",
     "quote_values",

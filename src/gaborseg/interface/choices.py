@@ -35,7 +35,7 @@ def takes_kernels(config: DictConfig) -> bool:
     return "kernel" in _used_groups(config)
 
 
-def _idle_groups(config: DictConfig) -> set[str]:
+def idle_groups(config: DictConfig) -> set[str]:
     """Return the groups that have no effect on the network of a configuration."""
     return {*_OF_KERNELS} - _used_groups(config)
 
@@ -59,7 +59,7 @@ def _interpolated(node: object) -> Iterator[str]:
 
 def effective_choices(config: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that were chosen in each group, without those that have no effect."""
-    idle = _idle_groups(config)
+    idle = idle_groups(config)
     return {group: option for group, option in choices.items() if group not in idle}
 
 
@@ -93,7 +93,7 @@ def refuse_idle_kernel(
     """
     if takes_kernels(config):
         return
-    groups = _idle_groups(config)
+    groups = idle_groups(config)
     for override in overrides:
         if (found := _OF_GROUP.match(override)) and found[1] in groups:
             raise UserError(

@@ -21,7 +21,7 @@ from gaborseg.runs.files import (
 )
 from gaborseg.runs.folder import Run, tidy_up
 from gaborseg.runs.lock import LOCK, locked
-from gaborseg.runs.names import folder_name, readable, sweep_folder
+from gaborseg.runs.names import folder_name, readable, run_name, short_rate, sweep_folder
 from gaborseg.runs.objective import (
     MONITOR,
     Monitor,
@@ -40,10 +40,11 @@ from gaborseg.runs.scores import (
     read_scores,
     score_rows,
     scores_table,
+    structure_dice,
     subject_means,
     write_scores,
 )
-from gaborseg.runs.settings import TECHNICAL
+from gaborseg.runs.settings import TECHNICAL, WORKING
 from gaborseg.runs.state import RunState, Stage, note_failure, read_state
 from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
 
@@ -51,6 +52,7 @@ __all__ = [
     "LOCK",
     "MONITOR",
     "TECHNICAL",
+    "WORKING",
     "Monitor",
     "Run",
     "RunFile",
@@ -88,9 +90,12 @@ __all__ = [
     "read_state",
     "read_tidy",
     "readable",
+    "run_name",
     "score_rows",
     "scores_table",
     "sealed",
+    "short_rate",
+    "structure_dice",
     "subject_means",
     "sweep_folder",
     "tidy_texts",

@@ -47,7 +47,7 @@ class Run:
     Attributes:
         folder: Where everything about the run is written.
         config: The resolved configuration, plain dicts and lists.
-        name: Readable, from kernel, loss, learning rate and split.
+        name: Readable: kernel, loss, learning rate, split, and what its experiment sets otherwise.
         tags: The same, one by one.
         group: The set of runs that it belongs to, for comparisons.
     """
@@ -70,7 +70,7 @@ class Run:
             return str(told)
         settings = without_technical(self.config)
         place = str(self.folder.absolute())
-        text = json.dumps([place, self.name, settings], sort_keys=True, default=str)
+        text = json.dumps([place, settings], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property

@@ -1,4 +1,4 @@
-"""Names of folders: readable, and decided by the choices alone."""
+"""Names of folders and runs: readable, and decided by the choices alone."""
 
 import hashlib
 import math
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 _MAX_FOLDER_NAME = 180
+_LONGEST_RUN_NAME = 120  # characters, so that trackers show it as it is
 _RUNS = "outputs/runs"
 _LONGEST_SEARCH = 100  # characters: of the name of a folder that holds others with long names
 _SEARCH = re.compile(r"\+*hydra/sweeper=(?!local$|basic$).*")
@@ -29,7 +30,38 @@ def folder_name(overrides: Sequence[str], longest: int = _MAX_FOLDER_NAME) -> st
     unnamed = (_SWEEP, _UNNAMED)
     named = [text for text in overrides if not any(known.match(text) for known in unnamed)]
     choices = map(readable, named)
-    name = re.sub(r"[^\w=,.+^-]", "_", ",".join(sorted(choices))) or "default"
+    return _bounded(_legal(",".join(sorted(choices))) or "default", longest)
+
+
+def run_name(parts: Sequence[str], longest: int = _LONGEST_RUN_NAME) -> str:
+    """Return the name of a run for trackers and screens, which says its choices in their order.
+
+    Example:
+        >>> run_name(["mixed", "pcc", "lr0.003", "split0", "network.dropout=0.1", "seed=1"])
+        'mixed-pcc-lr0.003-split0-network.dropout=0.1-seed=1'
+        >>> run_name(["kernel.levels=[a, b, c]"], longest=20)
+        'kernel.leve-6b149b9b'
+    """
+    return _bounded(_legal("-".join(map(readable, parts))), longest)
+
+
+def short_rate(rate: float) -> str:
+    """Return a learning rate in few characters that are those of no other rate.
+
+    Example:
+        >>> [short_rate(rate) for rate in (3e-3, 10**-3.5, 0.000316, 0.0012345)]
+        ['0.003', '10^-3.5', '0.000316', '0.0012345']
+    """
+    text = f"{rate:.3g}"
+    return text if float(text) == rate else _shortest(rate)
+
+
+def _legal(name: str) -> str:
+    return re.sub(r"[^\w=,.+^~-]", "_", name)
+
+
+def _bounded(name: str, longest: int) -> str:
+    """Return a name, cut if it is too long; what is cut off still tells it from others."""
     if len(name) <= longest:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -228,6 +228,12 @@ def overall_means(rows: Iterable[Score]) -> _Means:
     return _Means(*map(_mean, zip(*means, strict=True)))
 
 
+def structure_dice(rows: Iterable[Score]) -> dict[str, float]:
+    """Return each structure's mean Dice over the subjects that have it; NaN if none has."""
+    groups = _grouped(rows, "structure")
+    return {structure: _mean(row.dice for row in own) for structure, own in groups.items()}
+
+
 def _grouped(rows: Iterable[Score], column: str) -> dict[str, list[Score]]:
     groups: dict[str, list[Score]] = {}
     for row in rows:

@@ -9,7 +9,7 @@ from gaborseg.machine import encodable
 from gaborseg.runs.renames import as_saved_now
 
 # Settings that change where or how fast a run works, never its result ...
-_WORKING = (
+WORKING = (
     "logger",
     "data.num_workers",
     "data.cache",
@@ -20,7 +20,7 @@ _WORKING = (
     "pause_after",
 )
 # ... and groups that others refer to: what of them has an effect is told there again.
-TECHNICAL = (*_WORKING, "rates", "activation")
+TECHNICAL = (*WORKING, "rates", "activation")
 _SINCE: dict[str, Any] = {"monitor": "val/dice", "monitor_mode": None, "metrics": {}}
 """Settings that came later, with the values that say what runs did before."""
 

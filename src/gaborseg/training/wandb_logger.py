@@ -3,13 +3,14 @@
 import contextlib
 import functools
 import logging
+import math
 import netrc
 import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from gaborseg.machine import read_text, write_text
-from gaborseg.runs import Run, RunFile
+from gaborseg.runs import Run, RunFile, Score, read_scores, run_name
 from gaborseg.sweeps import TRACKER_NOTE
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ _HOST = "api.wandb.ai"
 _OFFLINE = "offline"
 MODES = ("auto", "online", _OFFLINE)
 _ONLINE = ("online", "run", "shared")  # as ``WANDB_MODE`` may say it
+_SUBJECTS = "subjects"  # the table of scores
+_LONGEST_TAG = 64  # characters: W&B takes no longer one
 _PATIENCE, _UPLOAD = 20, 300  # seconds to wait for the server at the start and the end of a run
 _UNTRIED = 3600  # seconds for which the runs of a sweep believe one of them that found no server
 
@@ -59,7 +62,7 @@ def wandb_logger(run: Run, *, project: str, entity: str | None, mode: str) -> Wa
         id=run.identity,
         group=run.group,
         job_type="train",
-        tags=list(run.tags),
+        tags=[run_name([tag], _LONGEST_TAG) for tag in run.tags],
         offline=mode == _OFFLINE,
         mode=mode,
     )
@@ -197,6 +200,32 @@ def use_epoch_as_axis(logger: WandbLogger) -> None:
     run: Any = logger.experiment
     run.define_metric("epoch")
     run.define_metric("*", step_metric="epoch")
+
+
+@rank_zero_only
+def log_result(logger: WandbLogger, run: Run, summary: Mapping[str, float]) -> None:
+    """Give the W&B run of a finished run its summary, its picture and a table of its scores.
+
+    A summary replaces an earlier one; picture and table are logged by one session of a run alone.
+
+    Args:
+        logger: The run's.
+        run: What has been tested; its folder holds ``subjects.csv`` and ``example.png``.
+        summary: Numbers by name.
+    """
+    import wandb
+
+    tracked: Any = logger.experiment
+    tracked.summary.update({**summary})
+    if any(run.folder.glob(f"wandb/*run-*-{run.identity}/files/media/table/{_SUBJECTS}_*")):
+        return  # an earlier session has; scores that are lost are tested again
+    rows = [[_known(value) for value in row] for row in read_scores(run.path(RunFile.SCORES))]
+    table = wandb.Table(columns=[*Score._fields], data=rows)
+    tracked.log({_SUBJECTS: table, "example": wandb.Image(str(run.path(RunFile.EXAMPLE)))})
+
+
+def _known(value: str | float) -> str | float | None:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def finish(exit_code: int) -> None:
