@@ -52,6 +52,55 @@ def test_it_is_printed_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:
     assert yaml.safe_load(capsys.readouterr().out) == wandb_sweep("smoke")
 
 
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_a_search_maximises_validation_and_ends_bad_runs_early(method: str) -> None:
+    sweep = wandb_sweep("halving", method)
+    assert sweep["method"] == method
+    assert sweep["metric"] == {"name": "val/dice", "goal": "maximize"}
+    assert sweep["early_terminate"] == {"type": "hyperband", "min_iter": 4, "eta": 3}
+    assert sweep["run_cap"] == 27
+
+
+def test_a_search_draws_the_learning_rate_between_those_of_the_sweep() -> None:
+    rate = wandb_sweep("halving", "bayes")["parameters"]["optimizer.lr"]
+    assert rate == {"distribution": "log_uniform_values", "min": 1e-3, "max": 1e-2}
+    assert wandb_sweep("halving", "bayes")["parameters"]["rates"] == {
+        "values": ["equal", "tenfold", "thirtyfold"]
+    }
+
+
+def test_a_search_for_a_loss_minimises_it() -> None:
+    sweep = wandb_sweep("halving", "bayes", ["objective=val/loss", "trainer.max_epochs=90"])
+    assert sweep["metric"] == {"name": "val/loss", "goal": "minimize"}
+    assert sweep["early_terminate"]["min_iter"] == 10
+    assert sweep["command"][-3:-1] == ["objective=val/loss", "trainer.max_epochs=90"]
+
+
+def test_what_is_typed_takes_the_place_of_the_sweeps_values() -> None:
+    typed = ["split=0", "kernel=gabor,mixed", "network.dropout=0,0.2", "seed=3"]
+    sweep = wandb_sweep("paper_grid", "bayes", typed)
+    values = {key: p.get("values") for key, p in sweep["parameters"].items()}
+    assert (values["split"], values["kernel"]) == ([0], ["gabor", "mixed"])
+    assert values["network.dropout"] == [0, 0.2]
+    assert sweep["run_cap"] == 2 * 3 * 5 * 2
+    assert sweep["command"][6:-1] == ["seed=3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("paper_grid method=bayes", r"bayes must not search over split, .*: add split=0, or take"),
+        ("evidence_sigma method=random", r"random must not search over seed, .*: add seed=0, or"),
+        ("learning_rate method=bayes optimizer.lr=1", "needs a setting with several values"),
+        ("losses method=halving", "method must be one of grid, random, bayes, got halving"),
+        ("halving optimizer.lr=interval(1,2)", r"must list values .*, got optimizer.lr=interval"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line(arguments: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        main(arguments.split())
+
+
 def test_an_unknown_sweep_is_one_line() -> None:
     with pytest.raises(UserError, match=r"got nope: .*Could not find 'sweeps/nope'$"):
         main(["nope"])

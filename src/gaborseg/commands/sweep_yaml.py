@@ -1,15 +1,21 @@
 """Convert a file in ``sweeps/`` to a W&B sweep, whose runs are started by ``wandb agent``.
 
-    python -m src.sweep_yaml paper_grid > paper_grid.yaml
-    wandb sweep --project gaborseg paper_grid.yaml
+    python -m src.sweep_yaml paper_grid > paper_grid.yaml           all combinations of the sweep
+    python -m src.sweep_yaml halving method=bayes > search.yaml     a search among its settings
+    python -m src.sweep_yaml paper_grid method=bayes kernel=gabor split=0 > search.yaml
+    wandb sweep --project gaborseg search.yaml
 
 Each run of an agent equals one run of the sweep, with the settings that W&B passes to it, and its
-folder is named after them.
+folder is named after them. ``method=`` is grid (all combinations), random or bayes: these two
+maximise the validation score that ``objective=`` names, draw the learning rate between the lowest
+and the highest of the sweep, start as many runs as the grid has, and end bad runs early. Any other
+setting takes the place of the sweep's.
 """
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import yaml
@@ -20,68 +26,129 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gaborseg.interface import UserError, compose_config, run_command
 
+_GRID = "grid"
+_METHODS = (_GRID, "random", "bayes")
+_RATE = "optimizer.lr"
+_REPLICATES = ("split", "seed", "data.seed")
+_ETA = 3  # one run in so many goes on at each comparison, as in hydra/sweeper=halving
+
+_Values = dict[str, list[Any]]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the sweep as YAML."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("sweep")
-    name = parser.parse_args(arguments).sweep.removeprefix("sweeps=")
+    parser.add_argument("settings", nargs="*")
+    told = parser.parse_args(arguments)
+    name = told.sweep.removeprefix("sweeps=")
+    chosen = [text for text in told.settings if text.startswith("method=")]
+    others = [text for text in told.settings if text not in chosen]
+    method = chosen[-1].partition("=")[2] if chosen else _GRID
     try:
-        text = yaml.safe_dump(wandb_sweep(name), sort_keys=False)
+        text = yaml.safe_dump(wandb_sweep(name, method, others), sort_keys=False)
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"sweep must name a file of sweeps/, got {name}: {reason}") from error
+        said = " ".join([name, *others])
+        raise UserError(f"sweep must name a file of sweeps/, got {said}: {reason}") from error
     sys.stdout.write(text)
 
 
-def wandb_sweep(name: str) -> dict[str, Any]:
-    """Return a W&B sweep over the same grid as a file of ``sweeps/``.
+def wandb_sweep(name: str, method: str = _GRID, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a W&B sweep over the settings that a file of ``sweeps/`` varies.
+
+    Args:
+        name: Of the file.
+        method: How W&B chooses the settings of the next run: ``"grid"``, ``"random"``, ``"bayes"``.
+        settings: Overrides of the sweep, as for ``python -m src.train``.
 
     Raises:
         HydraException: If there is no such file, or it cannot be composed.
+        UserError: If there is no such method, or it makes no sense for this sweep.
     """
-    config = compose_config([f"+sweeps={name}"], hydra=True)
-    choices = [f"+sweeps={name}", "hydra.mode=RUN"]
-    if config.hydra.runtime.choices["logger"] != "wandb":  # an agent waits for what W&B is told
-        choices.append("logger=wandb")
-    command = [
-        "${env}",
-        "${interpreter}",
-        "-m",
-        "gaborseg.commands.train",
-        *choices,
-        "${args_no_hyphens}",
-    ]
+    if method not in _METHODS:
+        raise UserError(f"method must be one of {', '.join(_METHODS)}, got {method}")
+    varied = _varied(name, settings)
+    fixed = [text for text in settings if text.partition("=")[0] not in varied]
+    config = compose_config([f"+sweeps={name}", *fixed], hydra=True)
+    search = {} if method == _GRID else _search(config, method, varied)
     return {
         "name": name,
         "program": "gaborseg.commands.train",
-        "method": "grid",
-        "metric": {"name": "val/dice", "goal": "maximize"},
-        "command": command,
-        "parameters": {key: {"values": values} for key, values in grid(config).items()},
+        "method": method,
+        "metric": _metric(config.objective),
+        **search,
+        "command": _command(name, fixed, config),
+        "parameters": {key: _parameter(key, varied[key], method) for key in varied},
     }
 
 
-def grid(config: DictConfig) -> dict[str, list[Any]]:
-    """Return the values of every setting that a sweep varies, as plain values.
+def _varied(name: str, settings: Sequence[str]) -> _Values:
+    """Return the values of every setting that varies, in the sweep or in what was typed.
 
     Raises:
-        UserError: It varies none.
+        UserError: The sweep varies none.
     """
+    config = compose_config([f"+sweeps={name}"], hydra=True)
     varied = OmegaConf.select(config, "hydra.sweeper.params")
     if not isinstance(varied, DictConfig) or not varied:
         raise UserError(f"hydra.sweeper.params must map settings to values, got {varied}")
-    varied = OmegaConf.to_container(varied, resolve=True)
+    params = OmegaConf.to_container(varied, resolve=True)
+    texts = {key: f"{key}={values}" for key, values in cast(dict[str, Any], params).items()}
     parser = OverridesParser.create()
-    return {
-        key: _values(parser, f"{key}={values}")
-        for key, values in cast(dict[str, Any], varied).items()
-    }
+    for text in settings:
+        key = text.partition("=")[0]
+        if key in texts or parser.parse_override(text).is_sweep_override():
+            texts[key] = text
+    return {key: _values(parser, text) for key, text in texts.items()}
 
 
 def _values(parser: OverridesParser, text: str) -> list[Any]:
     override = parser.parse_override(text)
+    if override.is_interval_sweep():
+        raise UserError(f"settings must list values of which W&B takes the range, got {text}")
     return [*override.sweep_iterator()] if override.is_sweep_override() else [override.value()]
+
+
+def _command(name: str, fixed: Sequence[str], config: DictConfig) -> list[str]:
+    """Return what an agent starts, with W&B's own words for what only the agent knows."""
+    choices = [f"+sweeps={name}", "hydra.mode=RUN", *fixed]
+    if config.hydra.runtime.choices["logger"] != "wandb":  # an agent waits for what W&B is told
+        choices.append("logger=wandb")
+    start = ["${env}", "${interpreter}", "-m", "gaborseg.commands.train"]
+    return [*start, *choices, "${args_no_hyphens}"]
+
+
+def _metric(objective: str) -> dict[str, str]:
+    return {"name": objective, "goal": "minimize" if objective.endswith("/loss") else "maximize"}
+
+
+def _search(config: DictConfig, method: str, varied: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Return how many runs a search has, and after how many epochs it ends bad ones.
+
+    Raises:
+        UserError: If there is nothing to search among, or what varies only repeats runs.
+    """
+    several = [key for key, values in varied.items() if len(values) > 1]
+    if repeated := [key for key in several if key in _REPLICATES]:
+        raise UserError(
+            f"method={method} must not search over {repeated[0]}, which repeats a run and improves "
+            f"nothing: add {repeated[0]}={varied[repeated[0]][0]}, or take method={_GRID}"
+        )
+    if not several:
+        raise UserError(f"method={method} needs a setting with several values, got none")
+    epochs = max(1, config.trainer.max_epochs // _ETA**2)
+    return {
+        "run_cap": math.prod(len(values) for values in varied.values()),
+        "early_terminate": {"type": "hyperband", "min_iter": epochs, "eta": _ETA},
+    }
+
+
+def _parameter(key: str, values: list[Any], method: str) -> dict[str, Any]:
+    """Return from where W&B takes a setting: a learning rate that is searched from a range."""
+    if method != _GRID and key == _RATE and len(values) > 1:
+        return {"distribution": "log_uniform_values", "min": min(values), "max": max(values)}
+    return {"values": values}
 
 
 def run() -> None:

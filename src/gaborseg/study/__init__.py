@@ -15,7 +15,8 @@ from gaborseg.study.names import (
 )
 from gaborseg.study.paper import paper_sizes, published
 from gaborseg.study.results import Results, compute
-from gaborseg.study.run_folders import REPORT_MARK, RunRecord, find_run_folders
+from gaborseg.study.run_folders import RunRecord
+from gaborseg.study.search import REPORT_MARK, find_run_folders
 from gaborseg.study.study import Study, make_study, read_runs, tidy_runs
 from gaborseg.study.summaries import PAPER_RATE, Replicates, mean, replicates_of, std
 

@@ -1,9 +1,8 @@
 """Run folders, read back: what was run, how far it came, and the scores of its test subjects."""
 
 import math
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from gaborseg.runs import (
     RunFileError,
     Score,
     TidyRun,
-    is_tidy,
     monitor_in,
     number,
     read_curves,
@@ -31,8 +29,6 @@ from gaborseg.runs import (
 from gaborseg.study.names import KERNELS, LOSSES, NETWORKS
 
 SCORES = Score._fields[2:]
-REPORT_MARK = "report.json"
-_NO_RUN = {REPORT_MARK, RunFile.EVALUATION}  # folders of reports and of evaluations
 _MONITOR = {"name": "monitor", "mode": "monitor_mode"}  # its settings
 _OPTIONS = {
     "kernel": tuple(kernel for kernel in KERNELS if kernel not in NETWORKS),
@@ -129,59 +125,6 @@ class RunRecord:
         """The validation Dice of the best epoch, NaN if there is none."""
         row, dice = self.best_row, self.curves.get(MONITOR)
         return math.nan if row is None or dice is None else float(dice.iloc[row])
-
-
-def find_run_folders(roots: Iterable[Path]) -> Iterator[Path]:
-    """Yield all run folders and tidy tables of runs in or below the given folders, each once.
-
-    Args:
-        roots: Folders, or tidy tables themselves; each is searched in the order of its paths.
-
-    Raises:
-        FileNotFoundError: If one of them does not exist.
-    """
-    seen = set()
-    for root in roots:
-        if not root.is_dir() and not is_tidy(root):
-            raise FileNotFoundError(
-                f"runs must be folders that exist, or tidy tables of runs, got {root}"
-            )
-        for path in _below(root) if root.is_dir() else [root]:
-            if path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path
-
-
-def _below(root: Path) -> Iterator[Path]:
-    """Yield what is in a folder, and then the folders that cannot be looked into.
-
-    Links are followed once: in a loop of them, paths without number lead to the same folder.
-    """
-    shut: list[Path] = []
-    seen: set[str] = set()
-
-    def note(error: OSError) -> None:
-        shut.append(Path(error.filename))
-
-    for path, folders, files in os.walk(root, onerror=note, followlinks=True):
-        names, real = set(files), os.path.realpath(path)
-        if names & _NO_RUN or real in seen:
-            folders.clear()
-        elif _is_run_folder(names):
-            folders.clear()
-            yield Path(path)
-        else:
-            yield from filter(is_tidy, (Path(path) / name for name in sorted(names)))
-        seen.add(real)
-        folders[:] = sorted(set(folders) - {"wandb"} - {f for f in folders if f[0] == "."})
-    yield from shut
-
-
-def _is_run_folder(files: set[str]) -> bool:
-    if RunFile.SETTINGS in files:
-        begun = {RunFile.RECORD, RunFile.CURVES, RunFile.LOG, RunFile.SCORES}
-        return bool(files & begun)
-    return bool(files & {RunFile.RECORD, RunFile.SCORES, RunFile.OUTCOME})
 
 
 def read_records(path: Path) -> list[RunRecord]:
