@@ -202,6 +202,13 @@ def test_a_baseline_that_is_done_needs_no_word(sweep_dir: str) -> None:
     assert (cell.refusal, cell.remark) == ("", "")
 
 
+def test_a_search_that_would_remember_its_runs_twice_does_not_start(sweep_dir: str) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    storage = "hydra.sweeper.storage='sqlite:///search.db'"
+    with pytest.raises(UserError, match=r"storage must be null, got sqlite:///search\.db: "):
+        cells_of("hydra/sweeper=optuna", storage, "optimizer.lr=interval(1e-4,1e-2)", sweep_dir)
+
+
 def test_a_sweep_with_kernels_that_have_no_effect_does_not_start(sweep_dir: str) -> None:
     with pytest.raises(UserError, match="kernel=gabor must be left out with network=vnet, "):
         cells_of("network=vnet_ds,vnet", "kernel=gabor", sweep_dir)

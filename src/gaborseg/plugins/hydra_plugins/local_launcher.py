@@ -21,7 +21,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.run_results import Failed, Returned
+from hydra_plugins.run_results import Failed, Returned, refuse_storage
 from omegaconf import DictConfig
 
 from gaborseg.runs import (
@@ -87,6 +87,7 @@ class LocalLauncher(Launcher):
         """Take up what Hydra gives."""
         self.loader = hydra_context.config_loader
         self.config = config
+        refuse_storage(config.hydra.sweeper)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

@@ -1,10 +1,11 @@
-"""What the launcher hands to a sweeper that looks for the best run."""
+"""What the launcher hands to a sweeper that looks for the best run, and what it refuses."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
 
 
 class Returned(JobReturn):
@@ -34,3 +35,18 @@ class Failed(JobReturn):
         from gaborseg.sweeps import SweepFailed
 
         raise SweepFailed(self.failure)
+
+
+def refuse_storage(sweeper: DictConfig) -> None:
+    """Refuse a search that is to remember its runs elsewhere than in their folders.
+
+    Raises:
+        UserError: If it has a storage.
+    """
+    from gaborseg.interface import UserError
+
+    if storage := sweeper.get("storage"):
+        raise UserError(
+            f"hydra.sweeper.storage must be null, got {storage}: the runs are what a search "
+            "remembers; repeat the command to go on with it"
+        )
