@@ -111,12 +111,13 @@ def test_volumes_are_those_of_the_label_maps(run: Run, tmp_path: Path) -> None:
 
 
 def test_extras_are_written_on_request(run: Run, cohort: Path, tmp_path: Path) -> None:
-    run("overlay=true", "probabilities=true", f"input={cohort / 'sub-01'}")
+    run("overlay=true", "probabilities=true", "viewer=true", f"input={cohort / 'sub-01'}")
     folder = tmp_path / "out" / "anat"
     assert {path.name for path in folder.iterdir()} == {
         "sub-01_dseg.nii.gz",
         "sub-01_overlay.png",
         "sub-01_probabilities.nii.gz",
+        "sub-01_viewer.html",
     }
     probabilities = nib.load(folder / "sub-01_probabilities.nii.gz").get_fdata()
     labels = nib.load(folder / "sub-01_dseg.nii.gz").get_fdata()

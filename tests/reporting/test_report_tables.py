@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from gaborseg.reporting.charts import all_charts
 from gaborseg.reporting.page.page_data import page_data
@@ -170,3 +171,35 @@ def test_a_search_is_shown_by_its_validation_those_that_went_farthest_first(tmp_
 def test_a_sweep_that_compares_nothing_has_no_search(tmp_path: Path) -> None:
     write_scored(tmp_path, "pcc")
     assert "search" not in [table.name for table in all_tables(compute(study_of(tmp_path)))]
+
+
+def test_the_leaderboard_has_the_highest_dice_first_and_marks_the_best(tmp_path: Path) -> None:
+    for loss, dice, distance in (("pcc", 0.6, 3.0), ("dice", 0.7, 4.0)):
+        scores = {"dice": np.full((13, 2), dice), "hd95": np.full((13, 2), distance)}
+        scores["dice"][0] = dice - 0.2
+        write_run(tmp_path / loss, scores, loss=loss, structures=FEW_STRUCTURES)
+    found = table(compute(study_of(tmp_path)), "leaderboard")
+    assert column(found, "configuration") == ["mixed · Dice", "mixed · PCC"]
+    assert column(found, "Dice of the worst subject") == pytest.approx([0.5, 0.4])
+    assert column(found, "parameters") == [1_598_900] * 2
+    assert found.best == {(0, 2), (1, 3)}
+
+
+def test_the_interval_of_the_leaderboard_resamples_subjects(tmp_path: Path) -> None:
+    by_subject = np.linspace(0.5, 0.9, 13)
+    scores = {"dice": np.column_stack([by_subject - 0.1, by_subject + 0.1])}
+    write_run(tmp_path / "one", scores, structures=FEW_STRUCTURES)
+    found = table(compute(study_of(tmp_path)), "leaderboard")
+    draws = np.random.default_rng(9).choice(by_subject, (20_000, 13)).mean(axis=1)
+    tail = stats.norm.cdf(-np.sqrt(13 / 12) * stats.t.ppf(0.975, 12))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    assert column(found, "Dice, 95 % from") == pytest.approx([low], abs=0.005)
+    assert column(found, "to") == pytest.approx([high], abs=0.005)
+
+
+def test_a_leaderboard_without_any_score_has_no_best(tmp_path: Path) -> None:
+    for loss in ("pcc", "dice"):
+        write_small_run(tmp_path / loss, dice=float("nan"), loss=loss)
+    found = table(compute(study_of(tmp_path)), "leaderboard")
+    assert found.best == frozenset()
+    assert np.isnan(column(found, "Dice of the worst subject")).all()

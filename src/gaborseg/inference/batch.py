@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gaborseg.inference.inputs import Images, ScanFiles, read_images
-from gaborseg.inference.outputs import write_labels, write_probabilities
+from gaborseg.inference.outputs import write_labels, write_probabilities, write_viewer
 from gaborseg.inference.results import SOURCE, Results, Work, digest
 from gaborseg.inference.segmenter import Segmentation, Segmenter
 from gaborseg.interface import obstacle
@@ -114,6 +114,8 @@ def _write_results(
 
         title = f"{scan.name}   confidence {found.confidence:.2f}"
         draw_overlay(path, images.voxels[0], found.labels, found.grid, volumes, title)
+    if path := paths.get("viewer"):
+        write_viewer(path, images.voxels[0], found.labels, images.affine, list(volumes), scan.name)
     if path := paths.get("labels"):
         write_labels(path, found.labels, scan.files[0], images.affine)
 

@@ -1,6 +1,7 @@
-"""What is written for a scan: label map, probabilities and picture, each whole or not at all."""
+"""What is written for a scan: label map, probabilities, viewer, each whole or not at all."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gaborseg.machine import whole_file
+from gaborseg.machine import encodable, whole_file, write_text
 from gaborseg.scans import PreparedGrid, load_nibabel, to_native
 
 
@@ -32,6 +33,17 @@ def write_probabilities(path: Path, scores: Tensor, grid: PreparedGrid, scan: Pa
     image = like(scan, volumes, grid.affine)
     image.header.set_slope_inter(1 / 255, 0)
     _save_image(path, image)
+
+
+def write_viewer(
+    path: Path, image: Tensor, labels: Tensor, affine: NDArray, structures: Sequence[str], name: str
+) -> None:
+    """Write an HTML file that shows a scan (D, H, W) and its label map in three planes."""
+    from gaborseg.pictures import viewer_book, viewer_case, viewer_page  # slow to import
+
+    name = encodable(name)
+    case = viewer_case(name, image.numpy(), {"segmentation": labels.numpy()}, affine)
+    write_text(path, viewer_page(name, viewer_book(structures, [case])))
 
 
 def like(scan: Path, voxels: NDArray, affine: NDArray) -> nib.Nifti1Image:

@@ -50,6 +50,7 @@ def predict(settings: SimpleNamespace) -> list[Problem]:
             _record_of(files, segmenter, settings),
             probabilities=settings.probabilities,
             overlay=settings.overlay,
+            viewer=settings.viewer,
             overwrite=settings.overwrite,
         )
     log.info(summary(segmenter, len(scans)))

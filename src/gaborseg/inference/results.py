@@ -32,6 +32,7 @@ _ENDINGS = {
     "labels": "_dseg.nii.gz",
     "probabilities": "_probabilities.nii.gz",
     "overlay": "_overlay.png",
+    "viewer": "_viewer.html",
 }
 """How the results of a scan end, by kind."""
 _LONGEST_HEADER = 2**16
@@ -64,6 +65,7 @@ class Results:
         record: What decides the results: models and settings.
         probabilities: Whether probabilities are asked for.
         overlay: Whether pictures are asked for.
+        viewer: Whether viewers are asked for.
         overwrite: Whether results of other models, settings or scans may be replaced.
 
     Raises:
@@ -80,12 +82,18 @@ class Results:
         *,
         probabilities: bool = False,
         overlay: bool = False,
+        viewer: bool = False,
         overwrite: bool = False,
     ) -> None:
         self.folder = folder
         self.structures = tuple(structures)
         self.columns = _volume_columns(structures)
-        asked = {"labels": True, "probabilities": probabilities, "overlay": overlay}
+        asked = {
+            "labels": True,
+            "probabilities": probabilities,
+            "overlay": overlay,
+            "viewer": viewer,
+        }
         self.kinds = [kind for kind in _ENDINGS if asked[kind]]
         self.overwrite = overwrite
         text = json.dumps(record, indent=2) + "\n"

@@ -16,12 +16,24 @@ from gaborseg.pictures.kernels import KernelLayer, gallery_rows, kernel_layers
 from gaborseg.pictures.overlay import draw_overlay
 from gaborseg.pictures.slices import literal
 from gaborseg.pictures.subject import draw_subject
+from gaborseg.pictures.viewer.sheet import (
+    SCRIPT,
+    STYLE,
+    as_json,
+    viewer_book,
+    viewer_page,
+    viewer_text,
+)
+from gaborseg.pictures.viewer.volumes import viewer_case
 
 __all__ = [
     "REACH",
+    "SCRIPT",
     "SINUSOIDS",
+    "STYLE",
     "Example",
     "KernelLayer",
+    "as_json",
     "contact_sheets",
     "draw_augmentation",
     "draw_example",
@@ -36,4 +48,8 @@ __all__ = [
     "literal",
     "simulated_losses",
     "sinusoidal_factor",
+    "viewer_book",
+    "viewer_case",
+    "viewer_page",
+    "viewer_text",
 ]

@@ -15,7 +15,7 @@ from gaborseg.pictures.slices import Window, literal, paint
 from gaborseg.pictures.structure_colors import structure_colors
 from gaborseg.scans import voxel_sides
 
-_HIDDEN = ("cerebral_grey", "cerebral_white", "cerebellar_grey")
+BIG_TISSUES = ("cerebral_grey", "cerebral_white", "cerebellar_grey")
 """The big tissues, which would hide everything else in three dimensions."""
 _TRUTH = "truth"
 _MARGIN_MM = 8.0
@@ -37,7 +37,7 @@ def draw_subject(
     *,
     affine: NDArray[np.floating],
     title: str = "",
-    hidden: Collection[str] = _HIDDEN,
+    hidden: Collection[str] = BIG_TISSUES,
     view: View | None = None,
     pixels: int = PIXELS,
 ) -> Figure:

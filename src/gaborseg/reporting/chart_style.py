@@ -59,7 +59,8 @@ class _Style:
 def styles(configurations: Sequence[Configuration]) -> dict[str, _Style]:
     """The style of each configuration, by id; one of our losses has one colour in every report.
 
-    A loss of the user's gets one that is left, the last first.
+    A loss of the user's gets one that is left, the last first. Where all configurations share loss
+    and variant, colours tell their kernels apart.
     """
     losses, kernels = list(LOSSES), list(_KERNEL_MARKS)
     others = sorted({c.kernel for c in configurations} - set(kernels))
@@ -70,9 +71,11 @@ def styles(configurations: Sequence[Configuration]) -> dict[str, _Style]:
         own = [losses.index(loss)] if loss in losses else reversed(range(len(LIGHT)))
         free = [i for i in (*own, *range(len(LIGHT))) if i not in colors.values()]
         colors[loss, variant] = free[0] if free else len(colors) % len(LIGHT)
+    names = kernels_of(configurations)
+    alike = len(lines) == 1 < len(names)
     return {
         c.id: _Style(
-            color=colors[c.loss, c.variant],
+            color=names.index(c.kernel) % len(LIGHT) if alike else colors[c.loss, c.variant],
             mark=_MARKS[colors[c.loss, c.variant]],
             kernel_mark=marks[c.kernel],
             line=_line_label(c),

@@ -48,7 +48,7 @@ def write_figures(
             id=section.lower(),
             title=section,
             pictures=tuple(
-                Picture(images[d.name], d.text) for d in drawings if d.section == section
+                Picture(images[d.name], d.text, d.name) for d in drawings if d.section == section
             ),
         )
         for section in sections

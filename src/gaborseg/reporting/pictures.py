@@ -59,13 +59,13 @@ def subject_drawing(shown: Shown, results: Results) -> _Drawing | None:
     """Return Fig. 4: truth and predictions of a test subject, None if its data are not there."""
     first = next(iter(shown.runs.values()))
     try:
-        image, truth, affine = _read_case(first, shown.subject)
+        image, truth, affine = read_case(first, shown.subject)
         figure = draw_subject(
             image,
             truth,
-            {name: _read_labels(prediction(r, shown.subject)) for name, r in shown.runs.items()},
+            {name: read_labels(prediction(r, shown.subject)) for name, r in shown.runs.items()},
             results.study.structures,
-            {name: _subject_dice(run, shown.subject) for name, run in shown.runs.items()},
+            {name: subject_dice(run, shown.subject) for name, run in shown.runs.items()},
             affine=affine,
             title=f"{shown.subject}, split {shown.split}",
         )
@@ -120,10 +120,10 @@ def choose_subject(results: Results, subject: str | None) -> Shown | None:
 
 def mean_dice(shown: Shown) -> float:
     """Return the mean over runs of a subject's mean Dice."""
-    return float(np.mean([_subject_dice(run, shown.subject) for run in shown.runs.values()]))
+    return float(np.mean([subject_dice(run, shown.subject) for run in shown.runs.values()]))
 
 
-def _subject_dice(run: RunRecord, subject: str) -> float:
+def subject_dice(run: RunRecord, subject: str) -> float:
     """Return a subject's mean Dice over structures."""
     return float(run.scores.loc[run.scores["subject"] == subject, "dice"].mean())
 
@@ -133,18 +133,25 @@ def prediction(run: RunRecord, subject: str) -> Path:
     return run.folder / RunFile.PREDICTIONS / f"{subject}.nii.gz"
 
 
-def _read_case(
+def read_case(
     run: RunRecord, subject: str
 ) -> tuple[NDArray[np.float32], NDArray[np.integer], NDArray[np.float64]]:
     """Return scan, true labels and affine of a subject from the data that a run was tested on."""
-    folder = Path(run.data.get("root", "")) / subject / "anat"
     channel = (run.data.get("channels") or ["T1w"])[0]
-    scan = read_scan(folder / f"{subject}_{channel}.nii.gz")
-    labels = _read_labels(folder / f"{subject}_dseg.nii.gz")
-    return scan.voxels.astype(np.float32), labels, scan.affine
+    scan = read_scan(_data_folder(run, subject) / f"{subject}_{channel}.nii.gz")
+    return scan.voxels.astype(np.float32), read_truth(run, subject), scan.affine
 
 
-def _read_labels(path: Path) -> NDArray[np.integer]:
+def read_truth(run: RunRecord, subject: str) -> NDArray[np.integer]:
+    """Return the true labels of a subject from the data that a run was tested on."""
+    return read_labels(_data_folder(run, subject) / f"{subject}_dseg.nii.gz")
+
+
+def _data_folder(run: RunRecord, subject: str) -> Path:
+    return Path(run.data.get("root", "")) / subject / "anat"
+
+
+def read_labels(path: Path) -> NDArray[np.integer]:
     """Return the voxels of a label map."""
     return read_scan(path).voxels.astype(np.int16)
 

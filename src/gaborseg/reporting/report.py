@@ -14,6 +14,8 @@ from gaborseg.reporting.page.page import make_page
 from gaborseg.reporting.parameters import levels_of
 from gaborseg.reporting.pictures import choose_subject
 from gaborseg.reporting.report_tables import all_tables
+from gaborseg.reporting.subjects.confusion import confusion_tables, confusions
+from gaborseg.reporting.subjects.viewer import check_viewer, told_size, viewer_subjects
 from gaborseg.reporting.wandb_summary import NONE, check_mode, log_summary
 from gaborseg.runs import TECHNICAL, locked, tidy_texts
 from gaborseg.study import (
@@ -40,6 +42,7 @@ def make_report(settings: SimpleNamespace) -> None:
     with contextlib.ExitStack() as held:
         with mistakes_as_user_errors():
             check_mode(settings.wandb)
+            check_viewer(settings.viewer)
             folder = ReportFolder(Path(settings.output).expanduser())
             held.enter_context(locked(folder.path))
             roots = [Path(root).expanduser() for root in as_list(settings.runs)]
@@ -50,6 +53,9 @@ def make_report(settings: SimpleNamespace) -> None:
         folder.begin()
         tables = all_tables(results)
         images, galleries = write_figures(folder, results, subject, tables, settings.trust)
+        confused = confusions(results)
+        tables += confusion_tables(results, confused)
+        book = viewer_subjects(results, settings.viewer, settings.subject)
         for table in tables:
             folder.write(f"tables/{table.name}.csv", table.csv())
             folder.write(f"tables/{table.name}.md", table.markdown())
@@ -57,12 +63,21 @@ def make_report(settings: SimpleNamespace) -> None:
         for name, text in tidy_texts(tidy_runs(study, ignored), "study").items():
             folder.write(name, text)
         title = settings.title or f"Report on {', '.join(root.resolve().name for root in roots)}"
-        folder.write("index.html", make_page(results, tables, galleries, title))
+        page = make_page(
+            results,
+            tables,
+            galleries,
+            title,
+            confused=confused,
+            book=book,
+            figures=list(images),
+        )
+        folder.write("index.html", page)
         folder.finish()
         if settings.wandb != NONE:
             where = {"project": settings.project, "entity": settings.entity, "mode": settings.wandb}
             log_summary(folder.path, results, tables, images, title=title, **where)
-        tell(results, folder.path)
+        tell(results, folder.path, f"; in its viewer: {told_size(book)}" if book else "")
 
 
 def _read_study(roots: list[Path], ignored: list[str]) -> Study:
@@ -81,8 +96,8 @@ def _planned_runs(roots: list[Path]) -> Iterator[Path]:
             yield from read_plan(plan.parent)
 
 
-def tell(results: Results, output: Path) -> None:
-    """Say what was read, what is wrong, and where the report is."""
+def tell(results: Results, output: Path, more: str = "") -> None:
+    """Say what was read, what is wrong, where the report is, and more about its page."""
     study = results.study
     for problem in (*study.problems, *results.notes):
         log.warning(f"note: {problem}")
@@ -91,4 +106,4 @@ def tell(results: Results, output: Path) -> None:
         log.info(f"{waiting} runs are not finished; the page lists them.")
     runs, configurations = len(study.runs), len(study.configurations)
     log.info(f"Finished runs: {runs}, of different configurations: {configurations}.")
-    log.info(f"Open {output / 'index.html'}")
+    log.info(f"Open {output / 'index.html'}{more}")

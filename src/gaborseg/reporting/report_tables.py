@@ -8,6 +8,7 @@ import numpy as np
 from gaborseg.networks import kinds_in
 from gaborseg.reporting.run_tables import (
     coverage_table,
+    leaderboard_table,
     learning_rate_table,
     robustness_table,
     runs_table,
@@ -36,6 +37,7 @@ _MEBIBYTE = 2**20
 def all_tables(results: Results) -> list[Table]:
     """Return every table that the runs have numbers for."""
     makers: list[Callable[[Results], Table | None]] = [
+        leaderboard_table,
         _paper_table,
         learning_rate_table,
         robustness_table,
@@ -109,10 +111,12 @@ def rate_note(results: Results) -> str:
 
 def count_note(results: Results, metric: str = "dice") -> str:
     """Return from how many subjects, splits and runs the numbers come, and NSD's tolerance."""
-    counts = {c.label: results.replicates[metric][c.id].count for c in results.shown}
-    several = len(set(counts.values())) > 1
-    told = _listed(f"{count} ({label})" for label, count in counts.items())
-    words = f"From {told}" if several else f"From {next(iter(counts.values()))} each."
+    groups: dict[str, list[str]] = {}
+    for c in results.shown:
+        groups.setdefault(results.replicates[metric][c.id].count, []).append(c.label)
+    usual, *others = sorted(groups, key=lambda count: -len(groups[count]))
+    but = [f"{count} ({', '.join(groups[count])})" for count in others]
+    words = f"From {usual} each{', but ' if but else ''}{'; '.join(but)}."
     return f"{words} {_tolerance_note(results)}" if metric == "nsd" else words
 
 

@@ -1,13 +1,84 @@
 """The tables of a report that list its runs."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gaborseg.reporting.tables import Column, Spread, Table, Value
-from gaborseg.study import Results, mean, readable_rate
+from gaborseg.study import METRICS, Configuration, Results, bootstrap_interval, mean, readable_rate
 from gaborseg.sweeps import Round, read_rounds
+
+_MEBIBYTE = 2**20
+
+
+def leaderboard_table(results: Results) -> Table:
+    """Return one row a configuration with its scores and its cost, the highest Dice first."""
+    ranked = [name for name in results.metrics if METRICS[name].better]
+    kinds = [METRICS[name] for name in ranked]
+    dice = METRICS["dice"]
+    columns = (
+        Column("configuration"),
+        Column("rate"),
+        *(Column(f"{kind.title} [{kind.unit}]", kind.factor, kind.digits) for kind in kinds),
+        *(Column(name, dice.factor, dice.digits) for name in ("Dice, 95 % from", "to")),
+        Column("Dice of the worst subject", dice.factor, dice.digits),
+        Column("parameters"),
+        Column("time a step [s]", 1, 3),
+        Column("peak memory [MiB]", 1, 0),
+        *(Column(name) for name in ("subjects", "runs")),
+    )
+    order = sorted(
+        results.shown, key=lambda c: -np.nan_to_num(_mean_score(results, c, "dice"), nan=-1)
+    )
+    rows = [_leaderboard_row(results, c, ranked) for c in order]
+    best = frozenset(
+        (int(np.nanargmax(values)), column)
+        for column, name in enumerate(ranked, 2)
+        for values in [[results.better(name) * _mean_score(results, c, name) for c in order]]
+        if len(order) > 1 and results.better(name) and not np.isnan(values).all()
+    )
+    return Table(
+        name="leaderboard",
+        title="All configurations, the highest Dice first",
+        columns=columns,
+        rows=tuple(rows),
+        best=best,
+        note="Means over structures, ± standard deviation over splits (over seeds, if there is one "
+        "split). Interval: of the mean Dice, bootstrap over subjects; whether two configurations "
+        "differ, only their paired difference tells. Time and memory: median and highest of the "
+        "runs, - where several devices are mixed.",
+    )
+
+
+def _mean_score(results: Results, configuration: Configuration, metric: str) -> float:
+    return float(results.summaries[metric][configuration.id].mean[-1])
+
+
+def _leaderboard_row(
+    results: Results, configuration: Configuration, metrics: Sequence[str]
+) -> tuple[Value, ...]:
+    found = results.replicates["dice"][configuration.id]
+    cases = mean(found.cases, axis=2)[..., None]
+    low, high = bootstrap_interval(cases)
+    by_subject = mean(cases, axis=0)
+    worst = float(np.nanmin(by_subject)) if not np.isnan(by_subject).all() else math.nan
+    memory = [cost.peak_memory_bytes / _MEBIBYTE for cost in results.costs[configuration.id]]
+    summaries = [results.summaries[metric][configuration.id] for metric in metrics]
+    return (
+        configuration.label,
+        readable_rate(results.rates[configuration.id]),
+        *(Spread(float(summary.mean[-1]), float(summary.std[-1])) for summary in summaries),
+        float(low[0]),
+        float(high[0]),
+        worst,
+        configuration.parameters,
+        results.seconds_per_step(configuration),
+        memory[0] if len(memory) == 1 else None,
+        found.subjects,
+        len(found.runs),
+    )
 
 
 def coverage_table(results: Results) -> Table | None:

@@ -1,6 +1,13 @@
 """Runs to one tidy study, and from there to tables, statistics, figures and a page."""
 
-from gaborseg.study.comparisons import ALPHA, RESAMPLES, SHOWN, VERDICTS, Comparison
+from gaborseg.study.comparisons import (
+    ALPHA,
+    RESAMPLES,
+    SHOWN,
+    VERDICTS,
+    Comparison,
+    bootstrap_interval,
+)
 from gaborseg.study.configurations import Configuration, chosen_kernel
 from gaborseg.study.findings import findings
 from gaborseg.study.names import (
@@ -38,6 +45,7 @@ __all__ = [
     "Results",
     "RunRecord",
     "Study",
+    "bootstrap_interval",
     "chosen_kernel",
     "compute",
     "find_run_folders",

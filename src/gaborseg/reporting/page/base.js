@@ -10,16 +10,35 @@ const state = {
   metric: "dice",
   compared: "dice",
   structure: -1,
-  reference: null,
-  measure: "val/dice",
+  reference: "",
+  measure: "",
+  across: "epoch",
+  smooth: 1,
+  colored: "configuration",
+  logarithmic: false,
+  order: -2,
   paper: false,
   everyStructure: false,
   sorts: {},
+  searches: {},
+  subjectMetric: "dice",
+  subjectStructure: -1,
+  subjectFirst: "",
+  subjectSecond: "",
+  subjectFilter: "",
+  subjectAxis: "",
+  subject: "",
+  confused: "",
+  viewer: {},
+  section: "",
+  theme: null,
 };
+const defaults = { ...state };
 const listeners = [];
 
 function changed() {
   for (const listener of listeners) listener();
+  remember();
 }
 
 function whenChanged(listener) {

@@ -37,6 +37,11 @@ function legendMark(configuration, shape) {
   return draw("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, mark);
 }
 
+// What a line is called beside others of its panel: loss and variant, or all if those are the same.
+function lineName(configuration) {
+  return new Set(data.configurations.map((c) => c.line)).size > 1 ? configuration.line : configuration.label;
+}
+
 function legend(configurations, shape, label) {
   const seen = new Map(configurations.map((c) => [label(c), c]));
   return make("ul", { class: "legend" }, [...seen].map(([text, c]) => make("li", {}, legendMark(c, shape(c)), text)));
@@ -55,6 +60,12 @@ function chart(label, paint) {
   new ResizeObserver(() => Math.round(box.clientWidth) !== width && again()).observe(box);
   box.again = again;
   return box;
+}
+
+// Links to a figure's files beside the page.
+function figureFiles(name) {
+  if (!data.figures.includes(name)) return null;
+  return make("p", { class: "files" }, ["svg", "png"].map((kind) => make("a", { href: `figures/${name}.${kind}`, "aria-label": `figure ${name.replaceAll("_", " ")} as ${kind}` }, kind)));
 }
 
 function canvas(width, height, label) {
@@ -79,9 +90,36 @@ function canvas(width, height, label) {
     active = -1;
     hideTip();
   });
-  svg.addEventListener("pointerover", (event) => event.target.dataset?.tip && showTip(event.target.dataset.tip, event.target));
-  svg.addEventListener("pointerout", hideTip);
+  svg.spots = [];
+  svg.addEventListener("pointermove", (event) => showNearest(svg, event));
+  svg.addEventListener("pointerdown", (event) => showNearest(svg, event));
+  svg.addEventListener("pointerleave", () => forget(svg));
   return svg;
+}
+
+// The value that is nearest to the pointer, wherever on the chart it is.
+function showNearest(svg, event) {
+  const frame = svg.getBoundingClientRect();
+  const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
+  let [best, least] = [null, Infinity];
+  for (const spot of svg.spots) {
+    const distance = (spot.x - x) ** 2 + (spot.y - y) ** 2;
+    if (distance < least) [best, least] = [spot, distance];
+  }
+  if (!best || best === svg.spot) return;
+  forget(svg);
+  svg.spot = best;
+  svg.ring ??= svg.appendChild(draw("circle", { class: "ring", r: 7 }));
+  fill(svg.ring, { cx: best.x, cy: best.y, visibility: "visible" }, []);
+  best.line?.classList.add("lit");
+  showTip(typeof best.text === "string" ? best.text : best.text(), svg.ring);
+}
+
+function forget(svg) {
+  svg.spot?.line?.classList.remove("lit");
+  svg.spot = null;
+  svg.ring?.setAttribute("visibility", "hidden");
+  hideTip();
 }
 
 function ticks(low, high, count) {
@@ -132,6 +170,7 @@ function point(svg, configuration, shape, x, y, text, r = 4.6) {
   const mark = markFor(configuration, shape, r);
   fill(mark, { class: "mark", transform: `translate(${x.toFixed(1)},${y.toFixed(1)})`, "data-tip": text }, []);
   svg.append(mark);
+  svg.spots.push({ x, y, text });
 }
 
 function bar(svg, configuration, x1, y1, x2, y2) {
@@ -140,7 +179,7 @@ function bar(svg, configuration, x1, y1, x2, y2) {
 
 function line(svg, configuration, points, attributes = {}) {
   const path = points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
-  svg.append(draw("path", { d: path, fill: "none", stroke: colorOf(configuration), "stroke-width": 1.8, "stroke-linejoin": "round", ...attributes }));
+  return svg.appendChild(draw("path", { d: path, fill: "none", stroke: colorOf(configuration), "stroke-width": 1.8, "stroke-linejoin": "round", ...attributes }));
 }
 
 // Fig. 3, the panel of one kernel.
@@ -243,40 +282,6 @@ function forestRow(svg, [row, sign], metric, x, frame, y, narrow) {
   if (!narrow) svg.append(draw("g", { class: "axis" }, draw("text", { x: frame.right + 10, y, dy: "0.35em" }, data.verdicts[field(row, "verdict")].id)));
   if (field(row, "low") !== null) bar(svg, other, at("low"), y, at("high"), y);
   point(svg, other, other.kernel_mark, at("difference"), y, describeComparison(row, sign), field(row, "verdict") === 0 ? 6 : 4.4);
-}
-
-// Training curves of one kernel, the best epoch of every run marked.
-function trainingPanel(kernel, range, title, first) {
-  return chart(`${title}, ${kernel.name}`, (width, size, label) => {
-    const frame = { left: 3.6 * size, right: width - 10, top: 2.2 * size, bottom: 240, size };
-    const svg = canvas(width, 240 + 3.4 * size, label);
-    const runs = trainingRuns().filter((run) => byId.get(run.configuration).kernel === kernel.id);
-    const factor = state.measure === "val/dice" ? 100 : 1;
-    const last = Math.max(...trainingRuns().map((run) => run.epochs.at(-1)), 2);
-    const x = scale([0, last], [frame.left, frame.right]);
-    const y = scale(range, [frame.bottom, frame.top]);
-    yAxis(svg, y, ticks(...range, 5), frame, first ? title + (factor > 1 ? " [%]" : "") : "");
-    xAxis(svg, x, ticks(0, last, width / (6 * size)).filter(Number.isInteger), frame, "epoch", undefined, false);
-    for (const run of runs) {
-      const values = run.values[state.measure];
-      const points = run.epochs.map((epoch, i) => [epoch, values[i]]).filter(([, value]) => value !== null);
-      line(svg, byId.get(run.configuration), points.map(([epoch, value]) => [x(epoch), y(value * factor)]), { "stroke-width": 1.2, "stroke-opacity": 0.75 });
-    }
-    for (const run of runs) bestEpoch(svg, run, x, y, factor);
-    return svg;
-  });
-}
-
-function bestEpoch(svg, run, x, y, factor) {
-  const value = run.values[state.measure][run.best];
-  if (value === null) return;
-  const configuration = byId.get(run.configuration);
-  const words = `${configuration.label}, split ${run.split}, seed ${run.seed}\nbest epoch ${run.epochs[run.best]}: ${(value * factor).toPrecision(4)}`;
-  point(svg, configuration, configuration.mark, x(run.epochs[run.best]), y(value * factor), words);
-}
-
-function trainingRuns() {
-  return data.training.filter((run) => state.configurations.has(run.configuration) && run.values[state.measure]);
 }
 
 // Mean Dice against parameters or time a step, on a log axis.

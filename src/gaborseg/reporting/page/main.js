@@ -16,7 +16,7 @@ function switches() {
   };
   open.addEventListener("click", () => toggle(!panel.classList.contains("open")));
   document.getElementById("close-switches").addEventListener("click", () => toggle(false));
-  panel.addEventListener("keydown", (event) => event.key === "Escape" && toggle(false));
+  document.addEventListener("keydown", (event) => event.key === "Escape" && panel.classList.contains("open") && toggle(false));
 }
 
 function switchGroup(title, options, shown) {
@@ -44,8 +44,8 @@ function switchGroup(title, options, shown) {
 function theme() {
   const button = document.getElementById("theme");
   const system = window.matchMedia("(prefers-color-scheme: dark)");
-  let choice = "system";
-  try { choice = localStorage.getItem("gaborseg-theme") ?? "system"; } catch { /* no storage for files */ }
+  let choice = state.theme ?? "system";
+  try { choice = state.theme ?? localStorage.getItem("gaborseg-theme") ?? "system"; } catch { /* no storage for files */ }
   const apply = () => {
     const dark = choice === "dark" || (choice === "system" && system.matches);
     document.documentElement.dataset.theme = dark ? "dark" : "light";
@@ -55,16 +55,31 @@ function theme() {
   button.addEventListener("click", () => {
     choice = { system: system.matches ? "light" : "dark", light: system.matches ? "dark" : "system", dark: system.matches ? "system" : "light" }[choice];
     try { localStorage.setItem("gaborseg-theme", choice); } catch { /* no storage for files */ }
+    state.theme = choice === "system" ? null : choice;
     apply();
+    remember();
   });
   system.addEventListener("change", apply);
   apply();
 }
 
+function linkButton() {
+  const button = document.getElementById("copy-link");
+  button.addEventListener("click", () => {
+    history.replaceState(null, "", addressNow());
+    copyText(location.href, button, "Link");
+  });
+}
+
+function goTo(event, element) {
+  event.preventDefault();
+  element.scrollIntoView();
+}
+
 function contents() {
   const bar = document.getElementById("contents");
   const all = [...document.querySelectorAll("section[data-title]")];
-  const links = new Map(all.map((element) => [element, make("a", { href: `#${element.id}` }, element.dataset.title)]));
+  const links = new Map(all.map((element) => [element, make("a", { href: `#${element.id}`, onclick: (event) => goTo(event, element) }, element.dataset.title)]));
   bar.append(...links.values());
   const seen = new Set();
   const watch = new IntersectionObserver((entries) => {
@@ -74,13 +89,22 @@ function contents() {
     }
     const current = all.find((element) => seen.has(element));
     for (const [element, link] of links) link.setAttribute("aria-current", String(element === current));
+    state.section = current?.id ?? "";
+    remember();
   }, { rootMargin: "-70px 0px -55% 0px" });
   for (const element of all) watch.observe(element);
 }
 
+restore();
+const wanted = state.section;
 theme();
+linkButton();
 overview();
+simple("leaderboard", "Leaderboard", ["leaderboard"]);
 structures();
+subjects();
+viewer();
+confusion();
 learningRates();
 statistics();
 volumes();
@@ -90,4 +114,5 @@ simple("runs", "Runs", ["search", "coverage", "unfinished", "runs"]);
 kernelNumbers();
 switches();
 contents();
+if (wanted) document.getElementById(wanted)?.scrollIntoView({ behavior: "instant" });
 document.documentElement.dataset.ready = "true";

@@ -1,29 +1,43 @@
 """The page of a report: one HTML file with its style, scripts, numbers and pictures inside."""
 
 import base64
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from gaborseg.pictures import SCRIPT, STYLE, as_json, viewer_text
 from gaborseg.reporting.page.page_data import page_data
 from gaborseg.reporting.report_tables import rate_note
+from gaborseg.reporting.subjects.confusion import Confusion
 from gaborseg.reporting.tables import Table
 from gaborseg.study import ALPHA, RESAMPLES, Results
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("base.js", "tables.js", "charts.js", "sections.js", "main.js")
+_SCRIPTS = (
+    "base.js",
+    "tables.js",
+    "charts.js",
+    "curves.js",
+    "subjects.js",
+    "cases.js",
+    "sections.js",
+    "address.js",
+    "main.js",
+)
 _DRAWN = (
     "structures_",
     "comparisons_",
+    "confusion_",
     "paper",
     "learning_rate",
 )  # tables that the page makes anew
+_LONG = ("runs", "comparisons", "confusion_")  # tables that a page without scripts leaves out
 
 
 @dataclass(frozen=True)
@@ -33,10 +47,17 @@ class Picture:
     Attributes:
         png: The file's bytes.
         text: What it shows.
+        name: Of its files in the report, empty if it has none.
     """
 
     png: bytes
     text: str
+    name: str = ""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a chart, whose colours may be turned round where the page is dark."""
+        return self.name.endswith(("kernel_distributions", "kernel_layers"))
 
     @property
     def source(self) -> str:
@@ -58,6 +79,10 @@ def make_page(
     tables: Sequence[Table],
     galleries: Sequence[Gallery] = (),
     title: str = "Segmentation report",
+    *,
+    confused: Mapping[str, Confusion] | None = None,
+    book: Mapping[str, Any] | None = None,
+    figures: Sequence[str] = (),
 ) -> str:
     """Return the page as HTML that needs no other file and no network.
 
@@ -66,10 +91,12 @@ def make_page(
         tables: All tables; those that the page does not make anew from the numbers are in it.
         galleries: Sections of pictures.
         title: Its heading.
+        confused: Confusions of structures by configuration id.
+        book: What the viewer shows; without it there is none.
+        figures: Names of the figures whose files are beside the page.
     """
     study = results.study
     kept = [table for table in tables if not table.name.startswith(_DRAWN)]
-    numbers = json.dumps(page_data(results, kept), ensure_ascii=False, separators=(",", ":"))
     return (
         _environment()
         .get_template("page.html.j2")
@@ -80,16 +107,24 @@ def make_page(
             problems=study.problems,
             unfinished=_unfinished(results),
             notes=results.notes,
-            plain_tables=[t for t in tables if not t.name.startswith(("runs", "comparisons"))],
+            plain_tables=[t for t in tables if not t.name.startswith(_LONG)],
             pictures=galleries,
             tolerance=_tolerance(results),
             resamples=RESAMPLES,
             alpha=ALPHA,
-            data=numbers.replace("<", "\\u003c"),
-            style=_text("style.css"),
-            script="\n".join(map(_text, _SCRIPTS)),
+            data=as_json(
+                page_data(results, kept, confused)
+                | {"viewer": _names(book), "figures": list(figures)}
+            ),
+            book=as_json(book),
+            style=_text("style.css") + viewer_text(STYLE),
+            script="\n".join([viewer_text(SCRIPT), *map(_text, _SCRIPTS)]),
         )
     )
+
+
+def _names(book: Mapping[str, Any] | None) -> list[str]:
+    return [case["name"] for case in book["cases"]] if book else []
 
 
 @cache
@@ -133,7 +168,7 @@ def _lead(results: Results) -> str:
         f"{_counted(len(study.structures), 'structure')}",
     ]
     where = f"{data['name']}{f', {size} voxels' if size else ''}" if data.get("name") else ""
-    return f"{', '.join(parts)}{f' ({where})' if where else ''}. Shown at {rate_note(results)}"
+    return f"{', '.join(parts)}{f' ({where})' if where else ''}. Compared at {rate_note(results)}"
 
 
 def _counted(number: int, noun: str) -> str:

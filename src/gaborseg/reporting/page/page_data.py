@@ -1,14 +1,17 @@
 """The numbers that the page shows, as plain values for JSON."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from gaborseg.reporting.chart_style import kernels_of, styles
+from gaborseg.reporting.page.curves import training_curves
+from gaborseg.reporting.page.subject_data import subject_data
 from gaborseg.reporting.report_tables import count_note, rate_note, spread_note
+from gaborseg.reporting.subjects.confusion import Confusion
 from gaborseg.reporting.tables import Column, Spread, Table, Value, written
 from gaborseg.study import (
     AVERAGE,
@@ -19,7 +22,6 @@ from gaborseg.study import (
     Configuration,
     Replicates,
     Results,
-    RunRecord,
     findings,
     paper_sizes,
     published,
@@ -28,15 +30,10 @@ from gaborseg.study import (
     replicates_of,
 )
 
-_EPOCHS = 120  # points of a training curve that the page draws at the most
-_CURVES = {
-    "val/dice": "validation Dice",
-    "val/loss": "validation loss",
-    "train/loss": "training loss",
-}
 
-
-def page_data(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
+def page_data(
+    results: Results, tables: Sequence[Table], confused: Mapping[str, Confusion] | None = None
+) -> dict[str, Any]:
     """Return everything that the page's scripts need; numbers rounded to six digits."""
     study = results.study
     data = {
@@ -55,6 +52,11 @@ def page_data(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
             metric: {key: _replicates(found) for key, found in by_id.items()}
             for metric, by_id in results.replicates.items()
         },
+        "subjects": subject_data(results),
+        "confusion": {
+            key: {"counts": found.counts, "cases": found.cases}
+            for key, found in (confused or {}).items()
+        },
         "paper": _paper(results),
         "rates": [{"value": rate, "name": readable_rate(rate)} for rate in study.rates],
         "curves": _curves(results),
@@ -64,8 +66,7 @@ def page_data(results: Results, tables: Sequence[Table]) -> dict[str, Any]:
             for metric, rows in results.comparisons.items()
         },
         "verdicts": [{"id": key, "meaning": meaning} for key, meaning in VERDICTS.items()],
-        "training": _training(results),
-        "measures": [{"id": key, "name": name} for key, name in _CURVES.items()],
+        **training_curves(results),
         "costs": [_cost(results, c) for c in results.shown],
         "tables": {table.name: _table_data(table) for table in tables},
         "findings": [vars(finding) for finding in findings(results)],
@@ -133,28 +134,6 @@ def _comparison(results: Results, row: Comparison) -> list[Any]:
         "verdict": list(VERDICTS).index(row.verdict),
     }
     return list((vars(row) | places).values())
-
-
-def _training(results: Results) -> list[dict[str, Any]]:
-    """Return the curves of the runs at the chosen rates."""
-    return [
-        {"configuration": c.id, "split": run.split, "seed": run.seed, **_thinned(run)}
-        for c in results.shown
-        for run in results.runs_of(c)
-        if run.best_row is not None
-    ]
-
-
-def _thinned(run: RunRecord) -> dict[str, Any]:
-    """Return at most ``_EPOCHS`` evenly spaced epochs, the best and the last among them."""
-    count, best = len(run.curves), run.best_row or 0
-    rows = np.unique([*np.linspace(0, count - 1, min(count, _EPOCHS)).astype(int), best])
-    thin = run.curves.iloc[rows]
-    return {
-        "epochs": [int(epoch) + 1 for epoch in thin["epoch"]],
-        "best": int(np.flatnonzero(rows == best)[0]),
-        "values": {key: thin[key].to_numpy() for key in _CURVES if key in thin},
-    }
 
 
 def _cost(results: Results, configuration: Configuration) -> dict[str, Any]:

@@ -4,7 +4,7 @@ const main = document.getElementById("sections");
 
 function overview() {
   const box = document.getElementById("findings");
-  for (const finding of data.findings) box.append(make("article", { class: "finding" }, make("h3", {}, finding.title), make("strong", {}, finding.value), make("p", {}, rich(finding.note))));
+  for (const finding of data.findings) box.append(make("article", { class: "finding" }, make("h2", {}, finding.title), make("strong", {}, finding.value), make("p", {}, rich(finding.note))));
 }
 
 function structures() {
@@ -12,18 +12,22 @@ function structures() {
   const plot = structuresChart();
   const marks = make("div");
   const words = note("");
-  const paper = make("input", { type: "checkbox", onchange: () => { state.paper = paper.checked; changed(); } });
+  const paper = make("input", { type: "checkbox", checked: state.paper, onchange: () => { state.paper = paper.checked; changed(); } });
   const choices = data.metrics.map((metric) => ({ id: metric.name, name: metric.title }));
   const pick = (name) => { state.metric = name; changed(); };
   const bar = make("div", { class: "bar" }, tabs("Score", choices, state.metric, pick), Object.keys(data.paper).length ? make("label", {}, paper, "the paper's numbers beside ours") : null);
-  main.append(section("structures", "Structures", bar, place, words, marks, plot));
+  main.append(section("structures", "Structures", bar, place, words, marks, plot, figureFiles("structures")));
   whenChanged(() => {
     const metric = metrics.get(state.metric);
     place.replaceChildren(structuresTable());
-    words.replaceChildren(...rich([metric.meaning, metric.better < 0 ? "Lower is better." : "", data.notes.spread, data.notes.counts[state.metric], state.paper ? "The paper's numbers are of other scans: not the same task." : ""].filter(Boolean).join(" ")));
+    words.replaceChildren(...rich([metric.meaning, metric.better < 0 ? "Lower is better." : "", data.notes.spread, data.notes.counts[state.metric], metric.better ? "The deeper the shade, the better within the row; a click on a structure orders the columns by it." : "A click on a structure orders the columns by it.", cvlWords(), state.paper ? "The paper's numbers are of other scans: not the same task." : ""].filter(Boolean).join(" ")));
     marks.replaceChildren(legend(selected(), (c) => c.kernel_mark, (c) => c.label));
     plot.again();
   });
+}
+
+function cvlWords() {
+  return data.structures.some((s) => s.name.startsWith("CVL")) ? "CVL: cerebellar vermal lobules." : "";
 }
 
 function learningRates() {
@@ -32,7 +36,7 @@ function learningRates() {
   const marks = make("div");
   const table = make("div");
   const words = note("");
-  main.append(section("learning-rate", "Learning rate", note("Mean test Dice over the shown structures, error bars: standard deviation over splits (over seeds, if there is one split)."), marks, place, make("h3", {}, data.tables.robustness?.title ?? ""), table, words));
+  main.append(section("learning-rate", "Learning rate", note("Mean test Dice over the selected structures, error bars: standard deviation over splits (over seeds, if there is one split)."), marks, place, figureFiles("learning_rate"), make("h3", {}, data.tables.robustness?.title ?? ""), table, words));
   whenChanged(() => {
     const lines = rateLines();
     const values = lines.flatMap((f) => f.points.flatMap((p) => [p.mean - (p.std ?? 0), p.mean + (p.std ?? 0)].map((v) => 100 * v)));
@@ -40,9 +44,9 @@ function learningRates() {
     const kernels = data.kernels.filter((kernel) => lines.some((f) => f.configuration.kernel === kernel.id));
     const panels = kernels.map((kernel, i) => [kernel, ratePanel(kernel, range, i === 0)]);
     place.replaceChildren(...panels.map(([kernel, panel]) => make("div", {}, make("h3", {}, kernel.name), panel)));
-    marks.replaceChildren(legend(lines.map((f) => f.configuration), (c) => c.mark, (c) => c.line));
+    marks.replaceChildren(legend(lines.map((f) => f.configuration), (c) => c.mark, lineName));
     table.replaceChildren(...(data.tables.robustness ? [plainTable("robustness")] : []));
-    words.replaceChildren(...rich(data.tables.robustness ? `${data.tables.robustness.note}${everyStructure() ? "" : " These numbers are of all structures, whatever is shown above."}` : ""));
+    words.replaceChildren(...rich(data.tables.robustness ? `${data.tables.robustness.note}${everyStructure() ? "" : " These numbers are of all structures, whatever is selected."}` : ""));
   });
 }
 
@@ -53,45 +57,25 @@ function statistics() {
   const plot = forestChart();
   const places = [{ id: -1, name: "average of all structures" }, ...data.structures.map((s, index) => ({ id: index, name: s.name }))];
   const shown = data.configurations.filter((c) => c.shown);
-  state.reference = shown[0].id;
+  preset("reference", shown[0].id);
+  preset("compared", names[0], (name) => names.includes(name));
   const act = (key, convert = (value) => value) => (value) => { state[key] = convert(value); changed(); };
   const bar = make("div", { class: "bar" },
     tabs("Score", names.map((name) => ({ id: name, name: metrics.get(name).title })), state.compared, act("compared")),
     chooser("structure ", places, state.structure, act("structure", Number)));
   const against = chooser("reference ", shown.map((c) => ({ id: c.id, name: c.label })), state.reference, act("reference"));
-  const every = make("input", { type: "checkbox", onchange: () => { state.everyStructure = every.checked; changed(); } });
+  const every = make("input", { type: "checkbox", checked: state.everyStructure, onchange: () => { state.everyStructure = every.checked; changed(); } });
   const key = make("ul", { class: "legend" }, data.verdicts.map((v, i) => make("li", {}, explained(make("span", { class: `verdict v${i}`, tabindex: 0 }, v.id), v.meaning))));
   main.append(section("statistics", "Statistics",
-    note("Paired differences on the same test subjects in the same splits, row minus column. ● means that the difference is shown: over subjects (Wilcoxon signed rank, Holm) and over trainings (t-test over splits, corrected for overlapping training sets). Violet is better, orange is worse."),
-    bar, matrix, make("h3", {}, "Against one configuration"), make("div", { class: "bar" }, against), plot,
-    make("h3", {}, "All pairs"), make("div", { class: "bar" }, make("label", {}, every, "every shown structure"), key), table, note("Interval: 95 %, bootstrap over subjects. r: matched-pairs rank-biserial correlation. dz: mean over standard deviation of the subjects' differences. Tests are of all subjects and structures, whatever is shown."),
+    note("Paired differences on the same test subjects in the same splits, row minus column. ● means that the difference is shown: over subjects (Wilcoxon signed rank, Holm) and over trainings (t-test over splits, corrected for overlapping training sets). Violet is better, orange is worse; the deeper, the larger the difference."),
+    bar, matrix, make("h3", {}, "Against one configuration"), make("div", { class: "bar" }, against), plot, figureFiles("differences"),
+    make("h3", {}, "All pairs"), make("div", { class: "bar" }, make("label", {}, every, "every selected structure"), key), table, note("Interval: 95 %, bootstrap over subjects. r: matched-pairs rank-biserial correlation. dz: mean over standard deviation of the subjects' differences. Tests are of all subjects and structures, whatever is selected."),
     data.tables.ranks ? make("h3", {}, data.tables.ranks.title) : null, ranks, data.tables.ranks ? note(data.tables.ranks.note) : null));
   whenChanged(() => {
     matrix.replaceChildren(comparisonMatrix());
     table.replaceChildren(comparisonsTable());
     plot.again();
     if (data.tables.ranks) ranks.replaceChildren(plainTable("ranks"));
-  });
-}
-
-function training() {
-  if (!data.training.length) return;
-  const place = make("div", { class: "panels" });
-  const marks = make("div");
-  const measures = data.measures.filter((measure) => data.training.some((run) => run.values[measure.id]));
-  state.measure = measures[0].id;
-  const bar = make("div", { class: "bar" }, tabs("Measure", measures, state.measure, (id) => { state.measure = id; changed(); }));
-  main.append(section("training", "Training", note(`A line a run, its best epoch marked: the one that is tested. Shown at ${data.notes.rate}`), bar, marks, place));
-  whenChanged(() => {
-    const runs = trainingRuns();
-    const factor = state.measure === "val/dice" ? 100 : 1;
-    const values = runs.flatMap((run) => run.values[state.measure].filter((v) => v !== null).map((v) => v * factor));
-    const range = extent(values.length ? values : [0, 1], 0.03);
-    const shown = runs.map((run) => byId.get(run.configuration));
-    const kernels = data.kernels.filter((kernel) => shown.some((c) => c.kernel === kernel.id));
-    const title = measures.find((m) => m.id === state.measure).name;
-    place.replaceChildren(...kernels.map((kernel) => make("div", {}, make("h3", {}, kernel.name), trainingPanel(kernel, range, title, kernel === kernels[0]))));
-    marks.replaceChildren(legend(shown, (c) => c.mark, (c) => c.line));
   });
 }
 
@@ -104,7 +88,7 @@ function cost() {
   const charts = panels.map(([key, title]) => costChart(key, title));
   const marks = make("div");
   const budget = make("div");
-  const extra = [budget, marks, make("div", { class: "panels" }, charts)];
+  const extra = [budget, marks, make("div", { class: "panels" }, charts), figureFiles("cost")];
   simple("cost", "Parameters and cost", ["parameters", "cost"], panels.length ? extra : []);
   whenChanged(() => {
     marks.replaceChildren(legend(selected(), (c) => c.kernel_mark, (c) => c.label));

@@ -1,8 +1,9 @@
 // Tables: sortable by every column, and following what is switched on.
 
 // columns: {text, small, kind}; rows: lists of {text, key, class, node, head}; a row's `fixed` keeps it last.
-function dataTable(id, columns, rows, { groups = null, tall = false, again = changed } = {}) {
-  const sort = state.sorts[id];
+// first: how the rows are sorted until the reader chooses; files: addresses of the table's files by kind.
+function dataTable(id, columns, rows, { groups = null, tall = false, again = changed, first = null, shaded = false, search = false, files = {} } = {}) {
+  const sort = state.sorts[id] ?? first;
   const body = make("tbody");
   for (const row of sorted(rows, sort)) {
     const line = make("tr", { class: row.fixed ? "average" : null });
@@ -16,8 +17,68 @@ function dataTable(id, columns, rows, { groups = null, tall = false, again = cha
     document.querySelector(`[data-sort="${id}/${column}"]`)?.focus();
   };
   const heads = columns.map((column, index) => tableHead(id, column, index, sort, press));
-  const table = make("table", { id: `table-${id}` }, make("thead", {}, groups, make("tr", {}, heads)), body);
-  return make("div", { class: tall ? "scroll tall" : "scroll", tabindex: 0, role: "region", "aria-label": `table ${id.replaceAll("_", " ")}` }, table);
+  const table = make("table", { id: `table-${id}`, class: shaded ? "shaded" : null }, make("thead", {}, groups, make("tr", {}, heads)), body);
+  const frame = wide(id, table, tall, files);
+  if (search) frame.prepend(searchBox(id, table));
+  return frame;
+}
+
+// Rows that lack a word of the search are hidden.
+function searchBox(id, table) {
+  const box = make("input", { type: "search", placeholder: "filter rows", "aria-label": `filter table ${id.replaceAll("_", " ")}`, "data-search": id, value: state.searches[id] ?? "" });
+  const sift = () => {
+    const words = box.value.toLowerCase().split(/\s+/);
+    for (const row of table.tBodies[0].rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+  };
+  box.addEventListener("input", () => {
+    if (box.value) state.searches[id] = box.value;
+    else delete state.searches[id];
+    sift();
+    remember();
+  });
+  sift();
+  return box;
+}
+
+// A table in its frame: it scrolls, shows where it goes on, and can be copied.
+function wide(id, table, tall = false, files = {}) {
+  const scroll = make("div", { class: tall ? "scroll tall" : "scroll", tabindex: 0, role: "region", "aria-label": `table ${id.replaceAll("_", " ")}` }, table);
+  const frame = make("div", { class: "wide" }, scroll);
+  const look = () => frame.classList.toggle("more", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 4);
+  scroll.addEventListener("scroll", look, { passive: true });
+  scroll.look = look;
+  frames.observe(scroll);
+  const name = id.replaceAll("_", " ");
+  const copy = make("button", { type: "button", class: "link", "aria-label": `copy table ${name}`, onclick: () => copyText(textOf(table), copy) }, "copy");
+  const links = Object.entries(files).map(([kind, href]) => make("a", { href, "aria-label": `table ${name} as ${kind}` }, kind));
+  frame.append(make("p", { class: "files" }, copy, links));
+  return frame;
+}
+
+const frames = new ResizeObserver((entries) => entries.forEach((entry) => entry.target.look()));
+
+// A table as lines of cells with tabs between them, as spreadsheets take them.
+function textOf(table) {
+  return [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim()).join("\t")).join("\n");
+}
+
+async function copyText(text, button, label = button.textContent) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = make("textarea", { class: "offscreen" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = "copied";
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+
+function filesOf(name) {
+  return Object.fromEntries(["csv", "md", "tex"].map((kind) => [kind, `tables/${name}.${kind}`]));
 }
 
 function tableHead(id, column, index, sort, press) {
@@ -35,7 +96,7 @@ function tableCell(cell, head, column) {
 function sorted(rows, sort) {
   if (!sort) return rows;
   const free = rows.filter((row) => !row.fixed);
-  const key = (row) => row.cells[sort.column].key ?? null;
+  const key = (row) => row.cells[sort.column]?.key ?? null;
   const compare = (a, b) => {
     if (a === null || b === null) return (a === null) - (b === null);
     const order = typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
@@ -44,18 +105,39 @@ function sorted(rows, sort) {
   return [...free.sort((a, b) => compare(key(a), key(b))), ...rows.filter((row) => row.fixed)];
 }
 
-// Table 1b: structures by configurations. What is the same in all columns is said once, below.
+// Table 1b: structures by configurations. What is the same in most columns is said once, below.
 function structuresTable() {
   const metric = metrics.get(state.metric);
-  const shown = selected().filter((c) => data.scores[state.metric]?.[c.id]);
+  const shown = inOrder(selected().filter((c) => data.scores[state.metric]?.[c.id]), metric);
   const counts = shown.map((c) => data.scores[state.metric][c.id].count);
   const rates = shown.map((c) => (c.rate === "not recorded" ? "rate not recorded" : `rate ${c.rate}`));
-  const differs = (values) => new Set(values).size > 1;
-  const small = (i) => [differs(counts) ? counts[i] : null, differs(rates) ? rates[i] : null].filter(Boolean);
-  const columns = shown.map((c, i) => ({ text: c.line, small: small(i).flatMap((text) => [make("br"), ...rich(text)]).slice(1) }));
+  const small = (i) => [counts, rates].filter((values) => values[i] !== mostFrequent(values)).map((values) => values[i]);
+  const columns = shown.map((c, i) => ({ text: state.order > -2 ? c.label : c.line, small: small(i).flatMap((text) => [make("br"), ...rich(text)]).slice(1) }));
   const rows = selectedStructures().map((index) => structureRow(index, shown, metric));
   rows.push({ ...structureRow(-1, shown, metric), fixed: true });
-  return dataTable("structures", [{ text: "structure", kind: "text" }, ...columns], rows, { groups: kernelHeads(shown) });
+  return dataTable("structures", [{ text: "structure", kind: "text" }, ...columns], rows, { groups: state.order > -2 ? null : kernelHeads(shown), shaded: true, files: filesOf(`structures_${state.metric}`) });
+}
+
+function mostFrequent(values) {
+  const count = (value) => values.filter((other) => other === value).length;
+  return [...values].sort((a, b) => count(b) - count(a))[0];
+}
+
+// Configurations by kernel, or from the best to the worst in the row that the reader chose.
+function inOrder(shown, metric) {
+  if (state.order < -1) return shown;
+  const mean = new Map(shown.map((c) => [c, summary(data.scores[metric.name][c.id].values, state.order).mean ?? -Infinity * (metric.better || 1)]));
+  return [...shown].sort((a, b) => (mean.get(b) - mean.get(a)) * (metric.better || 1));
+}
+
+function orderButton(index, name, size) {
+  const press = () => {
+    state.order = state.order === index ? -2 : index;
+    changed();
+    document.querySelector(`[data-order="${index}"]`)?.focus();
+  };
+  const button = make("button", { type: "button", class: "order", "data-order": index, "aria-pressed": String(state.order === index), title: "order the columns by this row", onclick: press }, name);
+  return size ? explained(button, size) : button;
 }
 
 function kernelHeads(shown) {
@@ -81,9 +163,9 @@ function structureRow(index, shown, metric) {
     share: shareOf(f.mean, low, high, metric),
     node: make("span", {}, scoreNode(f, metric), paperNode(shown[i], index, metric)),
   }));
-  const name = index < 0 ? (everyStructure() ? "average" : `average of the ${state.structures.size} shown`) : structureName(index);
+  const name = index < 0 ? (everyStructure() ? "average" : `average of the ${state.structures.size} selected`) : structureName(index);
   const size = index >= 0 && data.structures[index].size ? `${data.structures[index].size} % of the labelled voxels in the paper's scans` : null;
-  return { cells: [{ text: name, key: name, node: size ? explained(make("span", {}, name), size) : make("span", {}, name) }, ...cells] };
+  return { cells: [{ text: name, key: name, node: orderButton(index, name, size) }, ...cells] };
 }
 
 function scoreNode(found, metric) {
@@ -115,7 +197,7 @@ function plainTable(name) {
   const rows = table.rows
     .filter((row) => !off.has(row[0].text) && !hidden.has(row[0].text))
     .map((row) => ({ cells: row.map((cell) => ({ ...cell, class: cell.best ? "best" : null })).filter((_, index) => keep[index]) }));
-  return dataTable(name, columns.filter((_, index) => keep[index]), rows, { tall: rows.length > 16 });
+  return dataTable(name, columns.filter((_, index) => keep[index]), rows, { tall: rows.length > 16, search: rows.length > 5, files: filesOf(name) });
 }
 
 function field(row, name) {
@@ -157,14 +239,14 @@ function comparisonMatrix() {
   }
   const head = make("tr", {}, make("th", { scope: "col" }, "row − column"), shown.map((c) => make("th", { scope: "col" }, c.label)));
   const body = shown.map((a) => make("tr", {}, make("th", { scope: "row" }, a.label), shown.map((b) => matrixCell(a === b ? null : found.get(`${a.id}|${b.id}`), metric, largest))));
-  return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "matrix of differences" }, make("table", { class: "matrix", id: "table-matrix" }, make("thead", {}, head), make("tbody", {}, body)));
+  return wide("matrix", make("table", { class: "matrix", id: "table-matrix" }, make("thead", {}, head), make("tbody", {}, body)));
 }
 
 function matrixCell(found, metric, largest) {
   if (!found) return make("td", { class: "self" }, "·");
   const [row, sign] = found;
   const value = field(row, "difference") * sign;
-  const share = (0.55 * Math.abs(value)) / largest;
+  const share = (0.42 * Math.abs(value)) / largest;
   const shown = field(row, "verdict") === 0;
   const button = make("button", { type: "button", class: shown ? "mark-shown" : "mark-open", "aria-label": describeComparison(row, sign) }, signed(value, metric) + (shown ? " ●" : ""));
   explained(button, describeComparison(row, sign));
@@ -174,10 +256,10 @@ function matrixCell(found, metric, largest) {
 
 function comparisonsTable() {
   const metric = metrics.get(state.compared);
-  const words = ["first", "second", "structure", `difference [${unitOf(metric)}]`, "95 % interval", "subjects", "cases", "same sign", "p subjects", "p Holm", "p trainings", "r", "dz", "verdict"];
+  const words = ["first", "second", "structure", `difference [${unitOf(metric)}]`, "95 % interval", "verdict", "p Holm", "p trainings", "subjects", "cases", "same sign", "p subjects", "r", "dz"];
   const columns = words.map((text) => ({ text, kind: ["first", "second", "structure", "verdict"].includes(text) ? "text" : "number" }));
   const rows = comparisonsShown(state.everyStructure ? null : state.structure).map((row) => comparisonRow(row, metric));
-  return dataTable("comparisons", columns, rows, { tall: rows.length > 16 });
+  return dataTable("comparisons", columns, rows, { tall: rows.length > 16, files: filesOf(`comparisons_${state.compared}`) });
 }
 
 function comparisonRow(row, metric) {
@@ -193,15 +275,15 @@ function comparisonRow(row, metric) {
       text(structureName(get("structure"))),
       measured("difference", (v) => signed(v, metric)),
       { text: `${signed(get("low"), metric)} … ${signed(get("high"), metric)}`, key: get("low") },
+      { key: verdict.id, node: explained(make("span", { class: `verdict v${get("verdict")}` }, verdict.id), verdict.meaning) },
+      measured("p_holm", probability),
+      measured("p_trainings", probability),
       measured("subjects", String),
       measured("cases", String),
       { text: `${get("agreeing")}/${get("replicates")}`, key: get("agreeing") },
       measured("p", probability),
-      measured("p_holm", probability),
-      measured("p_trainings", probability),
       measured("rank_biserial", two),
       measured("dz", two),
-      { key: verdict.id, node: explained(make("span", { class: `verdict v${get("verdict")}` }, verdict.id), verdict.meaning) },
     ],
   };
 }
