@@ -157,8 +157,21 @@ def _set_up() -> Any:
     import wandb  # slow to import, and not needed without a run of it
 
     os.environ.setdefault("WANDB_FINISH_TIMEOUT", str(_UPLOAD))
-    wandb.setup(wandb.Settings(silent=True))
+    try:
+        wandb.setup(wandb.Settings(silent=True))
+    except ValueError as error:
+        raise ValueError(_refused_variables(error)) from error
     return wandb
+
+
+def _refused_variables(error: ValueError) -> str:
+    """Return what is wrong with W&B's variables of the environment, by their names."""
+    found = getattr(error, "errors", list)()  # pydantic's
+    told = [
+        f"WANDB_{'_'.join(map(str, one['loc'])).upper()}={one['input']}: {one['msg']}"
+        for one in found
+    ]
+    return f"W&B cannot use {'; '.join(told) or error}; correct it, unset it, or use logger=csv"
 
 
 def _online_folders(folder: str | Path) -> Iterator[Path]:
