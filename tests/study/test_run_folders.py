@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gaborseg.runs import RunFileError, tidy_texts
-from gaborseg.study import find_run_folders, make_study, read_runs
+from gaborseg.runs import RunFileError, find_run_folders, tidy_texts
+from gaborseg.study import make_study, read_runs
 from gaborseg.study.configurations import kernel_of
 from gaborseg.study.run_folders import flatten, read_records, read_run, tidy_run
 from synthetic_runs import FEW_STRUCTURES, NUM_TESTED, write_small_run

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.runs import TECHNICAL
-from gaborseg.study import Study, find_run_folders, make_study, read_runs
+from gaborseg.runs import TECHNICAL, find_run_folders
+from gaborseg.study import Study, make_study, read_runs
 
 STRUCTURES = [
     "cerebral_grey",

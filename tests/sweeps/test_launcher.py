@@ -16,7 +16,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from config import CONF, SUPPORT, register_resolvers
-from gaborseg.interface import UserError
+from gaborseg.interface import UserError, effective_settings
 from gaborseg.interface.configuration import find_plugins
 from gaborseg.machine import software_versions
 from gaborseg.runs import locked
@@ -136,7 +136,7 @@ def done(sweep_dir: str) -> Callable[[dict[str, str]], Path]:
 
         (cell,) = cells_of("seed=7", sweep_dir)
         cell.folder.mkdir(parents=True)
-        config = OmegaConf.to_container(compose_config(["seed=7"]), resolve=True)
+        config = effective_settings(compose_config(["seed=7"]))
         (cell.folder / "config.yaml").write_text(yaml.safe_dump(config))
         (cell.folder / "run.json").write_text(json.dumps({"sessions": [versions]}))
         (cell.folder / "subjects.csv").write_text("subject,structure,dice\na,inner,0.5\n")

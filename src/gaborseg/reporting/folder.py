@@ -12,8 +12,7 @@ from gaborseg.machine import (
     write_atomically,
     write_text,
 )
-from gaborseg.runs import LOCK
-from gaborseg.study import REPORT_MARK
+from gaborseg.runs import LOCK, REPORT_MARK
 
 _MAKER = "python -m src.report"
 """What a report's mark says made it: files of that name are common."""

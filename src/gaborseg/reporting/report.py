@@ -17,12 +17,11 @@ from gaborseg.reporting.report_tables import all_tables
 from gaborseg.reporting.subjects.confusion import confusion_tables, confusions
 from gaborseg.reporting.subjects.viewer import check_viewer, told_size, viewer_subjects
 from gaborseg.reporting.wandb_summary import NONE, check_mode, log_summary
-from gaborseg.runs import TECHNICAL, locked, tidy_texts
+from gaborseg.runs import TECHNICAL, find_run_folders, locked, tidy_texts
 from gaborseg.study import (
     Results,
     Study,
     compute,
-    find_run_folders,
     make_study,
     read_runs,
     tidy_runs,

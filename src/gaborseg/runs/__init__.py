@@ -44,6 +44,7 @@ from gaborseg.runs.scores import (
     subject_means,
     write_scores,
 )
+from gaborseg.runs.search import REPORT_MARK, find_run_folders
 from gaborseg.runs.settings import TECHNICAL, WORKING
 from gaborseg.runs.state import RunState, Stage, note_failure, read_state
 from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
@@ -51,6 +52,7 @@ from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
 __all__ = [
     "LOCK",
     "MONITOR",
+    "REPORT_MARK",
     "TECHNICAL",
     "WORKING",
     "Monitor",
@@ -68,6 +70,7 @@ __all__ = [
     "check_searchable",
     "choose_monitor",
     "end_with_parent",
+    "find_run_folders",
     "folder_name",
     "is_sealed",
     "is_tidy",

@@ -23,7 +23,6 @@ from gaborseg.study.names import (
 from gaborseg.study.paper import paper_sizes, published
 from gaborseg.study.results import Results, compute
 from gaborseg.study.run_folders import RunRecord
-from gaborseg.study.search import REPORT_MARK, find_run_folders
 from gaborseg.study.study import Study, make_study, read_runs, tidy_runs
 from gaborseg.study.summaries import PAPER_RATE, Replicates, mean, replicates_of, std
 
@@ -34,7 +33,6 @@ __all__ = [
     "LOSSES",
     "METRICS",
     "PAPER_RATE",
-    "REPORT_MARK",
     "RESAMPLES",
     "SHOWN",
     "VERDICTS",
@@ -48,7 +46,6 @@ __all__ = [
     "bootstrap_interval",
     "chosen_kernel",
     "compute",
-    "find_run_folders",
     "findings",
     "make_study",
     "mean",

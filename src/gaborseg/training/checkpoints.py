@@ -45,8 +45,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(sealed(checkpoint, self.origin), file)
 
 
-_OF_DAMAGE = (None, errno.EINVAL)
-"""What an ``OSError`` of a damaged archive says, which leads readers to places it has not."""
+_OF_DAMAGE = (None, errno.EINVAL, errno.ENOENT)
+"""What an ``OSError`` of an archive that is gone or damaged says, as of places it has not."""
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """What a ``ModelCheckpoint`` remembers that it may delete later."""
 

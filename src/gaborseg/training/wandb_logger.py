@@ -166,7 +166,7 @@ def _set_up() -> Any:
 
 def _refused_variables(error: ValueError) -> str:
     """Return what is wrong with W&B's variables of the environment, by their names."""
-    found = getattr(error, "errors", list)()  # pydantic's
+    found: list[Any] = getattr(error, "errors", list)()  # pydantic has it
     told = [
         f"WANDB_{'_'.join(map(str, one['loc'])).upper()}={one['input']}: {one['msg']}"
         for one in found

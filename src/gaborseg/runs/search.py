@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gaborseg.runs import RunFile, is_tidy
+from gaborseg.runs.files import RunFile
+from gaborseg.runs.tidy import is_tidy
 
 REPORT_MARK = "report.json"
 _NO_RUN = {REPORT_MARK, RunFile.EVALUATION}  # folders of reports and of evaluations
