@@ -164,7 +164,7 @@ def test_other_data_are_scored_whole_and_what_was_trained_with_is_told(
     data = ("data=folder", f"data.root={cohort}", f"data.cache={cohort.parent / 'cache'}")
     rows = evaluated(f"run={run}", *data, f"output={tmp_path / 'out'}")
     assert len({row.subject for row in rows}) == 6
-    assert "5 of these 6 subjects are from the run's training or validation" in caplog.text
+    assert "5 of these 6 subjects are called as subjects that the run was trained" in caplog.text
 
 
 def test_other_structures_are_refused(run: Path, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def _check_data(run: Path, node: object, key: str = "") -> None:
 
 
 def _other_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
-    """All cases of the data that are configured; says how many of them the run has seen.
+    """All cases of the data that are configured; says how many may be known to the run, by names.
 
     Raises:
         DataError: The data cannot be used, or do not fit the network.
@@ -204,8 +204,8 @@ def _other_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
         seen = {*split["train"], *split["validation"]} & set(cases.prepared)
         if seen:
             log.warning(
-                f"{len(seen)} of these {len(cases.prepared)} subjects are from the run's training "
-                "or validation"
+                f"{len(seen)} of these {len(cases.prepared)} subjects are called as subjects that "
+                "the run was trained or validated on; if they are the same, scores are too high"
             )
     return cases
 
