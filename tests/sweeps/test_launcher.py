@@ -84,6 +84,16 @@ def test_the_same_choice_twice_is_one_run(sweep_dir: str) -> None:
     assert len(cells_of("optimizer.lr=1e-3,0.001", sweep_dir)) == 1
 
 
+def test_the_runs_of_a_search_are_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = cells_of("hydra/sweeper=halving", "optimizer.lr=1e-3,1e-2")
+    search = tmp_path / "outputs/searches/optimizer.lr=1e-3,1e-2"
+    names = ["optimizer.lr=10^-3", "optimizer.lr=10^-2"]
+    assert [cell.folder for cell in cells] == [search / name for name in names]
+
+
 @pytest.mark.slow
 def test_two_runs_in_one_folder_are_refused(sweep_dir: str) -> None:
     with pytest.raises(ValueError, match=r"hydra.sweep.subdir must differ, got .*/same for two"):

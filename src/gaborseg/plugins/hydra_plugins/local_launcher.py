@@ -172,10 +172,11 @@ class LocalLauncher(Launcher):
         compose = SweepComposer(self.loader, self.config)
         steps = progress(overrides, "Composing the runs")
         before = HydraConfig.instance().cfg
+        place = Path(self.config.hydra.sweep.dir)  # a run's own is named by that run's choices
         try:
             with each_interpolation_parsed_once():
                 numbered = enumerate(steps, first)
-                jobs = [_job_of(compose(choices, n), choices) for n, choices in numbered]
+                jobs = [_job_of(compose(choices, n), choices, place) for n, choices in numbered]
         finally:
             HydraConfig.instance().cfg = before
         if self._direction is not None:
@@ -296,8 +297,8 @@ class LocalSweeper(BasicSweeper):
             super().validate_batch_is_legal(batch)
 
 
-def _job_of(config: DictConfig, choices: Sequence[str]) -> _Job:
-    """Return a run as it is composed now; the configuration may change afterwards."""
+def _job_of(config: DictConfig, choices: Sequence[str], place: Path) -> _Job:
+    """Return a run of a sweep as it is composed now; the configuration may change afterwards."""
     from gaborseg.interface import (
         effective_settings,
         monitor_of,
@@ -307,7 +308,7 @@ def _job_of(config: DictConfig, choices: Sequence[str]) -> _Job:
     )
 
     HydraConfig.instance().cfg = cast(Any, config)
-    folder = Path(config.hydra.sweep.dir, config.hydra.sweep.subdir).absolute()
+    folder = (place / config.hydra.sweep.subdir).absolute()
     refuse_missing_parts(config)
     refuse_idle_kernel(config, config.hydra.runtime.choices, choices)
     refuse_unread(config, config.hydra.runtime.choices, choices)
