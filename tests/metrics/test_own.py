@@ -8,6 +8,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+from torchmetrics.segmentation import DiceScore, MeanIoU
 
 from gaborseg.metrics import OwnMetrics
 from own_metrics import Found, Pair
@@ -71,6 +72,14 @@ def test_a_metric_gets_whole_label_maps_of_integers() -> None:
     prediction, target = maps(2)
     OwnMetrics({"looks": Looking()}).update(prediction.byte(), target.byte())
     assert [(value.shape, value.dtype) for value in seen] == [((1, 4, 5, 6), torch.int64)] * 4
+
+
+@pytest.mark.parametrize("kind", [MeanIoU, DiceScore])
+def test_a_metric_that_would_take_slices_for_labels_is_refused(kind: type[Metric]) -> None:
+    own = OwnMetrics({"iou": kind(3)})
+    with pytest.raises(ValueError, match=r"^metrics.iou.input_format must be index, .* one-hot$"):
+        own.try_out((3, 4, 5), num_classes=3)
+    OwnMetrics({"iou": kind(3, input_format="index")}).try_out((3, 4, 5), num_classes=3)
 
 
 @pytest.mark.parametrize("name", ["dice", "loss", "a/b", "", "two words"])

@@ -88,10 +88,17 @@ class OwnMetrics:
             num_classes: C, background included; all labels occur.
 
         Raises:
-            ValueError: One does not; the message has its name and its own error.
+            ValueError: One does not; the message has its name and its own error. Or one takes
+                scores or masks of each label, and would read the slices of a label map as these.
         """
         labels = torch.arange(math.prod(shape)).remainder(num_classes).view(1, *shape)
         for name, metric in self._metrics.items():
+            form = getattr(metric, "input_format", "index")
+            if form != "index":
+                raise ValueError(
+                    f"metrics.{name}.input_format must be index, for it is given label maps, "
+                    f"got {form}"
+                )
             alone = OwnMetrics({name: metric}, self._ignore)
             try:
                 alone.update(labels, labels)
