@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 
 from config import compose_config
 from gaborseg.commands.sweep_yaml import wandb_sweep
-from gaborseg.interface import UserError
+from gaborseg.interface import UserError, mistakes_as_user_errors
 from gaborseg.interface.configuration import unreadable_settings
 
 UNREADABLE = {
@@ -34,6 +34,22 @@ def test_a_sweep_that_cannot_be_read_is_named(content: bytes, own: Path) -> None
     own.write_bytes(content)
     with pytest.raises(HydraException, match=r"sweeps/mine\.yaml cannot be read: "):
         compose_config(["+sweeps=mine"])
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("augmentation.transforms.mine", "; +augmentation.transforms.mine=... adds one"),
+        ("logger.mine._target_", "; +logger.mine._target_=... adds one"),
+        ("optimizer.rate", ""),
+    ],
+)
+def test_what_can_be_added_is_said_to_need_a_plus(key: str, remedy: str) -> None:
+    with pytest.raises(HydraException) as refused:
+        compose_config([f"{key}=1"])
+    with pytest.raises(UserError) as error, mistakes_as_user_errors():
+        raise HydraException(str(refused.value))
+    assert str(error.value) == f"there is no setting {key}; --cfg job shows all settings{remedy}"
 
 
 @pytest.mark.parametrize("params", ["[1]", "5", "null", "{}", "text"])

@@ -51,6 +51,8 @@ _NO_LOG = "Unable to configure handler"  # how logging wraps what a handler has 
 _RUN_FOLDER = "hydra.run.dir must be a folder that can be written to"
 _NO_OPTION = "Config group override must be"  # Hydra's words for GROUP=null
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+_OPEN = re.compile(r"(augmentation\.transforms|callbacks|logger|metrics)\.[^.]+")
+"""What a user may add one of their own to."""
 _ONE_LINE = (
     "GABORSEG_ONE_LINE"  # set for the processes that we start: HYDRA_FULL_ERROR is then ours
 )
@@ -221,7 +223,8 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."
     if unknown := re.match(r"Could not override '(.*)'", str(error)):
-        return f"there is no setting {unknown[1]}; --cfg job shows all settings"
+        added = f"; +{unknown[1]}=... adds one" if _OPEN.match(unknown[1]) else ""
+        return f"there is no setting {unknown[1]}; --cfg job shows all settings{added}"
     lines = str(error).splitlines()[: 1 if isinstance(error, ValueError) else None]
     text = " ".join(" ".join(lines).split()).partition(" Config search path:")[0]
     return text or type(error).__name__
