@@ -104,3 +104,20 @@ def test_what_cannot_be_searched_is_one_line(arguments: str, message: str) -> No
 def test_an_unknown_sweep_is_one_line() -> None:
     with pytest.raises(UserError, match=r"got nope: .*Could not find 'sweeps/nope'$"):
         main(["nope"])
+
+
+def test_a_sweep_of_the_users_own_keeps_its_folder_for_the_agents(tmp_path: Path) -> None:
+    folder = tmp_path / "my conf"
+    (folder / "sweeps").mkdir(parents=True)
+    (folder / "loss").mkdir()
+    (folder / "loss" / "own.yaml").write_text("_target_: gaborseg.losses.PCCLoss\n")
+    params = "hydra:\n  sweeper:\n    params:\n      loss: own,dice\n"
+    (folder / "sweeps" / "mine.yaml").write_text(f"# @package _global_\n{params}")
+    sweep = wandb_sweep("mine", config_dir=folder)
+    assert sweep["parameters"]["loss"] == {"values": ["own", "dice"]}
+    assert sweep["command"][4:6] == ["--config-dir", str(folder)]
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--config-dir must be a folder that exists, got .*nope"):
+        main(["--config-dir", str(tmp_path / "nope"), "mine"])

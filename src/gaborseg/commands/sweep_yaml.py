@@ -3,6 +3,7 @@
     python -m src.sweep_yaml paper_grid > paper_grid.yaml           all combinations of the sweep
     python -m src.sweep_yaml halving method=bayes > search.yaml     a search among its settings
     python -m src.sweep_yaml paper_grid method=bayes kernel=gabor split=0 > search.yaml
+    python -m src.sweep_yaml --config-dir conf mine > mine.yaml     options and sweeps of your own
     wandb sweep --project gaborseg search.yaml
 
 Each run of an agent equals one run of the sweep, with the settings that W&B passes to it, and its
@@ -16,6 +17,7 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
@@ -40,13 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("sweep")
     parser.add_argument("settings", nargs="*")
+    parser.add_argument("--config-dir", type=Path)
     told = parser.parse_args(arguments)
     name = told.sweep.removeprefix("sweeps=")
     chosen = [text for text in told.settings if text.startswith("method=")]
     others = [text for text in told.settings if text not in chosen]
     method = chosen[-1].partition("=")[2] if chosen else _GRID
     try:
-        text = yaml.safe_dump(wandb_sweep(name, method, others), sort_keys=False)
+        sweep = wandb_sweep(name, method, others, told.config_dir)
+        text = yaml.safe_dump(sweep, sort_keys=False)
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
         said = " ".join([name, *others])
@@ -54,13 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(text)
 
 
-def wandb_sweep(name: str, method: str = _GRID, settings: Sequence[str] = ()) -> dict[str, Any]:
+def wandb_sweep(
+    name: str,
+    method: str = _GRID,
+    settings: Sequence[str] = (),
+    config_dir: Path | None = None,
+) -> dict[str, Any]:
     """Return a W&B sweep over the settings that a file of ``sweeps/`` varies.
 
     Args:
         name: Of the file.
         method: How W&B chooses the settings of the next run: ``"grid"``, ``"random"``, ``"bayes"``.
         settings: Overrides of the sweep, as for ``python -m src.train``.
+        config_dir: A folder of options and sweeps of the user's own.
 
     Raises:
         HydraException: If there is no such file, or it cannot be composed.
@@ -68,9 +78,12 @@ def wandb_sweep(name: str, method: str = _GRID, settings: Sequence[str] = ()) ->
     """
     if method not in _METHODS:
         raise UserError(f"method must be one of {', '.join(_METHODS)}, got {method}")
-    varied = _varied(name, settings)
+    if config_dir is not None and not config_dir.is_dir():
+        raise UserError(f"--config-dir must be a folder that exists, got {config_dir}")
+    places = [] if config_dir is None else [f"hydra.searchpath=['file://{config_dir.absolute()}']"]
+    varied = _varied(name, settings, places)
     fixed = [text for text in settings if text.partition("=")[0] not in varied]
-    config = compose_config([f"+sweeps={name}", *fixed], hydra=True)
+    config = compose_config([f"+sweeps={name}", *fixed, *places], hydra=True)
     search = {} if method == _GRID else _search(config, method, varied)
     return {
         "name": name,
@@ -78,18 +91,18 @@ def wandb_sweep(name: str, method: str = _GRID, settings: Sequence[str] = ()) ->
         "method": method,
         "metric": _metric(config.objective),
         **search,
-        "command": _command(name, fixed, config),
+        "command": _command(name, fixed, config, config_dir),
         "parameters": {key: _parameter(key, varied[key], method) for key in varied},
     }
 
 
-def _varied(name: str, settings: Sequence[str]) -> _Values:
+def _varied(name: str, settings: Sequence[str], places: Sequence[str]) -> _Values:
     """Return the values of every setting that varies, in the sweep or in what was typed.
 
     Raises:
         UserError: The sweep varies none.
     """
-    config = compose_config([f"+sweeps={name}"], hydra=True)
+    config = compose_config([f"+sweeps={name}", *places], hydra=True)
     varied = OmegaConf.select(config, "hydra.sweeper.params")
     if not isinstance(varied, DictConfig) or not varied:
         raise UserError(f"hydra.sweeper.params must map settings to values, got {varied}")
@@ -110,13 +123,16 @@ def _values(parser: OverridesParser, text: str) -> list[Any]:
     return [*override.sweep_iterator()] if override.is_sweep_override() else [override.value()]
 
 
-def _command(name: str, fixed: Sequence[str], config: DictConfig) -> list[str]:
+def _command(
+    name: str, fixed: Sequence[str], config: DictConfig, config_dir: Path | None
+) -> list[str]:
     """Return what an agent starts, with W&B's own words for what only the agent knows."""
     choices = [f"+sweeps={name}", "hydra.mode=RUN", *fixed]
     if config.hydra.runtime.choices["logger"] != "wandb":  # an agent waits for what W&B is told
         choices.append("logger=wandb")
     start = ["${env}", "${interpreter}", "-m", "gaborseg.commands.train"]
-    return [*start, *choices, "${args_no_hyphens}"]
+    places = [] if config_dir is None else ["--config-dir", str(config_dir.absolute())]
+    return [*start, *places, *choices, "${args_no_hyphens}"]
 
 
 def _metric(objective: str) -> dict[str, str]:

@@ -106,7 +106,11 @@ def _scans_in(folder: Path, channels: Sequence[str], in_one_file: bool) -> list[
         scans[name][image.role].append(image.path)
     if not scans:
         wanted = " ".join(f"*_{channel}.nii.gz" for channel in channels)
-        raise DataError(f"input {folder} holds no scan: expected files named {wanted}")
+        files = ",".join(f"{channel}.nii.gz" for channel in channels)
+        raise DataError(
+            f"input {folder} holds no scan: expected files named {wanted}; rename them, or call the "
+            f"command for each scan with its files: input=[{files}]"
+        )
     found = [_scan_of(name, images, channels, in_one_file) for name, images in scans.items()]
     found += [ScanFiles(encodable(one.within(folder).file), problem=one.problem) for one in shut]
     return sorted(found, key=lambda scan: scan.name)
