@@ -108,8 +108,8 @@ def _scans_in(folder: Path, channels: Sequence[str], in_one_file: bool) -> list[
         wanted = " ".join(f"*_{channel}.nii.gz" for channel in channels)
         files = ",".join(f"{channel}.nii.gz" for channel in channels)
         raise DataError(
-            f"input {folder} holds no scan: expected files named {wanted}; rename them, or call the "
-            f"command for each scan with its files: input=[{files}]"
+            f"input {folder} holds no scan: expected files named {wanted}; rename them, or name "
+            f"the files of one scan: input=[{files}]"
         )
     found = [_scan_of(name, images, channels, in_one_file) for name, images in scans.items()]
     found += [ScanFiles(encodable(one.within(folder).file), problem=one.problem) for one in shut]
