@@ -9,7 +9,6 @@ import torch
 
 from gaborseg.data import SegmentationData
 from gaborseg.data.folder import Folder
-from gaborseg.machine import available_processors
 from gaborseg.training import testing
 from tiny_cohort import write_cohort
 
@@ -21,11 +20,6 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     if not pluginmanager.hasplugin("xdist"):
         for option in ("--numprocesses", "--maxprocesses", "--dist"):
             parser.addoption(option)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are processors: tests of processes wait for much of their time."""
-    return available_processors() + 1
 
 
 def pytest_configure() -> None:

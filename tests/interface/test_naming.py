@@ -1,3 +1,4 @@
+import random
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -95,16 +96,19 @@ def test_options_of_the_users_own_folder_are_found(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_every_run_of_a_sweep_has_a_name_of_its_own(sweep: str) -> None:
+def test_runs_of_a_sweep_have_names_of_their_own(sweep: str) -> None:
     cells = sweep_cells([f"+sweeps={sweep}"])
+    cells = random.Random(0).sample(cells, min(len(cells), 16))
+    needed = ["data.root=somewhere"] if sweep == "malc_table" else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        whole = hydra.compose_config("config", [f"+sweeps={sweep}"], RunMode.MULTIRUN, False)
+        chosen = [f"+sweeps={sweep}", *needed]
+        whole = hydra.compose_config("config", chosen, RunMode.MULTIRUN, False)
         composer = SweepComposer(hydra.config_loader, whole)
         names = set()
         for number, cell in enumerate(cells):
-            config = composer(cell, number)
+            config = composer([*cell, *needed], number)
             choices = effective_choices(config, of_groups(config.hydra.runtime.choices))
             names.add(describe_run(config, Path("run"), choices).name)
     assert len(names) == len(cells)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import wandb
+from PIL import Image
 
 from config import compose_config, settings_of
 from gaborseg.experiment import train
 from gaborseg.interface import UserError
 from gaborseg.reporting import dashboard, make_report, save_workspace
 from gaborseg.reporting.dashboard import build_workspace
-from gaborseg.training import finish
+from gaborseg.training import finish, testing
 from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
 
@@ -141,7 +142,10 @@ def has(settings: Any, key: str) -> bool:
 
 
 @pytest.mark.slow
-def test_every_panel_asks_for_something_that_is_logged(tmp_path: Path) -> None:
+def test_every_panel_asks_for_something_that_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(testing, "draw_example", lambda path, *_: Image.new("L", (1, 1)).save(path))
     cohort = tmp_path / "cohort"
     write_cohort(cohort)
     usual = [o for o in tiny_overrides(cohort) if not o.startswith(("logger=", "optimizer.lr="))]

@@ -116,7 +116,7 @@ def test_a_first_report_that_broke_off_can_be_made_again(
     write_small_run(tmp_path / "runs/one")
     settings = {"runs": tmp_path / "runs", "output": tmp_path / "report"}
     with monkeypatch.context() as patch:
-        patch.setattr("gaborseg.reporting.report.make_page", lambda *_: 1 / 0)
+        patch.setattr("gaborseg.reporting.report.make_page", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             make_report(settings_of("report", **settings))
     assert (tmp_path / "report/tables/runs.csv").exists()

@@ -234,7 +234,10 @@ def log_result(logger: WandbLogger, run: Run, summary: Mapping[str, float]) -> N
         return  # an earlier session has; scores that are lost are tested again
     rows = [[_known(value) for value in row] for row in read_scores(run.path(RunFile.SCORES))]
     table = wandb.Table(columns=[*Score._fields], data=rows)
-    tracked.log({_SUBJECTS: table, "example": wandb.Image(str(run.path(RunFile.EXAMPLE)))})
+    logged: dict[str, Any] = {_SUBJECTS: table}
+    with contextlib.suppress(OSError):  # a picture that is lost or damaged
+        logged["example"] = wandb.Image(str(run.path(RunFile.EXAMPLE)))
+    tracked.log(logged)
 
 
 def _known(value: str | float) -> str | float | None:
