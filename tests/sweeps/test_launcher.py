@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import signal
@@ -186,7 +187,7 @@ def test_a_damaged_run_is_refused_alone(
 @pytest.mark.parametrize("name", ["plain", "a b,c=d", "quo'te\"s", "back\\slash", "ends\\"])
 def test_a_path_reaches_a_run_as_it_is(name: str) -> None:
     find_plugins()
-    plugin = sys.modules["hydra_plugins.local_launcher"]
+    plugin = importlib.import_module("hydra_plugins.local_launcher")
     override = f"hydra.run.dir={plugin.quoted(Path(name))}"
     (parsed,) = OverridesParser.create().parse_overrides([override])
     assert parsed.value() == name
