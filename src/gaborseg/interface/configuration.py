@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -66,10 +67,15 @@ def compose_config(
         name: Of the command's YAML file in ``conf/``; ``config`` is that of ``train``.
         hydra: Keep Hydra's own part.
     """
+    with hydra_started():
+        return compose(name, spelt_out(overrides, name), return_hydra_config=hydra)
+
+
+def hydra_started() -> AbstractContextManager[object]:
+    """Return a context in which Hydra composes from ``conf/`` and knows our plugins."""
     find_plugins()
     register_resolvers()
-    with initialize_config_dir(str(CONFIGURATIONS), version_base="1.3"):
-        return compose(name, spelt_out(overrides, name), return_hydra_config=hydra)
+    return initialize_config_dir(str(CONFIGURATIONS), version_base="1.3")
 
 
 def plain(config: DictConfig) -> SimpleNamespace:

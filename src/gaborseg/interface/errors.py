@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from gaborseg.interface.composition import each_interpolation_parsed_once
 from gaborseg.interface.configuration import (
     find_own_modules,
     find_plugins,
@@ -167,6 +168,11 @@ def run_command(
     find_plugins()
     find_own_modules(sys.argv[1:])
     register_resolvers()
+    with each_interpolation_parsed_once():
+        _run(main)
+
+
+def _run(main: Callable[[], object]) -> None:
     if _shows_tracebacks():
         main()
         return

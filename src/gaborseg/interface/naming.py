@@ -1,17 +1,19 @@
 """What a run sets otherwise than its experiment does: the choices that its name says."""
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, cast
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gaborseg.interface.choices import idle_groups
 from gaborseg.interface.composition import each_interpolation_parsed_once
-from gaborseg.interface.configuration import CONFIGURATIONS, compose_config
+from gaborseg.interface.configuration import CONFIGURATIONS, hydra_started
 from gaborseg.runs import WORKING
 
 _MAIN = "config"
@@ -42,11 +44,11 @@ def own_choices(
     """
     experiment = choices.get(_EXPERIMENT, _default_experiment())
     base = f"~{_EXPERIMENT}" if experiment is None else f"{_EXPERIMENT}={experiment}"
-    defaults, _ = _composed(base)
+    defaults = _default_choices(base)
     chosen = {group: choices[group] for group in choices.keys() - {_EXPERIMENT, "sweeps"}}
     groups = sorted(f"{g}={_text(o)}" for g, o in chosen.items() if o != defaults.get(g))
     added = [text if text.partition("=")[0] in defaults else f"+{text}" for text in groups]
-    _, others = _composed(base, *added)
+    others = _composed(base, *added)
     idle = {"hydra", *idle_groups(config)}
     own = _settings({key: node for key, node in _plain(config).items() if key not in idle})
     same = _settings({key: node for key, node in others.items() if key not in idle})
@@ -61,14 +63,24 @@ def _default_experiment() -> str:
 
 
 @cache
-def _composed(*overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the option of each group and the settings, references as they are written."""
-    with each_interpolation_parsed_once():
-        if GlobalHydra.instance().is_initialized():  # a command's, which knows the user's folders
-            config = compose(_MAIN, [*overrides, *_search_path()], return_hydra_config=True)
-        else:
-            config = compose_config(overrides, hydra=True)
-    return dict(config.hydra.runtime.choices), _plain(config)
+def _default_choices(*overrides: str) -> dict[str, Any]:
+    """Return the option of each group, without composing what the options hold."""
+    with _started(), each_interpolation_parsed_once():
+        loader = GlobalHydra.instance().config_loader()
+        found = loader.compute_defaults_list(_MAIN, [*overrides, *_search_path()], RunMode.RUN)
+    return dict(found.overrides.known_choices)
+
+
+@cache
+def _composed(*overrides: str) -> dict[str, Any]:
+    """Return the settings, references as they are written."""
+    with _started(), each_interpolation_parsed_once():
+        return _plain(compose(_MAIN, [*overrides, *_search_path()]))
+
+
+def _started() -> AbstractContextManager[object]:
+    """Return a context with a Hydra: the command's, which knows the user's folders, or our own."""
+    return nullcontext() if GlobalHydra.instance().is_initialized() else hydra_started()
 
 
 def _search_path() -> list[str]:

@@ -6,12 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.colors import to_hex
 
 from gaborseg.pictures.structure_colors import structure_colors
 from gaborseg.pictures.subject import BIG_TISSUES
-from gaborseg.study import readable
 
 _HERE = Path(__file__).parent
 STYLE, SCRIPT = "viewer.css", "viewer.js"
@@ -24,6 +22,8 @@ def viewer_book(structures: Sequence[str], cases: Sequence[Mapping[str, Any]]) -
         structures: Names of the labels 1 ... n.
         cases: Of ``viewer_case``, in the order in which the reader can choose them.
     """
+    from gaborseg.study import readable  # slow to import; every run imports this room
+
     return {
         "structures": [readable(name) for name in structures],
         "colors": [to_hex(color) for color in structure_colors(len(structures))],
@@ -51,6 +51,8 @@ def viewer_page(title: str, book: Mapping[str, Any]) -> str:
         title: Its heading.
         book: Of ``viewer_book``, with at least one case.
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # slow to import
+
     loader = FileSystemLoader(_HERE)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     return environment.get_template("sheet.html.j2").render(
