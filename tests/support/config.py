@@ -42,6 +42,11 @@ def settings_of(name: str, *overrides: str, **settings: object) -> SimpleNamespa
 
 def sweep_cells(overrides: Sequence[str]) -> list[list[str]]:
     """Return the choices of every run that ``python -m src.train`` makes of these overrides."""
+    return copy.deepcopy(_sweep_cells(tuple(overrides)))
+
+
+@cache
+def _sweep_cells(overrides: tuple[str, ...]) -> list[list[str]]:
     find_plugins()
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):

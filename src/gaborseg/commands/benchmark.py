@@ -26,12 +26,14 @@ import sys
 from collections.abc import Sequence
 
 from gaborseg.interface import UserError, run_command
+from gaborseg.machine import large_imports
 
 
 def main() -> None:
     """Measure a subject, print its tables and write them to a file."""
     _check(sys.argv[1:])
-    from gaborseg.benchmarks import benchmark  # slow to import
+    with large_imports():
+        from gaborseg.benchmarks import benchmark
 
     benchmark(sys.argv[1:])
 

@@ -16,6 +16,7 @@ from gaborseg.interface import (
     plain,
     run_command,
 )
+from gaborseg.machine import large_imports
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="dashboard")
@@ -23,7 +24,8 @@ def main(config: DictConfig) -> None:
     """Build the workspace, and save it on W&B or write it to a file."""
     with errors_in_log(), mistakes_as_user_errors():
         settings = plain(config)
-        from gaborseg.reporting import save_workspace  # slow to import
+        with large_imports():
+            from gaborseg.reporting import save_workspace
 
         save_workspace(settings)
 

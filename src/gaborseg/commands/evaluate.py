@@ -17,6 +17,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
+from gaborseg.machine import large_imports
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="evaluate")
@@ -27,7 +28,8 @@ def main(config: DictConfig) -> None:
         check_paths("run", settings.run)
         check_paths("predictions", settings.predictions)
         check_paths("truth", settings.truth)
-        from gaborseg.evaluation import evaluate  # slow to import
+        with large_imports():
+            from gaborseg.evaluation import evaluate
 
         try:
             evaluate(settings)

@@ -13,6 +13,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
+from gaborseg.machine import large_imports
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="export")
@@ -21,7 +22,8 @@ def main(config: DictConfig) -> None:
     with errors_in_log():
         settings = plain(config)
         check_paths("checkpoint", settings.checkpoint)
-        from gaborseg.models import export_model  # slow to import
+        with large_imports():
+            from gaborseg.models import export_model
 
         agrees = export_model(settings)
     if not agrees:

@@ -12,13 +12,15 @@ import hydra
 from omegaconf import DictConfig
 
 from gaborseg.interface import CONFIGURATIONS, errors_in_log, mistakes_as_user_errors, run_command
+from gaborseg.machine import large_imports
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="figures")
 def main(config: DictConfig) -> None:
     """Compute and draw the two parts of the figure, and write them to a folder."""
     with errors_in_log(), mistakes_as_user_errors():
-        from gaborseg.reporting import write_paper_figures  # slow to import
+        with large_imports():
+            from gaborseg.reporting import write_paper_figures
 
         sides = [*config.object_sides]
         write_paper_figures(Path(config.output), sides, config.steps, config.seed)

@@ -24,6 +24,7 @@ from gaborseg.interface import (
     show,
     takes_kernels,
 )
+from gaborseg.machine import large_imports
 
 _Overrides = tuple[str, ...]
 
@@ -49,7 +50,8 @@ def main() -> None:
     """Print the table."""
     more = tuple(sys.argv[1:])
     each = shown(more)
-    from gaborseg.networks import kinds_in  # slow to import
+    with large_imports():
+        from gaborseg.networks import kinds_in
 
     rows = {overrides: count([*overrides, *more]) for overrides in each}
     kinds = kinds_in(rows.values())

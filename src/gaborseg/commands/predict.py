@@ -13,6 +13,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
+from gaborseg.machine import large_imports
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="predict")
@@ -22,7 +23,8 @@ def main(config: DictConfig) -> None:
         settings = plain(config)
         check_paths("checkpoint", settings.checkpoint)
         check_paths("input", settings.input)
-        from gaborseg.inference import predict  # slow to import
+        with large_imports():
+            from gaborseg.inference import predict
 
         try:
             problems = predict(settings)

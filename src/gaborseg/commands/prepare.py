@@ -20,6 +20,7 @@ from gaborseg.interface import (
     plain,
     run_command,
 )
+from gaborseg.machine import large_imports
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="prepare")
@@ -28,7 +29,8 @@ def main(config: DictConfig) -> None:
     with errors_in_log(), mistakes_as_user_errors():
         settings = plain(config)
         check_paths("input", settings.input)
-        from gaborseg.preparation import prepare_scans  # slow to import
+        with large_imports():
+            from gaborseg.preparation import prepare_scans
 
         try:
             prepare_scans(settings)

@@ -26,6 +26,7 @@ from gaborseg.interface import (
     mistakes_as_user_errors,
     run_command,
 )
+from gaborseg.machine import large_imports
 from gaborseg.runs import folder_name
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ def preview(config: DictConfig, choices: Sequence[str] = ()) -> Path:
     """
     with mistakes_as_user_errors():
         path = _output(config, choices)
-        from gaborseg.pictures import draw_augmentation  # slow to import
+        with large_imports():
+            from gaborseg.pictures import draw_augmentation
 
         data = build(config.data)
         data.prepare()

@@ -10,6 +10,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gaborseg.interface import CONFIGURATIONS, check_paths, errors_in_log, plain, run_command
+from gaborseg.machine import large_imports
 
 _TEXTS = ("runs", "output", "title", "subject", "ignore", "project", "entity")
 
@@ -20,7 +21,8 @@ def main(config: DictConfig) -> None:
     with errors_in_log():
         settings = plain(config)
         check_paths("runs", settings.runs)
-        from gaborseg.reporting import make_report  # slow to import
+        with large_imports():
+            from gaborseg.reporting import make_report
 
         make_report(settings)
 

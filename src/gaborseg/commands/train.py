@@ -26,6 +26,7 @@ from gaborseg.interface import (
     refuse_unread,
     run_command,
 )
+from gaborseg.machine import large_imports
 from gaborseg.runs import check_searchable
 
 _PATHS = ("data.root", "data.cache", "data.split_file", "data.source.cache", "weights.path")
@@ -55,7 +56,8 @@ def main(config: DictConfig) -> float | None:
                 mode = own_mode(config, config.objective)
                 check_searchable(effective_settings(config), direction, mode)
         check_paths("data.root", config.data.get("root"))
-        from gaborseg.experiment import train  # slow to import; the launcher does without
+        with large_imports():
+            from gaborseg.experiment import train
 
         return train(config, Path(runtime.output_dir), choices)
 

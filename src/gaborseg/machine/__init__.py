@@ -13,6 +13,7 @@ from gaborseg.machine.files import (
     write_atomically,
     write_text,
 )
+from gaborseg.machine.imports import large_imports
 from gaborseg.machine.names import as_cell, encodable, of_cell, printable
 from gaborseg.machine.plain import (
     check_size,
@@ -49,6 +50,7 @@ __all__ = [
     "die_with_parent",
     "encodable",
     "keep_freed_memory",
+    "large_imports",
     "load_json",
     "load_yaml",
     "of_cell",
