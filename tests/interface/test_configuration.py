@@ -45,12 +45,11 @@ def test_every_group_is_tested() -> None:
     assert groups == {*GROUPS, "hydra", "preset"}  # tests/preparation/test_presets.py
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_composes(group: str, option: str) -> None:
-    override = [f"{group}={option}"]
-    if option == "folder":
-        override.append("data.root=somewhere")
-    assert compose_config(override).seed == 0
+@pytest.mark.parametrize(
+    ("group", "option"), [one for one in OPTIONS if one[0] in ("experiment", "activation", "rates")]
+)
+def test_every_option_that_builds_nothing_by_itself_composes(group: str, option: str) -> None:
+    assert compose_config([f"{group}={option}"]).seed == 0
 
 
 @pytest.mark.parametrize("kernel", options("kernel"))
