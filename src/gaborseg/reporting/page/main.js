@@ -108,6 +108,7 @@ confusion();
 learningRates();
 statistics();
 volumes();
+groups();
 training();
 cost();
 simple("runs", "Runs", ["search", "coverage", "unfinished", "runs"]);

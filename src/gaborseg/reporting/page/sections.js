@@ -83,6 +83,12 @@ function volumes() {
   if (data.tables.volumes) simple("volumes", "Volumes", ["volumes"]);
 }
 
+// What participants.tsv tells of people: Dice by age, by sex, by site.
+function groups() {
+  const names = Object.keys(data.tables).filter((name) => name.startsWith("dice_by_"));
+  simple("groups", "Groups of people", names);
+}
+
 function cost() {
   const panels = [["parameters", "trained parameters"], ["seconds", "seconds a step"]].filter(([key]) => data.costs.some((c) => c[key]));
   const charts = panels.map(([key, title]) => costChart(key, title));
