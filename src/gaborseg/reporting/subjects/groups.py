@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gaborseg.reporting.subjects.participants import participant_columns, people_of
-from gaborseg.reporting.tables import Column, Spread, Table
+from gaborseg.reporting.tables import Column, Spread, Table, Value
 from gaborseg.study import METRICS, Results, mean, std
 
 Array = NDArray[np.float64]
@@ -75,7 +75,7 @@ def _table(
     name, kind = str(column["name"]), METRICS[_METRIC]
     told = _test_note(name, bool(column["number"]), values, groups, scores)
     shown = [Column(label, kind.factor, kind.digits) for label in scores]
-    rows = [
+    rows: list[tuple[Value, ...]] = [
         (label, len(group), *(_spread(found, group) for found in scores.values()))
         for label, group in groups.items()
     ]
@@ -90,7 +90,7 @@ def _table(
 
 def _alike(values: Mapping[str, float | str]) -> dict[str, list[str]]:
     """Return the people of each value, in the order of the values; none if there are too many."""
-    kinds = sorted(set(values.values()))  # type: ignore[type-var]
+    kinds = sorted(set(values.values()))
     if len(kinds) > _MOST_VALUES:
         return {}
     return {
