@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, cast
 
 import pytorch_lightning as pl
+from lightning_fabric.strategies.launchers import subprocess_script
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
@@ -19,6 +20,11 @@ from gaborseg.runs import Run, RunFile, lead_these, note_failure
 from gaborseg.training import finish
 
 log = logging.getLogger(__name__)
+
+_PATIENCE = 30.0
+"""Seconds in which the first process can end by itself after another one has."""
+_MOMENT = 3.0
+"""Seconds between the last connection of a process and its end, at most."""
 
 
 @contextlib.contextmanager
@@ -89,20 +95,52 @@ def killed_together(run: Run, trainer: pl.Trainer) -> Iterator[None]:
         Terminated: Another process was asked to end.
     """
     try:
-        yield
+        with _patient_watch():
+            yield
     except Exception as error:
         others = _others(trainer)
-        if others:
-            time.sleep(1)  # its connections are closed a moment before it has ended
-        ends = {process.poll() or 0 for process in others}
+        ends = _ends_of(others)
+        _end_all(others)
         if min(ends, default=0) < 0:
             log.error("another process of this run was killed")
-            _end_all(others)
             run.path(RunFile.FAILURE).unlink(missing_ok=True)
             if -signal.SIGTERM in ends:
                 raise Terminated from error
             os.kill(os.getpid(), signal.SIGKILL)
         raise
+
+
+def _ends_of(processes: list[subprocess.Popen]) -> set[int]:
+    """Return how processes ended; wait for the first a little: its connections close before."""
+    end = time.monotonic() + _MOMENT
+    while processes and not any(process.poll() for process in processes):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    return {process.poll() or 0 for process in processes}
+
+
+@contextlib.contextmanager
+def _patient_watch() -> Iterator[None]:
+    """Let Lightning's watch wait before it kills this process because another one has ended.
+
+    It would do so within five seconds, so that nothing could be told: to files, tracker or caller.
+    """
+    watch: Any = subprocess_script._ChildProcessObserver
+    kill_all = watch._terminate_all
+
+    def wait_and_kill_all(self: Any) -> None:
+        end = time.monotonic() + _PATIENCE
+        while self._child_processes and time.monotonic() < end:
+            time.sleep(0.1)
+        if self._child_processes:
+            kill_all(self)
+
+    watch._terminate_all = wait_and_kill_all
+    try:
+        yield
+    finally:
+        watch._terminate_all = kill_all
 
 
 def _others(trainer: pl.Trainer) -> list[subprocess.Popen]:
