@@ -46,6 +46,15 @@ def of_groups(choices: Mapping[str, str]) -> dict[str, str]:
         ("network=nnunet", "nnunet-pcc-lr0.003-split0"),
         ("network=vnet loss=dice", "vnet-dice-lr0.003-split0"),
         (
+            "+metrics.mine.num_classes=${network.num_classes}",
+            "mixed-pcc-lr0.003-split0-metrics.mine.num_classes=network.num_classes",
+        ),
+        (
+            "weights=outputs/runs/default weights.rate=0.1 weights.freeze=[encoder,decoder.0]",
+            "mixed-pcc-lr0.003-split0-weights.freeze=encoder,decoder.0-weights.rate=0.1"
+            "-weights=default",
+        ),
+        (
             "+sweeps=evidence_rates",
             "mixed-pcc-lr0.003-split0-augmentation=none-trainer.max_epochs=5",
         ),

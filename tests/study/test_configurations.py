@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from gaborseg.runs import TECHNICAL
-from gaborseg.study import Configuration
+from gaborseg.runs import TECHNICAL, tidy_texts
+from gaborseg.study import Configuration, tidy_runs
 from gaborseg.study.configurations import find_configurations
 from gaborseg.study.run_folders import read_run
 from synthetic_runs import study_of, write_small_run
@@ -53,10 +53,48 @@ def test_any_other_setting_makes_another_configuration(
     assert label in [c.label for c in found]
 
 
+WEIGHTS = {"weights.path": "outputs/runs/default", "weights.freeze": [], "weights.rate": 1}
+
+
+def labels_of(folder: Path, *changes: dict[str, Any]) -> list[str]:
+    """The labels of runs that start from trained weights, and of one that does not."""
+    runs = [{}, *({"settings": WEIGHTS | change} for change in changes)]
+    return [found.label.removeprefix("mixed · PCC") for found in configurations(folder, *runs)]
+
+
 def test_a_run_from_trained_weights_is_told_by_where_they_come_from(tmp_path: Path) -> None:
-    weights = {"weights.path": "outputs/runs/default", "weights.freeze": [], "weights.rate": 1}
-    labels = [found.label for found in configurations(tmp_path, {}, {"settings": weights})]
-    assert labels == ["mixed · PCC", "mixed · PCC · weights outputs/runs/default"]
+    assert labels_of(tmp_path, {}) == ["", " · from default"]
+
+
+def test_fine_tuned_runs_are_told_apart_by_rate_and_by_what_is_frozen(tmp_path: Path) -> None:
+    frozen = {"weights.freeze": ["encoder", "decoder.0"]}
+    both = labels_of(tmp_path, {"weights.rate": 0.1}, frozen, frozen | {"weights.rate": 0.1})
+    assert both == [
+        "",
+        " · from default, 0.1x rate",
+        " · from default, 0.1x rate, encoder + decoder.0 frozen",
+        " · from default, encoder + decoder.0 frozen",
+    ]
+
+
+def test_sources_of_one_name_are_told_by_their_paths(tmp_path: Path) -> None:
+    paths = [{"weights.path": f"/{home}/outputs/runs/default"} for home in "ab"]
+    assert labels_of(tmp_path, *paths) == [
+        "",
+        " · from /a/outputs/runs/default",
+        " · from /b/outputs/runs/default",
+    ]
+
+
+def test_a_label_of_a_fine_tuned_run_survives_a_tidy_table(tmp_path: Path) -> None:
+    for name, settings in (("scratch", {}), ("tuned", WEIGHTS | {"weights.rate": 0.1})):
+        write_small_run(tmp_path / "runs" / name, settings=settings)
+    study, tidy = study_of(tmp_path / "runs"), tmp_path / "tidy"
+    tidy.mkdir()
+    for name, text in tidy_texts(tidy_runs(study), "kept").items():
+        (tidy / name).write_text(text)
+    labels = [c.label for c in study_of(tidy).configurations]
+    assert labels == ["mixed · PCC", "mixed · PCC · from default, 0.1x rate"]
 
 
 def test_gabor_layers_of_before_were_drawn_and_trained_as_it_was_then(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from gaborseg.interface.choices import idle_groups
 from gaborseg.interface.composition import each_interpolation_parsed_once
 from gaborseg.interface.configuration import CONFIGURATIONS, hydra_started
-from gaborseg.runs import WORKING
+from gaborseg.runs import WORKING, source_name
 
 _MAIN = "config"
 _EXPERIMENT = "experiment"
 _UNSAID = ("sweeps", *WORKING)
+_SOURCE = "weights.path"
 _SEARCH_PATH = "hydra.searchpath="
 
 
@@ -105,10 +106,17 @@ def _differences(same: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     """Return the settings that are new or have another value, then those that are gone."""
     changed = [key for key in own if own[key] not in ({}, same.get(key, own))]
     gone = [f"~{key}" for key in same.keys() - own.keys() if same[key] != {}]
-    return sorted(f"{key}={_text(own[key])}" for key in changed) + sorted(gone)
+    return sorted(_choice(key, own[key]) for key in changed) + sorted(gone)
+
+
+def _choice(key: str, value: Any) -> str:
+    """Return a setting with its value; trained weights are called by their run."""
+    return f"weights={source_name(str(value))}" if key == _SOURCE else f"{key}={_text(value)}"
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
     return "null" if value is None else str(value)
 
 

@@ -21,7 +21,14 @@ from gaborseg.runs.files import (
 )
 from gaborseg.runs.folder import Run, tidy_up
 from gaborseg.runs.lock import LOCK, locked
-from gaborseg.runs.names import folder_name, readable, run_name, short_rate, sweep_folder
+from gaborseg.runs.names import (
+    folder_name,
+    readable,
+    run_name,
+    short_rate,
+    source_name,
+    sweep_folder,
+)
 from gaborseg.runs.objective import (
     MONITOR,
     Monitor,
@@ -98,6 +105,7 @@ __all__ = [
     "scores_table",
     "sealed",
     "short_rate",
+    "source_name",
     "structure_dice",
     "subject_means",
     "sweep_folder",

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 _MAX_FOLDER_NAME = 180
 _LONGEST_RUN_NAME = 120  # characters, so that trackers show it as it is
 _RUNS = "outputs/runs"
+_LONGEST_SOURCE = 40  # characters: of a trained network in the name of a run that starts from it
 _LONGEST_SEARCH = 100  # characters: of the name of a folder that holds others with long names
 _SEARCH = re.compile(r"\+*hydra/sweeper=(?!local$|basic$).*")
 _SWEEP = re.compile(r"\+*sweeps=(.*)")
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _UNNAMED = re.compile(r"(objective|pause_after)=")
 """Settings that never decide a result, and that a run may be gone on with at other values."""
 
@@ -43,6 +45,17 @@ def run_name(parts: Sequence[str], longest: int = _LONGEST_RUN_NAME) -> str:
         'kernel.leve-6b149b9b'
     """
     return _bounded(_legal("-".join(map(readable, parts))), longest)
+
+
+def source_name(path: str) -> str:
+    """Return what trained weights are called by: where they are below ``outputs/runs``, in short.
+
+    Example:
+        >>> source_name("/home/me/outputs/runs/default"), source_name("outputs/sweeps/a/seed=1")
+        ('default', 'sweeps/a/seed=1')
+    """
+    below = re.sub(r"^(.*/)?outputs/(runs/)?(?=.)", "", path.rstrip("/"))
+    return _bounded(below, _LONGEST_SOURCE)
 
 
 def short_rate(rate: float) -> str:
@@ -93,13 +106,17 @@ def sweep_folder(overrides: Sequence[str], of_hydra: Sequence[str] = ()) -> str:
 def readable(override: str) -> str:
     """Return ``key=value`` with a number that is not whole in its one form.
 
+    A reference is the name of what it refers to.
+
     Example:
         >>> [readable(f"lr={text}") for text in ("1e-2", "0.00031622776601683794", "3e-3", "2")]
         ['lr=10^-2', 'lr=10^-3.5', 'lr=0.003', 'lr=2']
+        >>> readable("metrics.mine.num_classes=${network.num_classes}")
+        'metrics.mine.num_classes=network.num_classes'
     """
     if override.startswith("~"):  # in a sweep, Hydra writes ~key as ~key=
         return override.removesuffix("=")
-    key, equals, value = override.partition("=")
+    key, equals, value = _REFERENCE.sub(r"\1", override).partition("=")
     if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?", value):
         value = _shortest(float(value))
     return f"{key}{equals}{value}"

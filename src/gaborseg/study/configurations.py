@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from gaborseg.study.names import KERNELS, LOSSES, rank_of, readable
+from gaborseg.study.names import (
+    KERNELS,
+    LOSSES,
+    START,
+    option_in_words,
+    rank_of,
+    readable,
+    setting_in_words,
+    starts_in_words,
+)
 from gaborseg.study.run_folders import RunRecord, flatten
 
 _MESSAGES = (  # settings of what a run tells, not of what it does
@@ -23,7 +32,6 @@ _TAKEN_FROM_THE_DATA = ("network.in_channels", "network.num_classes", "decision.
 _ELSEWHERE = ("optimizer.lr", "kernel.name")
 _IGNORED = (*_MESSAGES, *_PLACES, *_REPLICATES, *_TAKEN_FROM_THE_DATA, *_ELSEWHERE)
 _GROUP = "set"  # value of a group of settings
-_SOURCE = "weights.path"  # tells more than the settings beside it
 _CHOICES = (
     "decision",
     "network",
@@ -34,7 +42,6 @@ _CHOICES = (
     "optimizer",
     "data",
 )
-_SAY_NOTHING_ALONE = ("none", "paper")  # options of several groups
 
 _Values = tuple[Hashable, ...]
 _Told = dict[str, Hashable]
@@ -279,16 +286,16 @@ def _distinctions(
         chosen: _Values = tuple(record.choices.get(group) for record in records)
         several = len(set(chosen) - {None}) > 1
         if several and len(set(zip(identities, chosen, strict=True))) == len(set(identities)):
-            yield group, chosen, partial(_option, group)
+            yield group, chosen, partial(option_in_words, group)
     yield (
         "",
         tuple(map(_nameless, records)),
         lambda _: "",
     )  # runs without settings have words already
+    yield START, tuple(starts_in_words([record.settings or {} for record in records])), str
     groups = {key for own in told for key, value in own.items() if value == _GROUP}
-    for key in sorted(keys, key=lambda k: (k in groups, k.count("."), k != _SOURCE, k)):
-        name = key.removesuffix("._target_").removesuffix(".path").rpartition(".")[2]
-        yield key, tuple(own.get(key) for own in told), partial(_named, name)
+    for key in sorted(keys, key=lambda k: (k in groups, k.count("."), k)):
+        yield key, tuple(own.get(key) for own in told), partial(setting_in_words, key)
 
 
 def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
@@ -298,25 +305,11 @@ def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
     words, settings = _nameless(record) or "", []
     for key, choice in record.choices.items():
         words = re.sub(rf"(^|[-_,])([\w.]+=)?{re.escape(choice)}($|[-_,])", r"\1", words)
-        if "." in key and key not in _ELSEWHERE:
+        if key == START:
+            settings.append(choice)
+        elif "." in key and key not in _ELSEWHERE:
             settings.append(f"{key.rpartition('.')[2]} {choice}")
     return [words.strip("-_,") or ", ".join(settings) or otherwise]
-
-
-def _option(group: str, value: Hashable) -> str:
-    """Return an option's name, with its group's if it says nothing by itself."""
-    name = readable(str(value), {})
-    return f"{group} {name}" if value in _SAY_NOTHING_ALONE else name
-
-
-def _named(name: str, value: Hashable) -> str:
-    return f"{name} {_written(value)}"
-
-
-def _written(value: Hashable) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value).rpartition(".")[2] if "." in str(value) else str(value)
 
 
 def _configuration(records: Sequence[RunRecord], group: list[int], variant: str) -> Configuration:

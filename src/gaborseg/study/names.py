@@ -5,8 +5,12 @@ comes after those that are.
 """
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from gaborseg.runs import source_name
 
 NETWORKS = {  # that have kernels of their own, or none
     "vnet": "V-Net",
@@ -33,6 +37,12 @@ STRUCTURES = {
     "inferior_lateral_ventricle": "inf. lateral ventricle",
 }
 AVERAGE = "average"
+START = "weights"
+"""The group of settings of what a run starts from."""
+_PATH, _RATE, _FREEZE = (f"{START}.{name}" for name in ("path", "rate", "freeze"))
+_SAY_NOTHING_ALONE = ("none", "paper")  # options of several groups
+_LAST_NAME = re.compile(r"[^.]*(\.\d+)*$")  # of a setting, with its position in a list
+_MODULE = re.compile(r"^(\w+\.)+(?=[A-Za-z_]\w*$)")  # before the name of a class
 
 
 @dataclass(frozen=True)
@@ -128,3 +138,58 @@ def readable_rate(rate: float | None) -> str:
     exponent = math.log10(rate)
     rounded = round(2 * exponent) / 2
     return f"10^{rounded:g}" if abs(exponent - rounded) < 1e-4 else f"{rate:.3g}"
+
+
+def option_in_words(group: str, option: Hashable) -> str:
+    """Return an option's name, with its group's if it says nothing by itself.
+
+    >>> option_in_words("decision", "calibrated"), option_in_words("augmentation", "paper")
+    ('calibrated', 'augmentation paper')
+    """
+    name = readable(str(option), {})
+    return f"{group} {name}" if option in _SAY_NOTHING_ALONE else name
+
+
+def setting_in_words(key: str, value: Hashable) -> str:
+    """Return a single setting, called by the last part of its name, and its value.
+
+    >>> setting_in_words("network.activation._target_", "torch.nn.ELU")
+    'activation ELU'
+    >>> setting_in_words("augmentation.transforms.affine.scale.1", 1.25)
+    'scale.1 1.25'
+    """
+    found = _LAST_NAME.search(key.removesuffix("._target_"))
+    text = f"{value:g}" if isinstance(value, float) else _MODULE.sub("", str(value))
+    return f"{found[0] if found else key} {text}"
+
+
+def starts_in_words(runs: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """Return what each run starts from, None where these are initial weights.
+
+    Sources of one name are called by their whole paths.
+
+    Args:
+        runs: The settings of each run, flat.
+
+    Example:
+        >>> weights = {"weights.path": "outputs/runs/default", "weights.rate": 0.1}
+        >>> starts_in_words([{}, weights | {"weights.freeze.0": "encoder"}])
+        [None, 'from default, 0.1x rate, encoder frozen']
+    """
+    paths = {run[_PATH] for run in runs if run.get(_PATH) is not None}
+    names = {path: source_name(str(path)) for path in paths}
+    if len({*names.values()}) < len(names):
+        names = {path: str(path) for path in paths}
+    found = [names.get(run.get(_PATH)) for run in runs]
+    return [
+        name and ", ".join((f"from {name}", *_changes(run)))
+        for name, run in zip(found, runs, strict=True)
+    ]
+
+
+def _changes(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a run does otherwise than to train all that it has loaded at its own rate."""
+    if (rate := settings.get(_RATE, 1)) != 1:
+        yield f"{rate:g}x rate"
+    if frozen := [str(v) for key, v in settings.items() if key.startswith(f"{_FREEZE}.")]:
+        yield f"{' + '.join(frozen)} frozen"
