@@ -548,7 +548,7 @@ def test_counts_that_contradict_the_data_are_refused(run: Callable[..., Path]) -
         ("data.root=/nowhere", "/nowhere"),
         ("scheduler.warmup=2", r"warmup must be in \(0, 1\), got 2"),
         ("data.batch_size=0", "batch_size must be at least 1, got 0"),
-        ("+loss.weight=3", "unexpected keyword argument 'weight'"),
+        ("+loss.weight=3", "^loss.weight must be an argument of gaborseg.losses.PCCLoss, got 3: "),
         ("split=9", "split"),
         ("split=true", r"split must be 0\.\.4, got True"),
         ("data.cache='a\udcff'", r"data.cache must be UTF-8, got a\\udcff: rename the file"),

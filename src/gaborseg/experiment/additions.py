@@ -5,14 +5,16 @@ import inspect
 from typing import Any
 
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers.logger import Logger
 from torchmetrics import Metric
 
-from gaborseg.interface import build, target_of
-from gaborseg.runs import Run
+from gaborseg.interface import build, settings_named, target_of
+from gaborseg.runs import Run, check_objective
 
 _CHECKPOINTS = "checkpoints"
+_LOG_NOTHING_ELSE = ("gaborseg.", "pytorch_lightning.")
+"""Whose callbacks log nothing that a callback might look at; a user's own may."""
 _PACKAGES = {"TensorBoardLogger": "tensorboard", "MLFlowLogger": "mlflow"}
 
 
@@ -22,7 +24,8 @@ def build_logger(node: DictConfig, run: Run) -> Logger:
     Ours are marked ``_partial_`` and take the run.
     """
     if node.get("_partial_"):
-        logger: Logger = build(node)(run)
+        with settings_named(node):
+            logger: Logger = build(node)(run)
         return logger
     parameters = inspect.signature(target_of(node)).parameters
     is_open = "save_dir" in parameters and node.get("save_dir") is None
@@ -42,6 +45,21 @@ def _require(target: str) -> None:
     package = _PACKAGES.get(target.rpartition(".")[2], "")
     if package and importlib.util.find_spec(package) is None:
         raise ImportError(f"{target} needs {package}: pip install 'gaborseg[{package}]'")
+
+
+def build_callbacks(config: DictConfig, run: Run) -> list[Callback]:
+    """Return the callbacks of a configuration; their checkpoints go to the run folder.
+
+    Raises:
+        ValueError: One is no callback, or looks at a metric that nothing logs.
+    """
+    built = {name: build_callback(node, run) for name, node in config.callbacks.items()}
+    if all(type(callback).__module__.startswith(_LOG_NOTHING_ELSE) for callback in built.values()):
+        for name, callback in built.items():
+            if isinstance(callback, EarlyStopping) and callback.strict:
+                key = f"callbacks.{name}.monitor"
+                check_objective(callback.monitor, metrics=config.metrics, key=key)
+    return [*built.values()]
 
 
 def build_callback(node: DictConfig, run: Run) -> Callback:

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import LightningEnvironment
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from gaborseg.data import SegmentationData, appearance_of
-from gaborseg.experiment.additions import build_callback, build_logger, build_metrics
+from gaborseg.experiment.additions import build_callbacks, build_logger, build_metrics
 from gaborseg.experiment.interruptions import (
     at_work,
     end_at_once_when_terminated,
@@ -42,6 +41,7 @@ from gaborseg.interface import (
     mistakes_as_user_errors,
     monitor_of,
     own_choices,
+    settings_named,
 )
 from gaborseg.machine import keep_freed_memory
 from gaborseg.networks import MONAI_NETWORKS, parameter_counts, require_monai
@@ -236,13 +236,13 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
     """Return the Trainer with the loggers and callbacks of the configuration and of the run.
 
     Raises:
-        ValueError: If this machine has no such accelerator.
+        UserError: One of them cannot be made, or this machine has no such accelerator.
     """
     monitor = monitor_of(config)
     loggers = [build_logger(node, run) for node in config.logger.values()]
     callbacks: list[Callback] = [
         TestReport(run, lambda: affines(data)),
-        *(build_callback(node, run) for node in config.callbacks.values()),
+        *build_callbacks(config, run),
         FitDecision(lambda: data.loader("validation")),  # to the weights that are validated
         SeedEpochs(config.seed),
         StopAtNaN(),
@@ -258,11 +258,8 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
     if _is_alone(config):
         plugins.append(LightningEnvironment())  # not that of a cluster's packed job
     trainer = build(config.trainer, _partial_=True, default_root_dir=str(run.folder))
-    try:
+    with settings_named(config.trainer, otherwise="accelerator"):
         return trainer(logger=loggers or False, callbacks=callbacks, plugins=plugins)
-    except (MisconfigurationException, RuntimeError) as error:
-        accelerator = config.trainer.accelerator
-        raise ValueError(f"trainer.accelerator={accelerator} cannot be used: {error}") from error
 
 
 def _check_device(config: DictConfig, trainer: pl.Trainer, data: SegmentationData) -> None:
@@ -301,7 +298,10 @@ def build_module(config: DictConfig, data: SegmentationData) -> SegmentationModu
     network: nn.Module = build(config.network)
     optimizer = build(config.optimizer)
     scheduler = build(config.scheduler)
-    scheduler(optimizer(network.parameters()), total_steps=1)  # wrong values must show here
+    with settings_named(config.optimizer):  # wrong values must show here
+        trial = optimizer(network.parameters())
+    with settings_named(config.scheduler):
+        scheduler(trial, total_steps=1)
     module = SegmentationModule(
         network=network,
         loss=build(config.loss),

@@ -1,5 +1,6 @@
 """What every command shares: configurations, errors in one line, help, the screen."""
 
+from gaborseg.interface.building import build, settings_named, target_of
 from gaborseg.interface.choices import (
     effective_choices,
     effective_settings,
@@ -11,11 +12,9 @@ from gaborseg.interface.composition import SweepComposer, each_interpolation_par
 from gaborseg.interface.configuration import (
     CONFIGURATIONS,
     as_list,
-    build,
     compose_config,
     plain,
     quote_values,
-    target_of,
 )
 from gaborseg.interface.errors import (
     Terminated,
@@ -66,6 +65,7 @@ __all__ = [
     "refuse_missing_parts",
     "refuse_unread",
     "run_command",
+    "settings_named",
     "show",
     "takes_kernels",
     "target_of",

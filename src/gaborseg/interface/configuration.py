@@ -13,8 +13,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gaborseg.machine import load_yaml, read_text
 from gaborseg.runs import folder_name, sweep_folder
@@ -26,6 +25,10 @@ CONFIGURATIONS = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _CHECKOU
 _PLUGINS = _PACKAGE / "plugins"
 _MAY_NAME_OWN_MODULES = re.compile(r"(--config-dir|-cd)\b|[^=]*\b(trust|sweeps|_target_)=")
 """How an argument begins that may bring modules of the user's own."""
+
+
+_UNKNOWN = re.compile(r"\bNone\b")
+"""What a reference gives for a number that only the data tell."""
 
 
 def find_plugins() -> None:
@@ -99,25 +102,22 @@ def as_list(value: Any) -> list[str]:
     return [str(one) for one in values]
 
 
-def target_of(node: DictConfig) -> Any:
-    """Return what a node is built with: a class, or a function."""
-    return get_object(node["_target_"])
-
-
-def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
-    """Return the object that a node of the configuration describes, made from plain values."""
-    return instantiate(node, _convert_="all", **extra)
-
-
 def register_resolvers() -> None:
     """Let configurations use functions of ours: ``${folder_name:...}``, ``${powers:-3.5,-3}``."""
     resolvers: dict[str, Callable[..., str]] = {
-        "folder_name": folder_name,
-        "sweep_folder": sweep_folder,
+        "folder_name": lambda choices: folder_name(_texts(choices)),
+        "sweep_folder": lambda choices, of_hydra: sweep_folder(_texts(choices), of_hydra),
         "powers": _powers,
     }
     for name, function in resolvers.items():
         OmegaConf.register_new_resolver(name, function, replace=True)
+
+
+def _texts(choices: ListConfig) -> list[str]:
+    """Return choices with the values of what they refer to, as far as these are known yet."""
+    written = cast(list[str], OmegaConf.to_container(choices))
+    values = ["${" in text and str(choices[n]) for n, text in enumerate(written)]
+    return [v if v and not _UNKNOWN.search(v) else w for v, w in zip(values, written, strict=True)]
 
 
 def _powers(*exponents: float) -> str:

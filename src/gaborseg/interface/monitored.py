@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from gaborseg.interface.configuration import target_of
+from gaborseg.interface.building import target_of
 from gaborseg.runs import Monitor, choose_monitor
 
 _MODES: dict[object, str] = {True: "max", False: "min"}

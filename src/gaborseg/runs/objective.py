@@ -130,21 +130,25 @@ def monitor_in(record: Mapping[str, Any]) -> Monitor:
 
 
 def check_objective(
-    name: object, structures: Sequence[str] | None = None, metrics: Collection[str] = ()
+    name: object,
+    structures: Sequence[str] | None = None,
+    metrics: Collection[str] = (),
+    key: str = "objective",
 ) -> None:
-    """Check that a search may look at a metric.
+    """Check that a search, or a callback that ends a training, may look at a metric.
 
     Args:
         name: A column of ``metrics.csv``.
         structures: Those of the data, once they are known: each has its own validation Dice.
         metrics: Names of the user's own.
+        key: The setting that names it.
 
     Raises:
         ValueError: It is a score of the test, or nothing logs it.
     """
-    _refuse_test("objective", name)
+    _refuse_test(key, name)
     if not _is_logged(name, metrics, structures):
-        raise ValueError(f"objective must be {_choices(_LOSSES, metrics)}, got {name}")
+        raise ValueError(f"{key} must be {_choices(_LOSSES, metrics)}, got {name}")
 
 
 def check_searchable(config: Mapping[str, Any], direction: str, mode: str | None = None) -> None:
