@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from config import compose_config
 from gaborseg.evaluation import evaluate
 from gaborseg.experiment import train
 from gaborseg.interface import UserError
-from gaborseg.runs import read_scores
+from gaborseg.runs import read_scores, read_state
 from tiny_cohort import write_cohort
 from tiny_run import tiny_overrides
 
@@ -94,23 +95,51 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("setting", "epochs"),
-    [("min_delta=1", 2), ("stopping_threshold=-1", 1)],
+    ("setting", "epochs", "reason"),
+    [
+        ("min_delta=1", 2, "Monitored metric val/dice did not improve in the last 1 records"),
+        ("stopping_threshold=-1", 1, "Stopping threshold reached: val/dice = "),
+    ],
     ids=["late", "at once"],
 )
 def test_a_run_that_stops_early_says_so_and_stays_stopped(
-    run: Start, setting: str, epochs: int
+    run: Start, setting: str, epochs: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     choices = ["callbacks=early_stopping", "callbacks.early_stopping.patience=1"]
     choices += [f"++callbacks.early_stopping.{setting}", "trainer.max_epochs=9"]
-    folder = run(*choices)
-    assert json.loads((folder / "done.json").read_text())["epochs"] == epochs
-    assert len(rows(folder)) == epochs
+    with caplog.at_level(logging.INFO):
+        folder = run(*choices)
+    told = outcome(folder)
+    assert told["epochs"] == len(rows(folder)) == epochs
+    assert told["stopped_early"]["reason"].startswith(reason)
+    line = f"stopped early after epoch {epochs} of 9 by EarlyStopping: {reason}"
+    assert f"The training was {line}" in caplog.text
+    assert read_state(folder).early_end.startswith(line)
     for name in ("done.json", "subjects.csv"):
         (folder / name).unlink()
     run(*choices)
-    assert json.loads((folder / "done.json").read_text())["epochs"] == epochs
+    assert outcome(folder)["stopped_early"] == told["stopped_early"]
     assert len(rows(folder)) == epochs
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((folder / "done.json").read_text())
+    return told
+
+
+class Impatient(Callback):
+    """Stops after the first epoch, and does not say why."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = True
+
+
+def test_a_callback_of_the_users_own_that_stops_a_run_is_named(
+    run: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytorch_lightning.callbacks.Timer", Impatient)
+    told = outcome(run("+callbacks.mine._target_=pytorch_lightning.callbacks.Timer"))
+    assert told["stopped_early"] == {"epoch": 1, "epochs": 3, "by": "Impatient", "reason": ""}
 
 
 def test_the_learning_rate_is_logged_by_lightnings_monitor_too(run: Start) -> None:
@@ -162,8 +191,18 @@ def test_a_package_that_a_logger_needs_is_named_with_the_remedy(
     [
         ("+logger.mine._target_=torch.nn.Identity", "logger must hold Lightning's loggers, got"),
         ("+callbacks.mine._target_=torch.nn.Identity", "callbacks must hold Lightning's callbacks"),
+        (
+            "callbacks=early_stopping callbacks.early_stopping.monitor=val/dicee",
+            "^callbacks.early_stopping.monitor must be val/dice, val/dice/STRUCTURE, .* got val/di",
+        ),
+        (
+            "callbacks=early_stopping callbacks.early_stopping.monitor=test/dice",
+            "^callbacks.early_stopping.monitor must not be a score of the test, .*: use val/dice",
+        ),
     ],
 )
-def test_what_is_no_logger_or_callback_is_refused(run: Start, override: str, message: str) -> None:
+def test_a_logger_or_callback_that_cannot_work_is_refused(
+    run: Start, override: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        run(override)
+        run(*override.split())

@@ -52,6 +52,35 @@ def test_a_folder_of_sweeps_and_a_single_run_are_told_as_well(
     assert "1 of 5" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("form", ["{0} {1} {0}", "runs=[{0},{1}]"])
+def test_several_folders_are_told_each_run_once(
+    sweep: Path, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "config.yaml").touch()
+    status.main(form.format(tmp_path / "runs", sweep).split())
+    out = capsys.readouterr().out
+    assert out.count(f"{sweep}: 1 of 5 done") == out.count(f"{tmp_path}/runs: 0 of 1 done") == 1
+
+
+def test_two_runs_of_a_sweep_are_told_together(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status.main([str(sweep / "seed=0"), str(sweep / "seed=1")])
+    assert f"{sweep}: 1 of 2 done, 1 stopped" in capsys.readouterr().out
+
+
+def test_runs_that_were_stopped_early_are_told(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"epoch": 3, "epochs": 4, "by": "EarlyStopping", "reason": "no better"}
+    outcome = {"test_dice": 0.8125, "epochs": 3, "stopped_early": told}
+    (sweep / "seed=0" / "done.json").write_text(json.dumps(outcome))
+    status.main([str(sweep)])
+    line = f"{sweep}/seed=0: stopped early after epoch 3 of 4 by EarlyStopping: no better"
+    assert capsys.readouterr().out.rstrip().splitlines()[-1] == line
+
+
 def test_runs_that_no_sweep_planned_are_found(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from gaborseg.runs import (
     Run,
     RunFile,
     Score,
+    early_end_line,
     number,
     overall_means,
     read_outcome,
@@ -33,6 +34,7 @@ from gaborseg.training import (
     EpochLine,
     SegmentationModule,
     TestReport,
+    early_end,
     log_result,
     use_epoch_as_axis,
     write_model_card,
@@ -112,7 +114,9 @@ def _told(choices: Choices) -> str:
 
 
 @rank_zero_only
-def record_end(run: Run, trainer: pl.Trainer, seconds: float, epoch: int) -> None:
+def record_end(
+    run: Run, trainer: pl.Trainer, seconds: float, epoch: int, stopped: Mapping[str, Any]
+) -> None:
     """Write ``done.json``, the last file of a run, and show the result.
 
     Args:
@@ -120,6 +124,7 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float, epoch: int) -> Non
         trainer: It has tested the run.
         seconds: How long this session took.
         epoch: Which one was tested, from 1.
+        stopped: How the training ended before it had all epochs, if it did.
     """
     rows = read_scores(run.path(RunFile.SCORES))
     means = overall_means(rows)
@@ -134,6 +139,7 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float, epoch: int) -> Non
             "nsd_tolerance": callback(trainer, TestReport).tolerance,
             "test_subjects": len({row.subject for row in rows}),
             "epochs": trainer.current_epoch,
+            **({"stopped_early": dict(stopped)} if stopped else {}),
             "best": _best(trainer, epoch),
             **_own_scores(trainer),
             **cost,
@@ -148,6 +154,13 @@ def record_end(run: Run, trainer: pl.Trainer, seconds: float, epoch: int) -> Non
         else:
             logger.log_metrics(costs)
     show_result(run)
+
+
+def tell_early_end(trainer: pl.Trainer) -> dict[str, Any]:
+    """Return how a training ended before it had all epochs, and log it; empty if it had."""
+    if stopped := early_end(trainer):
+        rank_zero_only(log.info)(f"The training was {early_end_line(stopped)}")
+    return stopped
 
 
 def _best(trainer: pl.Trainer, epoch: int) -> dict[str, Any]:

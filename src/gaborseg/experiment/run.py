@@ -31,6 +31,7 @@ from gaborseg.experiment.record import (
     record_start,
     show_result,
     show_summary,
+    tell_early_end,
 )
 from gaborseg.experiment.starting import check_start, start_from_weights, trained_source
 from gaborseg.interface import (
@@ -159,8 +160,9 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         if _is_paused(trainer):
             log.info(f"Paused after epoch {config.pause_after}, as pause_after asks for")
             return
+        stopped = tell_early_end(trainer)
         epoch = _test(trainer, module, data, run)
-    record_end(run, trainer, time.time() - started, epoch)
+    record_end(run, trainer, time.time() - started, epoch, stopped)
 
 
 def _test(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationData, run: Run) -> int:

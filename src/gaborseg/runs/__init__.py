@@ -53,7 +53,7 @@ from gaborseg.runs.scores import (
 )
 from gaborseg.runs.search import REPORT_MARK, find_run_folders
 from gaborseg.runs.settings import TECHNICAL, WORKING
-from gaborseg.runs.state import RunState, Stage, note_failure, read_state
+from gaborseg.runs.state import RunState, Stage, early_end_line, note_failure, read_state
 from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "check_origin",
     "check_searchable",
     "choose_monitor",
+    "early_end_line",
     "end_with_parent",
     "find_run_folders",
     "folder_name",

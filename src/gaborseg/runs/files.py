@@ -79,6 +79,7 @@ _KINDS: dict[RunFile, dict[str, Any]] = {
         "device": str,
         "metrics": {_ANY: _NUMBER},
         "best": {"name": str, "mode": str, "epoch": int, "value": _NUMBER},
+        "stopped_early": {"epoch": int, "epochs": int, "by": str, "reason": str},
     },
     RunFile.FAILURE: {"error": str, "kind": str},
 }

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +56,7 @@ class RunState:
         seconds_left: Estimate from the last epochs, for runs that are not done.
         message: Why it failed.
         problems: What of its files cannot be read, or is lost.
+        early_end: How it ended before it had all epochs, if it did.
     """
 
     stage: Stage
@@ -65,6 +66,7 @@ class RunState:
     seconds_left: float | None = None
     message: str = ""
     problems: tuple[str, ...] = ()
+    early_end: str = ""
 
 
 def read_state(folder: Path) -> RunState:
@@ -74,7 +76,12 @@ def read_state(folder: Path) -> RunState:
     done = _lenient(lambda: _outcome(folder), _NOTHING, problems)
     if "epochs" in done:
         return RunState(
-            Stage.DONE, done["epochs"], epochs, done.get("test_dice"), problems=tuple(problems)
+            stage=Stage.DONE,
+            epoch=done["epochs"],
+            epochs=epochs,
+            dice=done.get("test_dice"),
+            problems=tuple(problems),
+            early_end=early_end_line(done.get("stopped_early") or {}),
         )
     curves = folder / RunFile.CURVES
     epoch, rows = _lenient(lambda: read_last_epochs(curves, _RECENT), _NO_EPOCHS, problems)
@@ -90,6 +97,23 @@ def read_state(folder: Path) -> RunState:
         message=failed.get("error", ""),
         problems=tuple(problems),
     )
+
+
+def early_end_line(told: Mapping[str, Any]) -> str:
+    """Return how a training ended before it had all its epochs; empty if it had.
+
+    Args:
+        told: What ``done.json`` holds of it, as ``stopped_early``.
+
+    Example:
+        >>> early_end_line({"epoch": 2, "epochs": 40, "by": "Timer", "reason": "its time was over"})
+        'stopped early after epoch 2 of 40 by Timer: its time was over'
+    """
+    if not told:
+        return ""
+    line = f"stopped early after epoch {told.get('epoch')} of {told.get('epochs')}"
+    reason = f": {told['reason']}" if told.get("reason") else ""
+    return f"{line} by {told.get('by', 'a callback')}{reason}"
 
 
 def _outcome(folder: Path) -> dict[str, Any]:

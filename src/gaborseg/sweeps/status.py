@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +33,23 @@ def show_sweeps(sweeps: Mapping[Path, Sequence[Entry]]) -> None:
         show(console, home, entries, _FEW if len(sweeps) > 1 else _MANY)
 
 
-def sweeps_in(folder: Path) -> dict[Path, list[Entry]]:
-    """Return the runs in a folder and below it, by the folder that they are in.
+def sweeps_in(*folders: Path) -> dict[Path, list[Entry]]:
+    """Return the runs in some folders and below them, each once, by the folder that they are in.
 
     What a sweep has planned counts as well, whether there is anything of it or not.
     """
+    found: dict[Path, dict[Path, Entry]] = {}
+    names: dict[Path, Path] = {}
+    for folder in folders:
+        for home, entries in _sweeps_below(folder).items():
+            known = found.setdefault(names.setdefault(home.resolve(), home), {})
+            for one in entries:
+                known.setdefault(one.cell.folder.resolve(), one)
+    return {home: [*entries.values()] for home, entries in found.items()}
+
+
+def _sweeps_below(folder: Path) -> dict[Path, list[Entry]]:
+    """Return the runs in a folder and below it, or the run that it is."""
     runs, homes = set(), set()
 
     def shut(error: OSError) -> None:
@@ -93,16 +105,34 @@ def _search_line(rounds: Sequence[Round], names: Mapping[Path, str]) -> str:
 
 
 def show(console: Console, home: Path, entries: Sequence[Entry], rows: int) -> None:
-    """Print the table of one sweep, its counts, why runs failed, and which files cannot be read."""
+    """Print the table of one sweep, its counts, and what there is to say about single runs.
+
+    That is why some failed, ended early, and which of their files cannot be read.
+    """
     heading = printable(f"{home}: {counts(entries)}")
     console.print(Text(heading, style="bold"), soft_wrap=True)
     console.print(cells_table(entries, rows))
     if rounds := read_rounds(home):
         names = {one.cell.folder: one.cell.name for one in entries}
         console.print(Text(printable(_search_line(rounds, names))), soft_wrap=True)
-    for one in entries:
-        failed = [f"failed: {one.cell.folder}: {one.state.message}"]
-        problems = [f"problem: {one.cell.folder}: {problem}" for problem in one.state.problems]
-        for line in (*(failed if one.stage == Stage.FAILED else []), *problems):
-            console.print(Text(printable(line)), soft_wrap=True)
+    for line in (*_problems(entries), *_early_ends(entries, rows)):
+        console.print(Text(printable(line)), soft_wrap=True)
     console.print()
+
+
+def _problems(entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield a line for every run that failed, and for every file that cannot be read."""
+    for one in entries:
+        if one.stage == Stage.FAILED:
+            yield f"failed: {one.cell.folder}: {one.state.message}"
+        for problem in one.state.problems:
+            yield f"problem: {one.cell.folder}: {problem}"
+
+
+def _early_ends(entries: Sequence[Entry], rows: int) -> Iterator[str]:
+    """Yield a line for runs that were stopped before they had all epochs, of at most so many."""
+    stopped = [one for one in entries if one.state.early_end]
+    for one in stopped[:rows]:
+        yield f"{one.cell.folder}: {one.state.early_end}"
+    if len(stopped) > rows:
+        yield f"... and {len(stopped) - rows} more were stopped early"

@@ -21,6 +21,7 @@ from gaborseg.training.checkpoints import (
 from gaborseg.training.compilation import network_compiler
 from gaborseg.training.cost import Cost
 from gaborseg.training.csv_logger import CsvLogger
+from gaborseg.training.early_end import early_end
 from gaborseg.training.graphs import GraphedNetwork
 from gaborseg.training.mlflow_logger import mlflow_logger
 from gaborseg.training.model_card import write_model_card
@@ -61,6 +62,7 @@ __all__ = [
     "chosen_mode",
     "constant",
     "cosine",
+    "early_end",
     "finish",
     "has_key",
     "log_result",
