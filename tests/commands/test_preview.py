@@ -41,6 +41,34 @@ def test_the_picture_is_named_by_the_settings(
     assert path.is_file()
 
 
+def test_a_name_without_an_ending_gets_one_in_a_folder_that_is_made(
+    cohort: Path, tmp_path: Path
+) -> None:
+    path = draw(cohort, "augmentation=none", "subjects=1", f"output={tmp_path}/new/folder/mine")
+    assert path == tmp_path / "new" / "folder" / "mine.png"
+    assert Image.open(path).format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("mine.jpg", r"output must end in \.png, got .*mine\.jpg"),
+        ("folder", "output must name a picture, got the folder .*: add NAME.png"),
+        ("new/", "output must name a picture, got the folder .*: add NAME.png"),
+        ("file/mine", "output must be in a folder to write to, got .*: see .*file"),
+    ],
+)
+def test_where_no_picture_can_be_is_told_before_the_data_are_read(
+    tmp_path: Path, output: str, message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=message) as error:
+        draw(tmp_path / "no cohort", f"output={tmp_path}/{output}", "overwrite=true")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_picture_is_replaced_only_if_told_to(cohort: Path, tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_text("mine")

@@ -9,6 +9,7 @@ also prints how many samples a second one loading process makes.
 """
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from gaborseg.runs import folder_name
 
 log = logging.getLogger(__name__)
 
+_ENDING = ".png"
 _PATHS = ("data.root", "data.cache", "data.split_file", "data.source.cache", "output")
 
 
@@ -72,20 +74,37 @@ def preview(config: DictConfig, choices: Sequence[str] = ()) -> Path:
 
 
 def _output(config: DictConfig, choices: Sequence[str]) -> Path:
-    """Return where the picture goes.
+    """Return where the picture goes; a name without an ending gets ``.png``.
 
     Raises:
-        ValueError: A number is too small.
-        FileExistsError: There is such a picture, and it may not be replaced.
+        ValueError: A number is too small, or there can be no such picture.
+        FileExistsError: There is one, and it may not be replaced.
     """
     for key in ("subjects", "draws", "timed"):
         if type(config[key]) is not int or config[key] < 1:
             raise ValueError(f"{key} must be a positive integer, got {config[key]}")
     told = [choice for choice in choices if not choice.startswith(("output=", "overwrite="))]
-    path = Path(config.output or f"outputs/previews/{folder_name(told)}.png").expanduser()
+    path = _picture(str(config.output or f"outputs/previews/{folder_name(told)}.png"))
     if path.exists() and not config.overwrite:
         raise FileExistsError(f"{path} exists: set output=... to another, or overwrite=true")
     return path
+
+
+def _picture(output: str) -> Path:
+    """Return the path of a PNG that can be written.
+
+    Raises:
+        ValueError: It names a folder or another kind of file, or is in no folder to write to.
+    """
+    path = Path(output).expanduser()
+    if path.is_dir() or output.endswith("/"):
+        raise ValueError(f"output must name a picture, got the folder {output}: add NAME.png")
+    if path.suffix.lower() not in ("", _ENDING):
+        raise ValueError(f"output must end in {_ENDING}, got {output}")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise ValueError(f"output must be in a folder to write to, got {output}: see {folder}")
+    return path if path.suffix else path.with_name(f"{path.name}{_ENDING}")
 
 
 def _timing(data: Any, count: int) -> str:
