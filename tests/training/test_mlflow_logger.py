@@ -1,5 +1,6 @@
-"""The logger for MLflow: a stand-in takes the place of MLflow itself, which is large."""
+"""The logger for MLflow: but for one test, a stand-in takes the place of MLflow, which is large."""
 
+import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from pytorch_lightning.loggers import MLFlowLogger
 
 from config import compose_config
+from gaborseg.experiment import train
 from gaborseg.experiment.additions import build_logger
 from gaborseg.runs import Run
 from gaborseg.training import mlflow_logger
+from tiny_run import tiny_overrides
 
 
 class MlflowException(Exception):  # noqa: N818  # its name in MLflow
@@ -25,6 +28,7 @@ class Client:
     uris: list[str]
     identity: str
     params: dict[str, str]
+    status: str
 
     def __init__(self, uri: str) -> None:
         if uri.startswith("nowhere"):
@@ -44,6 +48,10 @@ class Client:
         info = SimpleNamespace(experiment_id="7")
         return SimpleNamespace(info=info, data=SimpleNamespace(params=self.params))
 
+    def update_run(self, run_id: str, status: str) -> None:
+        assert run_id == "abc"
+        type(self).status = status
+
     def log_batch(self, run_id: str, params: list[SimpleNamespace]) -> None:
         self.params.update({param.key: param.value for param in params})
 
@@ -56,7 +64,7 @@ def run(tmp_path: Path) -> Run:
 @pytest.fixture
 def client(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Client]:
     """A stand-in for MLflow, in which Lightning's logger and ours work."""
-    Client.uris, Client.identity, Client.params = [], "of another", {}
+    Client.uris, Client.identity, Client.params, Client.status = [], "of another", {}, "FINISHED"
     modules: dict[str, dict[str, Any]] = {
         "mlflow": {"__spec__": SimpleNamespace(), "set_tracking_uri": lambda uri: None},
         "mlflow.entities": {"Param": SimpleNamespace},
@@ -97,8 +105,9 @@ def test_a_resumed_run_keeps_the_parameters_that_it_began_with(
     run: Run, client: type[Client]
 ) -> None:
     client.identity = run.identity
-    for pause in (1, None):
-        logger(run).log_hyperparams({"seed": 0, "data": {"num_workers": pause}})
+    for workers, status in ((1, "FINISHED"), (2, "RUNNING")):
+        logger(run).log_hyperparams({"seed": 0, "data": {"num_workers": workers}})
+        assert client.status == status
     assert client.params == {"seed": "0", "data/num_workers": "1"}
 
 
@@ -130,3 +139,23 @@ def test_without_mlflow_the_remedy_is_named(run: Run, monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", missing)
     with pytest.raises(ImportError, match=r"pip install 'gaborseg\[mlflow\]'"):
         logger(run)
+
+
+@pytest.mark.slow
+def test_mlflow_itself_goes_on_with_the_run(
+    cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    monkeypatch.chdir(tmp_path)
+    choices = {"kernel": "conventional", "loss": "ccc", "experiment": "quickstart"}
+    for pause in ("1", "null"):
+        overrides = [*tiny_overrides(cohort), "logger=mlflow", f"pause_after={pause}"]
+        train(compose_config(overrides), tmp_path / "run", choices)
+    client = tracking.MlflowClient("sqlite:///outputs/mlflow.db")
+    place = client.get_experiment_by_name("gaborseg").experiment_id
+    (found,) = client.search_runs([place])
+    assert found.info.status == "FINISHED"
+    history = client.get_metric_history(found.info.run_id, "val/dice")
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        told = [float(row["val/dice"]) for row in csv.DictReader(file)]
+    assert [metric.value for metric in history] == pytest.approx(told)

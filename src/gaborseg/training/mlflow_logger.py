@@ -44,13 +44,16 @@ def mlflow_logger(run: Run, *, experiment: str, tracking_uri: str | None) -> MLF
 class _ResumableLogger(MLFlowLogger):
     """Lightning's logger, for which a session that goes on may have other technical settings.
 
-    MLflow refuses to change a parameter: a run keeps those that it began with.
+    MLflow refuses to change a parameter: a run keeps those that it began with. What an earlier
+    session has ended as finished or failed is running again.
     """
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """Hand over the settings of a run, unless an earlier session has."""
-        if not self.experiment.get_run(self.run_id).data.params:
+        if self.experiment.get_run(self.run_id).data.params:
+            self.experiment.update_run(self.run_id, status="RUNNING")
+        else:
             super().log_hyperparams(params)
 
 
