@@ -183,11 +183,28 @@ def test_a_run_folder_is_named_by_its_choices() -> None:
     assert config.hydra.run.dir == "outputs/runs/kernel=gabor,loss=pcc"
 
 
+def test_a_folder_is_named_by_the_value_of_a_reference_or_by_its_name_before_there_is_one() -> None:
+    told = "metrics.jaccard.num_classes=${network.num_classes}"
+    chosen = ["metrics=jaccard", told, "seed=3", "+metrics.jaccard.ignore_index=${seed}"]
+    config = compose_config(chosen, hydra=True)
+    assert config.hydra.run.dir == (
+        "outputs/runs/+metrics.jaccard.ignore_index=3,metrics.jaccard.num_classes=network.num_classes,"
+        "metrics=jaccard,seed=3"
+    )
+
+
 def test_folder_names_are_short_safe_and_distinct() -> None:
     assert folder_name(["data.root=/a b/ü"]) == "data.root=_a_b_ü"
     long = [folder_name([f"data.root={'x' * 300}{end}"]) for end in "ab"]
     assert len(set(long)) == 2
     assert all(len(name) <= 180 for name in long)
+
+
+@pytest.mark.parametrize("augmentation", options("augmentation"))
+def test_an_augmentation_says_its_question_and_its_cost(augmentation: str) -> None:
+    header = (CONF / "augmentation" / f"{augmentation}.yaml").read_text().partition("_target_")[0]
+    times = r"Cost: [\d.]+ ms a sample at 48\^3, [\d.]+ ms at 128\^3\."
+    assert re.search(rf"# Question: .+\?.*{times}", header.replace("\n# ", " "), re.DOTALL)
 
 
 @pytest.mark.slow
