@@ -1,7 +1,5 @@
-import base64
 import json
 import re
-import zlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gaborseg.pictures import viewer_book, viewer_case, viewer_page
+from packed_volumes import grey_of, labels_of
 
 SHAPE = (5, 4, 3)
 AFFINE = np.diag([2.0, 3.0, 4.0, 1.0])
@@ -20,20 +19,6 @@ def scan() -> NDArray[np.float64]:
 
 def labels(seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 3, SHAPE, dtype=np.uint8)
-
-
-def unpacked(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
-
-
-def grey_of(case: dict[str, Any]) -> NDArray[np.uint8]:
-    levels = np.cumsum(unpacked(case["scan"]), dtype=np.uint8)
-    return levels.reshape(case["shape"], order="F")
-
-
-def labels_of(case: dict[str, Any], position: int = 0) -> NDArray[np.uint8]:
-    label, length = unpacked(case["maps"][position]["runs"]).reshape(-1, 2).T
-    return np.repeat(label, length).reshape(case["shape"], order="F")
 
 
 def test_a_label_map_comes_back_from_its_runs() -> None:

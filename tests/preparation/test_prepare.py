@@ -58,7 +58,7 @@ def prepare(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pr
             monkeypatch.setattr(work, "contact_sheets", lambda *_: ["nothing"])
         defaults = vars(settings_of("prepare", "input=x", "output=x"))
         given = {"input": str(source), "output": str(tmp_path / "out"), "size": 12, "processes": 0}
-        given["problems"] = str(tmp_path / "problems.csv")
+        given |= {"problems": str(tmp_path / "problems.csv"), "viewer": "none"}
         work.prepare_scans(SimpleNamespace(**{**defaults, **given, **settings}))
 
     return run
@@ -331,6 +331,18 @@ def test_a_data_set_says_what_is_in_it(prepare: Prepare, tmp_path: Path) -> None
     assert (tmp_path / "out" / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_last_lines_say_what_to_look_at_before_a_training(
+    prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    prepare(labels="freesurfer", viewer="all")
+    viewer = tmp_path / "out" / "viewer.html"
+    assert "4 of 4 prepared subjects" in viewer.read_text(encoding="utf-8")
+    size = viewer.stat().st_size / 1e6
+    told = f"Look at nothing, and scroll through {viewer} ({size:.1f} MB), before you train."
+    assert told in caplog.messages[-2:]
+
+
 def test_a_preferred_affine_ends_the_disagreement(
     prepare: Prepare, source: Path, tmp_path: Path
 ) -> None:
@@ -534,6 +546,7 @@ def test_a_folder_with_other_files_is_left_alone(prepare: Prepare, tmp_path: Pat
         ({"size": 100000}, "size must be an integer from 8 to 512, got 100000"),
         ({"size": "big"}, "size must be an integer from 8 to 512, got big"),
         ({"forms": "both"}, "forms must be one of agree, sform, qform, got both"),
+        ({"viewer": "median"}, "viewer must be one of none, some, all, got median"),
         ({"empty": "maybe"}, "empty must be one of refuse, allow, got maybe"),
         ({"labels": "none"}, "labels must be aal, freesurfer, freesurfer_left"),
         ({"input": "nowhere"}, "input must be a folder or a csv file"),

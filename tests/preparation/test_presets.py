@@ -336,7 +336,8 @@ each_copy = pytest.mark.parametrize("copy", COPIES, ids=lambda copy: copy.preset
 
 def settings(preset: str, root: Path, output: Path) -> SimpleNamespace:
     places = [f"input='{root}'", f"output='{output}'"]
-    return settings_of("prepare", f"preset={preset}", *places, "size=8", "processes=0")
+    options = ("size=8", "processes=0", "viewer=none")
+    return settings_of("prepare", f"preset={preset}", *places, *options)
 
 
 def find(preset: str, root: Path) -> Found:

@@ -30,7 +30,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def settings(source: Path, output: Path) -> SimpleNamespace:
-    given = settings_of("prepare", "input=x", "output=x", "size=8", "processes=0")
+    given = settings_of("prepare", "input=x", "output=x", "size=8", "processes=0", "viewer=none")
     given.input, given.output = str(source), str(output)
     given.labels = str(source.parent / "labels.yaml")
     given.pattern, given.label_pattern = "{split}/{subject}.nii", "{split}/{subject}_m.nii"

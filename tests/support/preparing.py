@@ -20,7 +20,7 @@ def prepare(source: Path, output: Path, **settings: Any) -> None:
     """Prepare a folder at 8 voxels a side; problems go to ``problems.csv`` beside the output."""
     defaults = vars(settings_of("prepare", "input=x", "output=x"))
     given = {"input": str(source), "output": str(output), "size": 8, "processes": 0}
-    given["problems"] = str(output.with_name("problems.csv"))
+    given |= {"problems": str(output.with_name("problems.csv")), "viewer": "none"}
     sheets, work.contact_sheets = work.contact_sheets, lambda *_: ["nothing"]  # a second each
     try:
         work.prepare_scans(SimpleNamespace(**{**defaults, **given, **settings}))

@@ -16,6 +16,7 @@ from gaborseg.pictures.kernels import KernelLayer, gallery_rows, kernel_layers
 from gaborseg.pictures.overlay import draw_overlay
 from gaborseg.pictures.slices import literal
 from gaborseg.pictures.subject import draw_subject
+from gaborseg.pictures.viewer.prepared import PREPARED_VIEWERS, prepared_viewer
 from gaborseg.pictures.viewer.sheet import (
     SCRIPT,
     STYLE,
@@ -27,6 +28,7 @@ from gaborseg.pictures.viewer.sheet import (
 from gaborseg.pictures.viewer.volumes import viewer_case
 
 __all__ = [
+    "PREPARED_VIEWERS",
     "REACH",
     "SCRIPT",
     "SINUSOIDS",
@@ -46,6 +48,7 @@ __all__ = [
     "gallery_rows",
     "kernel_layers",
     "literal",
+    "prepared_viewer",
     "simulated_losses",
     "sinusoidal_factor",
     "viewer_book",

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gaborseg.data import PARTS, case_of
 from gaborseg.interface import UserError, as_list, command, quote_values, show
-from gaborseg.pictures import contact_sheets
+from gaborseg.pictures import contact_sheets, prepared_viewer
 from gaborseg.preparation.channels import Channels, chosen_channels
 from gaborseg.preparation.discovery import Found, subject_id
 from gaborseg.preparation.label_tables import channel_names
@@ -153,6 +153,9 @@ def write(
         case_of(output, case.subject, recipe.channels, case.participant) for case in survey.cases
     ]
     sheets = contact_sheets(output, cases, settings.processes)
+    viewer = prepared_viewer(
+        output, cases, recipe.mapping.names, settings.viewer, settings.processes
+    )
     if problems:
         write_problems(output / _EXCLUDED, problems)
     about = {"name": settings.name or Path(settings.input).stem or "scans"}
@@ -170,12 +173,19 @@ def write(
         f"Wrote {len(cases)} scans of {len({case.participant for case in cases})} people, "
         f"{recipe.size}³ voxels, {len(recipe.mapping.names)} structures, to {output}"
     )
-    log.info(f"Look at {sheets[0]} before you train.")
+    log.info(f"Look at {sheets[0]}{_scrolled(viewer)} before you train.")
     people = len({case.participant for case in cases})
     if people < len(PARTS):
         log.warning(f"note: a training needs {len(PARTS)} people: one to train, validate and test")
         return
     log.info(f"Train with: {_training(settings.output, recipe, split_file)}")
+
+
+def _scrolled(viewer: Path | None) -> str:
+    """What is said of the viewer after the contact sheet."""
+    if viewer is None:
+        return ""
+    return f", and scroll through {viewer} ({viewer.stat().st_size / 1e6:.1f} MB),"
 
 
 def _training(output: str, recipe: Recipe, split_file: Path | None) -> str:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gaborseg.machine import PARTIAL, load_json, read_text, write_text
+from gaborseg.pictures import PREPARED_VIEWERS
 from gaborseg.preparation.mapping import LabelMapping
 from gaborseg.preparation.reading import GEOMETRIES, OVERLAPS, Reading
 from gaborseg.scans import FORMS, SETTINGS, DataError
@@ -15,7 +16,13 @@ _VERSION = 2
 """Raise it when the same scan comes out differently, or what is noted about it."""
 _SIZES = (8, 512)
 _EMPTY = ("refuse", "allow")
-_CHOICES = {"forms": FORMS, "empty": _EMPTY, "geometry": GEOMETRIES, "overlap": OVERLAPS}
+_CHOICES = {
+    "forms": FORMS,
+    "empty": _EMPTY,
+    "geometry": GEOMETRIES,
+    "overlap": OVERLAPS,
+    "viewer": PREPARED_VIEWERS,
+}
 _AT_FIRST = {"geometry": "agree", "volumes": [], "num_volumes": 1, "overlap": "refuse"}
 """What holds for data sets that were prepared before there were these choices."""
 

@@ -186,7 +186,7 @@ function makeViewer(place, book, start = {}, onchange = () => {}) {
     const [x, y, z] = view.at;
     const index = x + shape[0] * (y + shape[1] * z);
     const say = (name) => `${name}: ${book.structures[labels.get(name)[index] - 1] ?? "background"}`;
-    readout.textContent = [`voxel ${x}, ${y}, ${z}${volume.step > 1 ? ` (every ${volume.step}th is shown)` : ""}`, `grey ${scan[index]}`, ...view.maps.map(say)].join(" · ");
+    readout.textContent = [`voxel ${x}, ${y}, ${z}${volume.step > 1 ? ` (every ${["2nd", "3rd"][volume.step - 2] ?? `${volume.step}th`} is shown)` : ""}`, `grey ${scan[index]}`, ...view.maps.map(say)].join(" · ");
     paintKey();
   }
 

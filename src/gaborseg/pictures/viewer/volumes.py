@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from gaborseg.pictures.slices import Window
 from gaborseg.scans import voxel_sides
 
-_MOST_VOXELS = 160
-"""Voxels along a side of what is shown; of larger volumes every second, third ... is taken."""
+MOST_VOXELS = 160
+"""Voxels along a side of what is shown, at most, unless fewer are wanted."""
 _LONGEST_RUN = 255
 
 
@@ -26,6 +26,7 @@ def viewer_case(
     *,
     truth: str | None = None,
     notes: Mapping[str, str] | None = None,
+    most_voxels: int = MOST_VOXELS,
 ) -> dict[str, Any]:
     """Return a scan with its label maps for the viewer, as plain values for JSON.
 
@@ -39,13 +40,14 @@ def viewer_case(
         affine: Voxel index to world millimetres (RAS+), (4, 4).
         truth: Which of the maps the others are compared with, if one is the truth.
         notes: What is said of a map below its name, such as its Dice.
+        most_voxels: Along a side; of larger volumes every second, third ... voxel is taken.
 
     Raises:
         ValueError: A map has not the image's shape, or a label that is no 8-bit number.
     """
     _check(image, maps)
     orientation = nib.orientations.io_orientation(affine)
-    step = math.ceil(max(image.shape) / _MOST_VOXELS)
+    step = math.ceil(max(image.shape) / most_voxels)
     thin = (slice(step // 2, None, step),) * 3
 
     def upright(volume: NDArray) -> NDArray:
