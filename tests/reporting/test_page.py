@@ -2,12 +2,17 @@ import base64
 import json
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pypdf import PdfReader
 
+from axe import find_axe, violations
 from browser import Page
+from gaborseg.reporting.charts import SCORES
 from gaborseg.reporting.page.page import Gallery, Picture, make_page
 from gaborseg.reporting.page.page_data import page_data
 from gaborseg.reporting.report_tables import all_tables
@@ -18,6 +23,7 @@ from synthetic_runs import study_of, write_grid, write_small_run
 pytestmark = pytest.mark.slow
 
 MINUS = "\N{MINUS SIGN}"
+FIGURES = (*SCORES, "learning_rate", "differences", "training_curves", "parameters", "cost")
 READY = "document.documentElement.dataset.ready"
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -36,11 +42,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 @pytest.fixture(scope="module")
 def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    gallery = Gallery("kernels", "Kernels", (Picture(PIXEL, "One & only <pixel>"),))
+    pictures = (Picture(PIXEL, "One & only <pixel>"), Picture(PIXEL, "Layers", "kernel_layers"))
+    gallery = Gallery("kernels", "Kernels", pictures)
     columns = (Column("layer"), Column("sigma median"))
     kernels = Table("kernels_mixed", "Gabor kernels", columns, (("up", 1.5), ("down", 2.5)))
     tables = [*all_tables(results), kernels]
-    page = make_page(results, tables, [gallery], title="Test <b>report</b>")
+    page = make_page(results, tables, [gallery], title="Test <b>report</b>", figures=FIGURES)
     (folder / "index.html").write_text(page, encoding="utf-8")
     return folder / "index.html"
 
@@ -196,7 +203,7 @@ def test_the_matrix_holds_the_differences_row_minus_column(page: Page, results: 
 
 
 def test_every_comparison_says_from_how_many_subjects_it_comes(page: Page) -> None:
-    assert set(column(page, "comparisons", 9)) == {"13"}
+    assert set(column(page, "comparisons", 8)) == {"13"}
 
 
 def test_values_of_a_chart_can_be_reached_by_keyboard(page: Page) -> None:
@@ -216,6 +223,131 @@ def test_the_colours_follow_the_system_until_a_choice_is_made(page: Page) -> Non
     assert page.run(shown) == "light"
     page.run("localStorage.clear()")
     page.resize(1280, 900)
+
+
+def test_notes_say_once_what_holds_for_all_columns(page: Page) -> None:
+    words = page.run("document.getElementById('structures').innerText")
+    assert words.count("13 subjects") == 1
+    assert "CVL: cerebellar vermal lobules." in words
+    assert "The deeper the shade, the better within the row" in words
+
+
+def test_charts_among_the_pictures_are_turned_round_where_the_page_is_dark(page: Page) -> None:
+    look = "getComputedStyle(document.querySelector('img.drawn')).filter"
+    assert page.run(look) == "none"
+    page.resize(1280, 900, dark=True)
+    page.wait(f"{look}.startsWith('invert(1)')")
+    page.resize(1280, 900)
+
+
+def test_rows_can_be_filtered_by_words(page: Page) -> None:
+    page.run(
+        """(() => { const box = document.querySelector('[data-search=runs]');
+        box.value = 'Gabor pcc'; box.dispatchEvent(new Event('input')); })()"""
+    )
+    left = "[...document.querySelectorAll('#table-runs tbody tr')].filter(e => e.offsetParent)"
+    names = page.run(f"{left}.map(e => e.cells[0].textContent)")
+    assert names == ["Gabor · PCC"] * 2
+
+
+def test_a_wide_table_shows_that_it_goes_on_until_its_end_is_seen(page: Page) -> None:
+    page.resize(390, 844)
+    frame = "document.querySelector('#table-structures').closest('.wide')"
+    more = f"{frame}.classList.contains('more')"
+    page.wait(more)
+    page.run(f"{frame}.firstChild.scrollTo({{left: 1e5, behavior: 'instant'}})")
+    page.wait(f"!{more}")
+    page.resize(1280, 900)
+
+
+@pytest.mark.parametrize("heading", ["verdict", "p Holm", "p trainings"])
+def test_what_all_pairs_come_to_is_on_the_screen_of_a_laptop(page: Page, heading: str) -> None:
+    page.resize(1366, 768)
+    cells = "[...document.querySelectorAll('#table-comparisons th')]"
+    cell = f"{cells}.find(e => e.textContent === '{heading}')"
+    right = page.run(f"{cell}.getBoundingClientRect().right")
+    assert right <= page.run(
+        "document.querySelector('#table-comparisons').closest('.scroll').getBoundingClientRect().right"
+    )
+    page.resize(1280, 900)
+
+
+def test_every_table_leads_to_its_files(page: Page, results: Results) -> None:
+    links = "[...document.querySelectorAll('.wide a')].map(e => e.getAttribute('href'))"
+    found = set(page.run(links))
+    assert all(link.startswith("tables/") or link == "study.csv" for link in found)
+    written = {table.name for table in all_tables(results)}
+    linked = {Path(link).stem for link in found if link.startswith("tables/")}
+    assert linked - written == {"kernels_mixed"}
+    without = """[...document.querySelectorAll('.wide')]
+        .filter(e => ![...e.querySelectorAll('.files *')].some(f => f.textContent === 'csv'))
+        .map(e => e.querySelector('table').id)"""
+    assert page.run(without) == []
+
+
+def test_every_figure_is_linked_to_its_files(page: Page) -> None:
+    links = page.run("[...document.querySelectorAll('a[href]')].map(e => e.getAttribute('href'))")
+    wanted = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
+    kernels = {f"figures/kernel_layers.{kind}" for kind in ("svg", "png")}
+    assert {link for link in links if link.startswith("figures/")} == wanted | kernels
+
+
+def test_a_dark_page_is_printed_in_dark_letters(page: Page) -> None:
+    page.resize(1280, 900, dark=True)
+    page.wait("document.documentElement.dataset.theme === 'dark'")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert page.run("getComputedStyle(document.body).color") == "rgb(22, 32, 43)"
+    finally:
+        page.resize(1280, 900)
+
+
+def unspaced(text: str) -> str:
+    """Text without what differs between a page and its print: spaces, ligatures, marks of order."""
+    return re.sub(r"[\s↑↓]+", "", unicodedata.normalize("NFKC", text))
+
+
+def test_a_print_holds_every_heading_and_row_of_every_table(page: Page, tmp_path: Path) -> None:
+    page.pdf(tmp_path / "page.pdf")
+    printed = PdfReader(tmp_path / "page.pdf")
+    text = unspaced("".join(sheet.extract_text() for sheet in printed.pages))
+    rows = "[...document.querySelectorAll('table tr')].map(e => e.textContent)"
+    lost = [row for row in map(unspaced, page.run(rows)) if row not in text]
+    assert lost == []
+    assert len(printed.pages) <= 25
+
+
+def contrast(page: Page, one: str, other: str) -> float:
+    """The contrast of two colours of the style (W3C, WCAG 2.2), 1 ... 21."""
+    lights = []
+    for name in (one, other):
+        value = f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')"
+        digits = page.run(value).lstrip("#")
+        levels = np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        lights.append(float(linear @ (0.2126, 0.7152, 0.0722)))
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_letters_stand_out_from_their_ground(page: Page, dark: bool) -> None:
+    page.resize(1280, 900, dark=dark)
+    page.wait(f"document.documentElement.dataset.theme === '{'dark' if dark else 'light'}'")
+    grounds = ("card", "ground", "accent-ground")
+    letters = [contrast(page, name, on) for name in ("text", "soft", "accent") for on in grounds]
+    page.resize(1280, 900)
+    assert min(letters) >= 4.5
+
+
+@pytest.mark.skipif(find_axe() is None, reason="axe-playwright-python is not installed")
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(page: Page, dark: bool) -> None:
+    page.resize(1280, 900, dark=dark)
+    page.wait(f"document.documentElement.dataset.theme === '{'dark' if dark else 'light'}'")
+    try:
+        assert violations(page) == []
+    finally:
+        page.resize(1280, 900)
 
 
 def test_on_paper_of_a4_no_table_is_cut(page: Page) -> None:
@@ -262,6 +394,10 @@ def test_a_page_of_one_run_has_no_comparisons_and_no_errors(chromium: Page, tmp_
     chromium.errors.clear()
     chromium.open(tmp_path / "index.html", READY)
     assert chromium.errors == []
+    assert chromium.run("document.querySelector('.lead').textContent").startswith(
+        "1 finished run of 1 configuration, 2 test subjects in 1 split, 2 structures"
+    )
+    assert column(chromium, "spread", 2) == ["50.0"] * 3
     titles = chromium.run("[...document.querySelectorAll('section h2')].map(e => e.textContent)")
     assert "Structures" in titles
     assert not {"Statistics", "Learning rate"} & set(titles)

@@ -1,12 +1,15 @@
 """The page's sections on single subjects, in a browser: scores, viewer, confusions, address."""
 
+import csv
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from axe import find_axe, violations
 from browser import Page
 from gaborseg.pictures import viewer_book, viewer_case, viewer_page
 from gaborseg.reporting.page.page import make_page
@@ -130,6 +133,35 @@ def test_two_configurations_are_set_against_each_other_subject_by_subject(page: 
     assert words in text(page, "#subjects")
 
 
+def test_each_subject_has_a_line_from_one_configuration_to_the_other(page: Page) -> None:
+    choose(page, "subjects", "against", "mixed-dice")
+    chart = "[...document.querySelectorAll('#subjects .chart')][1]"
+    page.wait(f"{chart}.querySelectorAll('path[fill=none]').length === {len(TESTED)}")
+
+
+def saved(page: Page, label: str) -> str:
+    """The text of the file that a button saves."""
+    page.run(
+        "void (URL.createObjectURL = blob => { window.got = blob; return 'about:blank'; },"
+        "HTMLAnchorElement.prototype.click = () => {})"
+    )
+    page.run(f"document.querySelector('[aria-label=\"{label}\"]').click()")
+    return page.run("window.got.text()")
+
+
+def test_a_chart_without_a_file_can_be_saved_as_it_is(page: Page) -> None:
+    drawing = ElementTree.fromstring(saved(page, "figure scores of the subjects as svg"))
+    fills = [e.get("fill") for e in drawing.iter() if "mark" in (e.get("class") or "")]
+    assert len(fills) == 2 * len(TESTED)
+    assert not any(fill is None or "var(" in fill for fill in fills)
+
+
+def test_a_table_without_a_file_can_be_saved_as_csv(page: Page) -> None:
+    first, *rows = csv.reader(saved(page, "table spread as csv").splitlines())
+    assert first[:3] == ["structure", "mean [%]", "std [%]"]
+    assert [row[1] for row in rows] == column(page, "spread", 2)
+
+
 def test_subjects_can_be_chosen_and_drawn_by_what_is_known_of_them(page: Page) -> None:
     choose(page, "subjects", "only", "sex=m")
     assert sorted(column(page, "subjects", 1)) == sorted(TESTED[1::2])
@@ -220,6 +252,20 @@ def test_one_structure_can_be_shown_alone(page: Page) -> None:
     np.testing.assert_array_equal(colored, truth_map()[:, :, z] == 2)
 
 
+def test_grey_levels_are_spread_between_the_chosen_black_and_white(page: Page) -> None:
+    open_viewer(page)
+    choose(page, "viewer", "structure", "1")
+    for name, value in (("opacity", 0), ("black", 100), ("white", 200)):
+        page.run(
+            f"(() => {{ const s = document.querySelector('[data-choice={name}] input');"
+            f"s.value = {value}; s.dispatchEvent(new Event('input')); }})()"
+        )
+    z = int(page.run("document.querySelector('canvas[data-plane=axial]').ariaValueNow"))
+    grey = np.rint(127.5 * truth_map()[:, :, z])
+    expected = (255 * (grey - 100) / 100).clip(0, 255)
+    np.testing.assert_allclose(pixels(page, 0)[..., 0], expected, atol=3)
+
+
 def test_surfaces_of_all_maps_are_drawn_and_turn_together(page: Page) -> None:
     open_viewer(page)
     choose(page, "viewer", "view", "surface")
@@ -281,6 +327,13 @@ def test_what_was_chosen_stands_in_the_address_and_comes_back(page: Page, report
     assert page.errors == []
 
 
+def test_section_and_theme_stand_in_the_address(page: Page, report: Path) -> None:
+    go_to(page, f"{report.absolute().as_uri()}#training?theme=dark")
+    assert page.run("document.documentElement.dataset.theme") == "dark"
+    page.wait("document.getElementById('training').getBoundingClientRect().top < 100")
+    page.wait("document.querySelector('#contents [aria-current=true]').hash === '#training'")
+
+
 def test_an_address_with_nonsense_opens_the_whole_page(page: Page, report: Path) -> None:
     nonsense = "#nowhere?metric=x&structure=99&sorts=%7B&reference=y&smooth=z&hidden=77&viewer=3"
     go_to(page, report.absolute().as_uri() + nonsense)
@@ -309,6 +362,13 @@ def test_any_column_of_the_curves_can_be_drawn_on_any_axis(page: Page) -> None:
     drawn.append(page.run(path))
     assert len(set(drawn)) == 5
     assert not any("NaN" in found for found in drawn)
+
+
+@pytest.mark.parametrize("told", ["split", "seed"])
+def test_colours_of_the_curves_can_tell_splits_and_seeds(page: Page, told: str) -> None:
+    assert "PCC" in text(page, "#training .legend")
+    choose(page, "training", "colours tell", told)
+    assert text(page, "#training .legend") == f"{told} 0"
 
 
 def test_columns_of_the_structures_are_ordered_by_a_row(page: Page) -> None:
@@ -372,6 +432,20 @@ def test_a_viewer_is_a_page_of_its_own_too(chromium: Page, tmp_path: Path) -> No
     at = tuple(int(number) for number in found.groups())
     assert f"segmentation: {NAMES[truth_map()[at]]}" in readout(chromium)
     assert (chromium.errors, chromium.requests) == ([], [path.absolute().as_uri()])
+
+
+@pytest.mark.skipif(find_axe() is None, reason="axe-playwright-python is not installed")
+@pytest.mark.parametrize(("view", "dark"), [("three", False), ("surface", True)])
+def test_axe_finds_nothing(page: Page, view: str, dark: bool) -> None:
+    page.resize(1280, 900, dark=dark)
+    open_viewer(page)
+    choose(page, "viewer", "view", view)
+    choose(page, "subjects", "against", "mixed-dice")
+    choose(page, "subjects", "along", "age")
+    try:
+        assert violations(page) == []
+    finally:
+        page.resize(1280, 900)
 
 
 def test_no_level_of_headings_is_left_out(page: Page) -> None:

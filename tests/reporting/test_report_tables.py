@@ -157,6 +157,20 @@ def test_times_are_drawn_if_they_are_all_of_one_device(
         assert [cost["seconds"] for cost in costs] == [None] * 2
 
 
+@pytest.mark.parametrize("losses", [("pcc",), ("pcc", "dice")])
+def test_colours_tell_the_loss_and_the_kernel_if_there_is_one_loss(
+    tmp_path: Path, losses: tuple[str, ...]
+) -> None:
+    for loss in losses:
+        for kernel in ("mixed", "gabor"):
+            write_small_run(tmp_path / f"{kernel}{loss}", loss=loss, kernel=kernel)
+    drawn = page_data(compute(study_of(tmp_path)), [])["configurations"]
+    colors = {c["id"]: c["color"] for c in drawn}
+    same = [colors[f"mixed-{loss}"] == colors[f"gabor-{loss}"] for loss in losses]
+    assert same == [len(losses) == 2] * len(losses)
+    assert len(set(colors.values())) == 2
+
+
 def test_a_search_is_shown_by_its_validation_those_that_went_farthest_first(tmp_path: Path) -> None:
     for loss in ("dice", "pcc"):
         write_scored(tmp_path, loss)

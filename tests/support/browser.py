@@ -128,6 +128,11 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
+    def pdf(self, path: Path) -> None:
+        """Print the page to a file, on the paper that its style asks for."""
+        printed = self.call("Page.printToPDF", preferCSSPageSize=True)
+        path.write_bytes(base64.b64decode(printed["data"]))
+
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         image = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(image["data"]))

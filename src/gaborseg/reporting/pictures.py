@@ -16,7 +16,15 @@ from gaborseg.reporting.tables import Column, Table
 from gaborseg.reporting.trained_kernels import trained_kernels
 from gaborseg.runs import RunFile
 from gaborseg.scans import read_scan
-from gaborseg.study import KERNELS, Results, RunRecord, chosen_kernel, readable, readable_rate
+from gaborseg.study import (
+    KERNELS,
+    Results,
+    RunRecord,
+    chosen_kernel,
+    readable,
+    readable_rate,
+    readable_split,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +75,14 @@ def subject_drawing(shown: Shown, results: Results) -> _Drawing | None:
             results.study.structures,
             {name: subject_dice(run, shown.subject) for name, run in shown.runs.items()},
             affine=affine,
-            title=f"{shown.subject}, split {shown.split}",
+            title=f"{shown.subject}, {readable_split(shown.split)}",
         )
     except Exception as error:  # whatever a damaged file makes nibabel, zlib or numpy raise
         log.warning(f"note: {first.folder}: no picture of {shown.subject}: {error}")
         return None
     text = (
-        f"Test subject {shown.subject} of split {shown.split}{shown.why}: truth and predictions, "
+        f"Test subject {shown.subject} of {readable_split(shown.split)}{shown.why}: truth and "
+        "predictions, "
         "an axial slice above; below, surfaces without the three big tissues. The Dice is the mean "
         "over structures of this subject."
     )

@@ -248,7 +248,7 @@ def _volumes_table(results: Results) -> Table | None:
             (readable(structure), *(float(volumes[i]) for volumes in columns.values()))
             for i, structure in enumerate(results.study.structures)
         ),
-        note=f"Shown at {rate_note(results)} {count_note(results, 'volume_error')}",
+        note=f"Compared at {rate_note(results)} {count_note(results, 'volume_error')}",
     )
 
 

@@ -19,6 +19,7 @@ from gaborseg.study.names import (
     rank_of,
     readable,
     readable_rate,
+    readable_split,
 )
 from gaborseg.study.paper import paper_sizes, published
 from gaborseg.study.results import Results, compute
@@ -55,6 +56,7 @@ __all__ = [
     "read_runs",
     "readable",
     "readable_rate",
+    "readable_split",
     "replicates_of",
     "std",
     "tidy_runs",

@@ -6,6 +6,7 @@ from typing import Any
 
 from gaborseg.runs import RunFile
 from gaborseg.study.configurations import find_configurations, kernel_of, loss_of
+from gaborseg.study.names import readable_split
 from gaborseg.study.run_folders import Problem, RunRecord
 
 _IDENTITY = ("name", "num_subjects", "channels", "seed")  # of data; the size is a setting
@@ -129,7 +130,7 @@ def other_subjects(runs: Sequence[RunRecord]) -> list[Problem]:
     found = []
     for run in runs:
         tested, wanted = frozenset(run.scores["subject"]), usual[run.split]
-        lacking, others, split = wanted - tested, tested - wanted, f"split {run.split}"
+        lacking, others, split = wanted - tested, tested - wanted, readable_split(run.split)
         reasons = {
             f"lacks {len(lacking)} of the {len(wanted)} test subjects of {split}": lacking,
             f"tests {len(others)} other subjects than those of {split}": others,

@@ -127,6 +127,15 @@ def rank_of(name: str, known: Mapping[str, str]) -> tuple[int, str]:
     return (names.index(name) if name in known else len(names), name)
 
 
+def readable_split(name: str) -> str:
+    """Return a split as the reader sees it: a number, or the name of a split file.
+
+    >>> readable_split("0"), readable_split("split"), readable_split("ours")
+    ('split 0', 'split', 'split ours')
+    """
+    return name if name.lower().startswith("split") else f"split {name}"
+
+
 def readable_rate(rate: float | None) -> str:
     """Return a learning rate, exact powers of ten and of its root as such.
 

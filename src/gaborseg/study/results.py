@@ -98,7 +98,7 @@ class Results:
             return list(self.study.notes)
         rate = readable_rate(next(iter(self.rates.values())))
         note = f"Left out, for want of a run at learning rate {rate}: {'; '.join(lacking)}."
-        return [*self.study.notes, f"{note} With rate=best each is shown at its own best rate."]
+        return [*self.study.notes, f"{note} With rate=best each is compared at its own best rate."]
 
     @property
     def nsd_tolerances(self) -> dict[str, set[str]]:

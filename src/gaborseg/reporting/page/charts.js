@@ -62,10 +62,36 @@ function chart(label, paint) {
   return box;
 }
 
-// Links to a figure's files beside the page.
-function figureFiles(name) {
-  if (!data.figures.includes(name)) return null;
-  return make("p", { class: "files" }, ["svg", "png"].map((kind) => make("a", { href: `figures/${name}.${kind}`, "aria-label": `figure ${name.replaceAll("_", " ")} as ${kind}` }, kind)));
+// Links to the files of figures beside the page, of those that there are.
+function figureFiles(...names) {
+  const there = names.filter((name) => data.figures.includes(name));
+  const link = (name, kind) => {
+    const words = name.replaceAll("_", " ");
+    return make("a", { href: `figures/${name}.${kind}`, "aria-label": `figure ${words} ${kind}` }, there.length > 1 ? `${words} ${kind}` : kind);
+  };
+  return there.length ? make("p", { class: "files" }, there.flatMap((name) => ["svg", "png"].map((kind) => link(name, kind)))) : null;
+}
+
+const LOOK = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "font-size", "font-weight", "visibility"];
+
+// A button that saves a chart as it is now, for charts that have no file beside the page.
+function figureNow(box, name) {
+  return make("p", { class: "files" }, saveButton("svg", `figure ${name} as svg`, () => save(`${name.replaceAll(" ", "_")}.svg`, "image/svg+xml", drawnAlone(box.querySelector("svg")))));
+}
+
+// A drawing that needs no style sheet, on the ground that it has here.
+function drawnAlone(svg) {
+  const copy = svg.cloneNode(true);
+  const parts = (root) => [root, ...root.querySelectorAll("*")];
+  const copied = parts(copy);
+  parts(svg).forEach((part, i) => {
+    const look = getComputedStyle(part);
+    for (const name of LOOK) copied[i].setAttribute(name, look.getPropertyValue(name));
+  });
+  const [width, height] = [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height];
+  fill(copy, { width, height, "font-family": "sans-serif" }, []);
+  copy.prepend(draw("rect", { width, height, fill: getComputedStyle(document.documentElement).getPropertyValue("--card") }));
+  return new XMLSerializer().serializeToString(copy);
 }
 
 function canvas(width, height, label) {

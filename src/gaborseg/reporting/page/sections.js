@@ -16,7 +16,7 @@ function structures() {
   const choices = data.metrics.map((metric) => ({ id: metric.name, name: metric.title }));
   const pick = (name) => { state.metric = name; changed(); };
   const bar = make("div", { class: "bar" }, tabs("Score", choices, state.metric, pick), Object.keys(data.paper).length ? make("label", {}, paper, "the paper's numbers beside ours") : null);
-  main.append(section("structures", "Structures", bar, place, words, marks, plot, figureFiles("structures")));
+  main.append(section("structures", "Structures", bar, place, words, marks, plot, figureFiles("structures", "surface", "volume_error")));
   whenChanged(() => {
     const metric = metrics.get(state.metric);
     place.replaceChildren(structuresTable());
@@ -64,7 +64,7 @@ function statistics() {
     tabs("Score", names.map((name) => ({ id: name, name: metrics.get(name).title })), state.compared, act("compared")),
     chooser("structure ", places, state.structure, act("structure", Number)));
   const against = chooser("reference ", shown.map((c) => ({ id: c.id, name: c.label })), state.reference, act("reference"));
-  const every = make("input", { type: "checkbox", checked: state.everyStructure, onchange: () => { state.everyStructure = every.checked; changed(); } });
+  const every = make("input", { type: "checkbox", checked: state.everyStructure, onchange: () => { state.everyStructure = every.checked; delete state.sorts.comparisons; changed(); } });
   const key = make("ul", { class: "legend" }, data.verdicts.map((v, i) => make("li", {}, explained(make("span", { class: `verdict v${i}`, tabindex: 0 }, v.id), v.meaning))));
   main.append(section("statistics", "Statistics",
     note("Paired differences on the same test subjects in the same splits, row minus column. ● means that the difference is shown: over subjects (Wilcoxon signed rank, Holm) and over trainings (t-test over splits, corrected for overlapping training sets). Violet is better, orange is worse; the deeper, the larger the difference."),
@@ -94,7 +94,7 @@ function cost() {
   const charts = panels.map(([key, title]) => costChart(key, title));
   const marks = make("div");
   const budget = make("div");
-  const extra = [budget, marks, make("div", { class: "panels" }, charts), figureFiles("cost")];
+  const extra = [budget, marks, make("div", { class: "panels" }, charts), figureFiles("cost", "parameters")];
   simple("cost", "Parameters and cost", ["parameters", "cost"], panels.length ? extra : []);
   whenChanged(() => {
     marks.replaceChildren(legend(selected(), (c) => c.kernel_mark, (c) => c.label));

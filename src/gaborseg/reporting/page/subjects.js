@@ -238,9 +238,9 @@ function subjects() {
   const [dots, lines, facts] = [dotsChart(), duelChart(), factChart()];
   const [worst, spread, table, words, pairs, along] = [make("div"), make("div"), make("div"), note(""), make("div"), make("div")];
   const [worstTitle, spreadTitle] = [make("h3"), make("h3")];
-  pairs.append(make("h3", {}, "Subject by subject"), words, lines, table);
-  along.append(make("h3", {}, "Who the subjects are"), facts);
-  main.append(section("subjects", "Subjects", note("A dot is a subject, the line the mean of a configuration. Splits and seeds that tested a subject are averaged."), bar, dots, worstTitle, worst, pairs, along, spreadTitle, spread));
+  pairs.append(make("h3", {}, "Subject by subject"), words, lines, figureNow(lines, "subject by subject"), table);
+  along.append(make("h3", {}, "Who the subjects are"), facts, figureNow(facts, "scores by column"));
+  main.append(section("subjects", "Subjects", note("A dot is a subject, the line the mean of a configuration. Splits and seeds that tested a subject are averaged."), bar, dots, figureNow(dots, "scores of the subjects"), worstTitle, worst, pairs, along, spreadTitle, spread));
   whenChanged(() => {
     const label = byId.get(state.subjectFirst).label;
     worstTitle.textContent = `Worst first: ${label}`;

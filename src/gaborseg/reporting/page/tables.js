@@ -50,8 +50,9 @@ function wide(id, table, tall = false, files = {}) {
   frames.observe(scroll);
   const name = id.replaceAll("_", " ");
   const copy = make("button", { type: "button", class: "link", "aria-label": `copy table ${name}`, onclick: () => copyText(textOf(table), copy) }, "copy");
+  const saved = files.csv ? null : saveButton("csv", `table ${name} as csv`, () => save(`${id}.csv`, "text/csv", csvOf(table)));
   const links = Object.entries(files).map(([kind, href]) => make("a", { href, "aria-label": `table ${name} as ${kind}` }, kind));
-  frame.append(make("p", { class: "files" }, copy, links));
+  frame.append(make("p", { class: "files" }, copy, saved, links));
   return frame;
 }
 
@@ -60,6 +61,26 @@ const frames = new ResizeObserver((entries) => entries.forEach((entry) => entry.
 // A table as lines of cells with tabs between them, as spreadsheets take them.
 function textOf(table) {
   return [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim()).join("\t")).join("\n");
+}
+
+// The same as csv, for tables that have no file beside the page; no cell is a formula to a spreadsheet.
+function csvOf(table) {
+  const cell = (text) => {
+    const plain = text.replaceAll("−", "-");
+    const safe = /^[=@\t\r]|^[+-](?![\d.])/.test(plain) ? `'${plain}` : plain;
+    return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  return [...table.rows].map((row) => [...row.cells].map((found) => cell(found.textContent.trim())).join(",")).join("\n") + "\n";
+}
+
+function saveButton(kind, label, act) {
+  return make("button", { type: "button", class: "link", "aria-label": label, onclick: act }, kind);
+}
+
+function save(name, type, text) {
+  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
 async function copyText(text, button, label = button.textContent) {
@@ -239,7 +260,7 @@ function comparisonMatrix() {
   }
   const head = make("tr", {}, make("th", { scope: "col" }, "row − column"), shown.map((c) => make("th", { scope: "col" }, c.label)));
   const body = shown.map((a) => make("tr", {}, make("th", { scope: "row" }, a.label), shown.map((b) => matrixCell(a === b ? null : found.get(`${a.id}|${b.id}`), metric, largest))));
-  return wide("matrix", make("table", { class: "matrix", id: "table-matrix" }, make("thead", {}, head), make("tbody", {}, body)));
+  return wide("matrix", make("table", { class: "matrix", id: "table-matrix" }, make("thead", {}, head), make("tbody", {}, body)), false, filesOf(`comparisons_${state.compared}`));
 }
 
 function matrixCell(found, metric, largest) {
@@ -256,7 +277,7 @@ function matrixCell(found, metric, largest) {
 
 function comparisonsTable() {
   const metric = metrics.get(state.compared);
-  const words = ["first", "second", "structure", `difference [${unitOf(metric)}]`, "95 % interval", "verdict", "p Holm", "p trainings", "subjects", "cases", "same sign", "p subjects", "r", "dz"];
+  const words = ["first", "second", ...(state.everyStructure ? ["structure"] : []), `difference [${unitOf(metric)}]`, "95 % interval", "verdict", "p Holm", "p trainings", "subjects", "cases", "same sign", "p subjects", "r", "dz"];
   const columns = words.map((text) => ({ text, kind: ["first", "second", "structure", "verdict"].includes(text) ? "text" : "number" }));
   const rows = comparisonsShown(state.everyStructure ? null : state.structure).map((row) => comparisonRow(row, metric));
   return dataTable("comparisons", columns, rows, { tall: rows.length > 16, files: filesOf(`comparisons_${state.compared}`) });
@@ -272,7 +293,7 @@ function comparisonRow(row, metric) {
     cells: [
       text(data.configurations[get("first")].label),
       text(data.configurations[get("second")].label),
-      text(structureName(get("structure"))),
+      ...(state.everyStructure ? [text(structureName(get("structure")))] : []),
       measured("difference", (v) => signed(v, metric)),
       { text: `${signed(get("low"), metric)} … ${signed(get("high"), metric)}`, key: get("low") },
       { key: verdict.id, node: explained(make("span", { class: `verdict v${get("verdict")}` }, verdict.id), verdict.meaning) },

@@ -17,7 +17,7 @@ from gaborseg.reporting.pictures import (
     read_labels,
     subject_dice,
 )
-from gaborseg.study import Results
+from gaborseg.study import Results, readable_split
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def _case(shown: Shown, what: str, results: Results) -> dict[str, Any] | None:
     except Exception as error:  # whatever a damaged file makes nibabel, zlib or numpy raise
         log.warning(f"note: {first.folder}: {shown.subject} is not in the viewer: {error}")
         return None
-    facts = [f"split {shown.split}", what, f"mean Dice {100 * mean_dice(shown):.1f} %"]
+    facts = [readable_split(shown.split), what, f"mean Dice {100 * mean_dice(shown):.1f} %"]
     return case | {"title": f"{shown.subject} ({', '.join(filter(None, facts))})"}
 
 
