@@ -167,6 +167,18 @@ def test_other_data_are_scored_whole_and_what_was_trained_with_is_told(
     assert "5 of these 6 subjects are called as subjects that the run was trained" in caplog.text
 
 
+def test_data_of_another_window_are_told(
+    run: Path, cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = write_cohort(tmp_path / "other", num_subjects=1)
+    told = json.loads((other / "dataset.json").read_text())
+    told["preparation"] = {"window": [-160, 240]}
+    (other / "dataset.json").write_text(json.dumps(told))
+    evaluated(f"run={run}", "data=folder", f"data.root={other}", f"output={tmp_path / 'out'}")
+    assert "was prepared with window=[-160,240], the training data of" in caplog.text
+    assert "best.ckpt with window=null: prepare it like these" in caplog.text
+
+
 def test_other_structures_are_refused(run: Path, tmp_path: Path) -> None:
     other = write_cohort(tmp_path / "other", num_subjects=1)
     description = json.loads((other / "dataset.json").read_text())

@@ -199,6 +199,8 @@ def test_models_must_agree() -> None:
         Segmenter([model(), model(spacing=[3.0] * 3)])
     with pytest.raises(ModelError, match="forms must be those of"):
         Segmenter([model(), model(preparation={"forms": "qform"})])
+    with pytest.raises(ModelError, match=r"window must be those of .*: \(-160.0, 240.0\)"):
+        Segmenter([model(preparation={"window": [-160, 240]}), model()])
 
 
 def test_patches_of_several_models_are_those_of_all_or_chosen() -> None:

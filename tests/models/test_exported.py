@@ -70,6 +70,14 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pair]:
 READERS = {"onnx": lambda path: read_onnx(path, CPU)[1], "torch_export": read_torch_export}
 
 
+def test_a_model_of_clipped_scans_says_so_first() -> None:
+    told = {"channels": ["CT"], "preparation": {"window": [-160, 240]}}
+    metadata = metadata_of(told, nn.Identity(), SHAPE[2:], {})
+    assert metadata["preprocessing"][0] == "clip intensities to data.preparation.window"
+    assert metadata["format"] == 2
+    assert metadata_of({"channels": ["MR"]}, nn.Identity(), SHAPE[2:], {})["format"] == 1
+
+
 @pytest.fixture
 def files(pairs: Callable[[str], Pair]) -> dict[str, Path]:
     return pairs("mixed")[1]

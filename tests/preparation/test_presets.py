@@ -398,6 +398,14 @@ def test_a_folder_of_other_data_is_refused(preset: str, tmp_path: Path) -> None:
         find(preset, tmp_path / "in")
 
 
+def test_presets_of_ct_alone_clip_intensities() -> None:
+    windows = {name: settings(name, Path("x"), Path("y")).window for name in PRESETS}
+    soft = {name: [-160, 240] for name in ("amos_ct", "btcv", "flare", "kits")}
+    assert {name: window for name, window in windows.items() if window} == soft | {
+        "totalsegmentator": [-1000, 1000]
+    }
+
+
 def test_an_id_of_another_table_is_a_problem(tmp_path: Path) -> None:
     copy = Copy("btcv", ["img/img0001.nii.gz label/label0001.nii.gz"], [99], 0, {})
     root = copy.write(tmp_path / "in")

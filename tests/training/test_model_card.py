@@ -74,6 +74,13 @@ def test_the_card_says(text: str) -> None:
     assert text in re.sub(" +", " ", card())  # without the padding of the table
 
 
+def test_a_card_says_what_intensities_were_clipped_to() -> None:
+    assert "mm, clipped to intensities of -160 to 240.5, z-scored over" in card(
+        preparation={"window": [-160, 240.5]}
+    )
+    assert "240 mm, z-scored over" in card(preparation={"window": None})
+
+
 def test_a_network_with_kernels_of_its_own_is_named_alone() -> None:
     record = RECORD | {"choices": {"network": "vnet", "loss": "dice_ce"}}
     text = model_card(CONFIG, record, {"epoch": 0, "description": {"data": DATA}}, ROWS)

@@ -16,7 +16,7 @@ from gaborseg.metrics import case_scores, voxel_tolerance
 from gaborseg.models import ModelError, TrainedModel, check_logits, choose_device, load_trained
 from gaborseg.networks import scale_kernels
 from gaborseg.runs import RunFile, Score, read_record, score_rows
-from gaborseg.scans import DataError, voxel_sides
+from gaborseg.scans import DataError, Window, voxel_sides, window_of
 from gaborseg.training import write_label_map
 
 log = logging.getLogger(__name__)
@@ -236,9 +236,24 @@ def _fit_cases(data: SegmentationData, trained: TrainedModel) -> _Cases:
                 f"{dataset.root} must have the {what} of {trained.checkpoint}, "
                 f"{', '.join(wanted)}, got {', '.join(found)}"
             )
+    _compare_windows(dataset.root, dataset.info, trained)
     prepared = fill_cache(data.source.cache, dataset, data.ignore)
     tolerance = voxel_tolerance(case.read("affine") for case in prepared)
     by_subject = dict(zip(dataset.subjects, prepared, strict=True))
     rows = () if dataset.unlabelled is None else dataset.unlabelled
     unlabelled = dict(zip(dataset.subjects, rows, strict=False))
     return _Cases(by_subject, dataset.name, tolerance, data.ignore, unlabelled)
+
+
+def _compare_windows(root: Path, info: dict[str, Any], trained: TrainedModel) -> None:
+    """Warn if the intensities of a data set were not clipped as those of the training were."""
+    here, there = window_of(info), window_of(trained.data)
+    if here != there:
+        log.warning(
+            f"{root} was prepared with window={_setting(here)}, the training data of "
+            f"{trained.checkpoint} with window={_setting(there)}: prepare it like these"
+        )
+
+
+def _setting(window: Window | None) -> str:
+    return "[{:g},{:g}]".format(*window) if window else "null"

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gaborseg.data import check_patches, infer_volume, zscore
 from gaborseg.inference.framing import Frame, frame_for
 from gaborseg.models import Facts, Model, ModelError, check_logits
-from gaborseg.scans import PreparedGrid, labels_to_native, to_prepared, voxel_sides
+from gaborseg.scans import PreparedGrid, clip, labels_to_native, to_prepared, voxel_sides
 
 _AXES = "xyz"
 """Axes of a prepared scan: left to right, posterior to anterior, inferior to superior."""
@@ -113,9 +113,12 @@ class Segmenter:
     def prepare(self, image: Tensor, affine: np.ndarray) -> tuple[Tensor, PreparedGrid, Frame]:
         """A scan (I, D, H, W) as the models want it, (I, *size), and the cube it was taken from.
 
+        Its intensities are clipped first, if those of the training scans were.
+
         Raises:
             ValueError: What the models would see has no contrast.
         """
+        image = clip(image, self.facts.window)
         spacing = voxel_sides(affine)
         frame = frame_for(image[0], spacing, self.field_of_view)
         cube, grid = to_prepared(image, affine, self.facts.cube, frame.field_of_view, frame.centre)
@@ -196,7 +199,7 @@ def _check_agreement(models: Sequence[Model]) -> None:
     """
     first, *others = models
     for model in others:
-        for name in ("structures", "channels", "size", "forms", "volumes", "num_volumes"):
+        for name in ("structures", "channels", "size", "forms", "volumes", "num_volumes", "window"):
             here, there = getattr(model.facts, name), getattr(first.facts, name)
             if here != there:
                 raise ModelError(f"{model.file}: {name} must be those of {first.file}: {there}")

@@ -7,8 +7,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-FORMAT = 1
-"""Version of the metadata: raise it when older readers would misunderstand."""
+from gaborseg.scans import window_of
+
+_FORMAT, _CLIPPED = 1, 2
+FORMATS = (_FORMAT, _CLIPPED)
+"""Versions of the metadata that are read; another one is needed when older readers would
+misunderstand. The second is that of models whose scans are clipped, which readers of the first
+would not do."""
 OUTPUTS = ("logits", "scores", "labels")
 Outputs = Callable[[Tensor, Sequence[str]], Sequence[Tensor]]
 """What a file computes: the outputs that are named, of an image (1, I, D, H, W)."""
@@ -105,9 +110,10 @@ def metadata_of(
         size: Voxels along each axis of the volumes that it takes.
         versions: Of the software that exports.
     """
+    clipped = window_of(data) is not None
     calibration = {name: values.tolist() for name, values in decision.state_dict().items()}
     return {
-        "format": FORMAT,
+        "format": _CLIPPED if clipped else _FORMAT,
         "input": {"name": "image", "shape": [1, len(data["channels"]), *size], "type": "float32"},
         "outputs": dict(
             zip(
@@ -121,6 +127,7 @@ def metadata_of(
             )
         ),
         "preprocessing": [
+            *(["clip intensities to data.preparation.window"] if clipped else []),
             "turn the axes towards right, anterior, superior (RAS+)",
             "resample once to a cube of as many voxels a side as the longest of data.size: the "
             "scan's longest side, brought into data.appearance.field_of_view (mm) by padding or "

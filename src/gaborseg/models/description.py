@@ -10,7 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from gaborseg.data import LEVELS, check_patches
-from gaborseg.scans import FORMS
+from gaborseg.scans import FORMS, is_window
 
 _HOMES = ("gaborseg.networks", "gaborseg.layers", "gaborseg.decisions")
 """Where the classes are defined that a checkpoint may name as a ``_target_``."""
@@ -96,6 +96,11 @@ def check_data(data: Mapping[str, Any]) -> None:
     if not isinstance(preparation, dict) or preparation.get("forms", "agree") not in FORMS:
         raise ModelError(f"preparation.forms must be one of {', '.join(FORMS)}")
     _check_volumes(preparation, len(data["channels"]))
+    window = preparation.get("window")
+    if window is not None and not (isinstance(window, list) and is_window(window)):
+        raise ModelError(
+            f"preparation.window must be two numbers, the lower first, got {_shortened(window)}"
+        )
     if (appearance := data.get("appearance")) is not None:
         _check_appearance(appearance, len(data["channels"]))
 

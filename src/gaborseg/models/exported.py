@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gaborseg.decisions import Argmax, Calibrated
 from gaborseg.machine import load_json
-from gaborseg.models.deployed import FORMAT, Outputs
+from gaborseg.models.deployed import FORMATS, Outputs
 from gaborseg.models.description import LARGEST_CUBE, ModelError, check_numbers
 from gaborseg.models.exporting import METADATA, ONNX_DIGEST, onnx_seal, require_onnx
 from gaborseg.models.model import Model, facts_of
@@ -165,8 +165,8 @@ def _read_metadata(text: str) -> dict[str, Any]:
         metadata = load_json(text[:_LARGEST_METADATA])
     except (ValueError, RecursionError) as error:
         raise ModelError("it lacks the metadata that gaborseg export writes") from error
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        raise ModelError(f"its metadata must be of format {FORMAT}")
+    if not isinstance(metadata, dict) or metadata.get("format") not in FORMATS:
+        raise ModelError(f"its metadata must be of format {' or '.join(map(str, FORMATS))}")
     if not isinstance(metadata.get("data"), dict):
         raise ModelError("its metadata must describe the data")
     return metadata

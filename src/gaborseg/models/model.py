@@ -10,6 +10,7 @@ from torch import Tensor
 from gaborseg.data import MOST_UNEVEN, Appearance
 from gaborseg.decisions import are_finite
 from gaborseg.models.description import ModelError, check_data
+from gaborseg.scans import Window, window_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Facts:
             ``agree`` if none gave two that differ.
         volumes: Which volumes of a scan's 4-D file were the channels; none if each had a file.
         num_volumes: How many volumes such a file had.
+        window: What intensities were clipped to before anything else, in all channels; None: they
+            were not.
     """
 
     structures: tuple[str, ...]
@@ -38,6 +41,7 @@ class Facts:
     forms: str = "agree"
     volumes: tuple[int, ...] = ()
     num_volumes: int = 1
+    window: Window | None = None
 
     @property
     def cube(self) -> int:
@@ -120,4 +124,5 @@ def facts_of(data: Mapping[str, Any]) -> Facts:
         forms=preparation.get("forms", "agree"),
         volumes=tuple(preparation.get("volumes", ())),
         num_volumes=preparation.get("num_volumes", 1),
+        window=window_of(data),
     )

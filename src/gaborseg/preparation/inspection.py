@@ -119,8 +119,22 @@ def _inspect_image(case: Case, reading: Reading) -> list[tuple[Path, Scan, dict[
     found = []
     for path, scan in read_images(case, reading):
         check_intensities(path, scan.voxels)
+        if reading.window is not None:
+            _check_window(path, scan.voxels, *reading.window)
         found.append((path, scan, _statistics_of(scan.voxels)))
     return found
+
+
+def _check_window(path: Path, voxels: NDArray, low: float, high: float) -> None:
+    """Check that the intensities of an image still differ in a window.
+
+    Raises:
+        ScanError: They do not.
+    """
+    if voxels.max() <= low or voxels.min() >= high:
+        problem = f"must have intensities between {low:g} and {high:g}, got {voxels.min():g} to"
+        remedy = "see whether they are Hounsfield units; choose another window=, or null"
+        raise ScanError(path, f"{problem} {voxels.max():g}", remedy)
 
 
 def _inspect_labels(case: Case, reading: Reading) -> tuple[Labels, tuple[tuple[int, int], ...]]:

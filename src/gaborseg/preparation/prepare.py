@@ -48,7 +48,8 @@ def prepare_scans(settings: SimpleNamespace) -> None:
     source, output = (
         Path(path).expanduser().absolute() for path in (settings.input, settings.output)
     )
-    check_output(output, {"size": settings.size, "forms": settings.forms})
+    told = {name: getattr(settings, name) for name in ("size", "forms", "window")}
+    check_output(output, told)
     labels, structures = settings.labels, as_list(settings.structures)
     mapping = None if labels is None else read_mapping(labels, structures)
     channels = chosen_channels(
@@ -58,7 +59,7 @@ def prepare_scans(settings: SimpleNamespace) -> None:
     log.info(f"Found {len(found.cases)} scans with {' and '.join(found.channels)} and labels.")
     reading = Reading(
         settings.forms, settings.geometry, channels.volumes, channels.num_volumes,
-        overlap=settings.overlap,
+        overlap=settings.overlap, window=settings.window and tuple(settings.window),
     )  # fmt: skip
     if settings.masks is not None:
         reading = replace(reading, masks=mask_names(found.cases, structures))

@@ -13,6 +13,7 @@ from gaborseg.scans import (
     SAME_PLACE,
     Scan,
     ScanError,
+    Window,
     check_same_grid,
     distance,
     files_of_scan,
@@ -39,6 +40,8 @@ class Reading:
             the ids 1, 2, ...; nothing if there are label maps.
         overlap: Whether a voxel of several masks is a mistake, ``refuse``, or that of the
             ``last`` of them.
+        window: What the intensities of all images are clipped to before anything else; None: they
+            are not.
     """
 
     forms: str = "agree"
@@ -47,6 +50,7 @@ class Reading:
     num_volumes: int = 1
     masks: tuple[str, ...] = ()
     overlap: str = "refuse"
+    window: Window | None = None
 
 
 @dataclass(frozen=True)

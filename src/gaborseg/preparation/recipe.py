@@ -10,7 +10,7 @@ from gaborseg.machine import PARTIAL, load_json, read_text, write_text
 from gaborseg.pictures import PREPARED_VIEWERS
 from gaborseg.preparation.mapping import LabelMapping
 from gaborseg.preparation.reading import GEOMETRIES, OVERLAPS, Reading
-from gaborseg.scans import FORMS, SETTINGS, DataError
+from gaborseg.scans import FORMS, SETTINGS, DataError, is_window
 
 _VERSION = 2
 """Raise it when the same scan comes out differently, or what is noted about it."""
@@ -23,7 +23,13 @@ _CHOICES = {
     "overlap": OVERLAPS,
     "viewer": PREPARED_VIEWERS,
 }
-_AT_FIRST = {"geometry": "agree", "volumes": [], "num_volumes": 1, "overlap": "refuse"}
+_AT_FIRST = {
+    "geometry": "agree",
+    "volumes": [],
+    "num_volumes": 1,
+    "overlap": "refuse",
+    "window": None,
+}
 """What holds for data sets that were prepared before there were these choices."""
 
 
@@ -56,6 +62,7 @@ class Recipe:
             "volumes": list(self.reading.volumes),
             "num_volumes": self.reading.num_volumes,
             "overlap": self.reading.overlap,
+            "window": self.reading.window and list(self.reading.window),
         }
 
     def claim(self, output: Path) -> None:
@@ -109,6 +116,11 @@ def check_choices(settings: SimpleNamespace) -> None:
     for name, choices in _CHOICES.items():
         if (value := getattr(settings, name)) not in choices:
             raise DataError(f"{name} must be one of {', '.join(choices)}, got {value}")
+    if settings.window is not None and not is_window(settings.window):
+        raise DataError(
+            "window must be two numbers, the lower first, as in window=[-160,240], or null, got "
+            f"{settings.window}"
+        )
     if settings.masks is not None and settings.labels is not None:
         raise DataError(
             "labels must be null where masks= is given, whose files name the structures, got "

@@ -35,7 +35,7 @@ from gaborseg.machine import (
 from gaborseg.preparation.inspection import Inspection
 from gaborseg.preparation.reading import files_of, read_images, read_labels
 from gaborseg.preparation.recipe import Recipe
-from gaborseg.scans import Problem, ScanError, labels_to_prepared, to_prepared
+from gaborseg.scans import Problem, ScanError, clip, labels_to_prepared, to_prepared
 
 SOURCE = "source.json"
 """In a subject's folder: the files that it was made from, and what they held."""
@@ -143,7 +143,7 @@ def write_scan(folder: Path, recipe: Recipe, case: Case) -> list[str]:
     images = read_images(case, recipe.reading)
     for (_, scan), target in zip(images, prepared.images, strict=True):
         affine = scan.affine if affine is None else affine
-        voxels = torch.from_numpy(scan.voxels.astype("float32"))
+        voxels = clip(torch.from_numpy(scan.voxels.astype("float32")), recipe.reading.window)
         cube, grid = to_prepared(voxels, affine, recipe.size)
         write_volume(folder / "anat" / target.name, cube.numpy(), grid.prepared_affine)
     labels = recipe.mapping.apply(read_labels(case, recipe.reading).ids)

@@ -10,6 +10,7 @@ from gaborseg.scans.geometry import (
     voxel_sides,
 )
 from gaborseg.scans.header import Placement
+from gaborseg.scans.intensities import Window, clip, is_window, window_of
 from gaborseg.scans.naming import (
     LABEL_ROLES,
     SETTINGS,
@@ -42,11 +43,14 @@ __all__ = [
     "Problem",
     "Scan",
     "ScanError",
+    "Window",
     "check_same_grid",
+    "clip",
     "distance",
     "files_of_scan",
     "image_and_label_folders",
     "is_scan",
+    "is_window",
     "labels_to_native",
     "labels_to_prepared",
     "load_nibabel",
@@ -61,4 +65,5 @@ __all__ = [
     "to_native",
     "to_prepared",
     "voxel_sides",
+    "window_of",
 ]

@@ -19,6 +19,7 @@ from gaborseg.runs import (
     read_record,
     read_scores,
 )
+from gaborseg.scans import window_of
 
 PAPER = """\
 Wong, K.C.L., Moradi, M.: 3D Segmentation with Fully Trainable Gabor Kernels and Pearson's
@@ -108,12 +109,17 @@ def _use(data: dict[str, Any]) -> str:
             f"gaborseg export checkpoint={RunFile.BEST} format=onnx",
             "```",
             "",
-            f"It was trained on volumes of {size} voxels{_field_of_view(data)}, z-scored over all "
-            "voxels, and knows no other kind of scan: `gaborseg predict` brings a scan onto that "
-            "grid, and warns where its intensities or its field of view are unlike the training "
-            "scans'. For research; not a medical device.",
+            f"It was trained on volumes of {size} voxels{_field_of_view(data)}, {_clipped(data)}"
+            "z-scored over all voxels, and knows no other kind of scan: `gaborseg predict` brings "
+            "a scan onto that grid, and warns where its intensities or its field of view are "
+            "unlike the training scans'. For research; not a medical device.",
         ]
     )
+
+
+def _clipped(data: dict[str, Any]) -> str:
+    window = window_of(data)
+    return f"clipped to intensities of {window[0]:g} to {window[1]:g}, " if window else ""
 
 
 def _field_of_view(data: dict[str, Any]) -> str:
