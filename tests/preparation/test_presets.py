@@ -1,6 +1,7 @@
 """Data sets as they are downloaded, each as a tiny copy of its layout."""
 
 import csv
+import gzip
 import json
 import re
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from gaborseg.preparation import prepare as work
 from gaborseg.preparation.channels import Channels, chosen_channels
 from gaborseg.preparation.discovery import Found
 from gaborseg.preparation.label_tables import channel_names
+from gaborseg.preparation.patterns import discover_layout, layouts_of
 from gaborseg.scans import DataError
 
 SHAPE = (6, 6, 7)
@@ -45,6 +47,7 @@ class Copy:
         split: The parts of the split file, if there is one.
         description: Content of the ``dataset.json``, if the data come with one.
         volumes: How many each image has.
+        packed: Whether the voxels beside a header are compressed.
     """
 
     preset: str
@@ -57,6 +60,7 @@ class Copy:
     split: dict[str, list[str]] | None = None
     description: dict[str, Any] | None = None
     volumes: int = 1
+    packed: bool = False
 
     def write(self, root: Path) -> Path:
         shape = SHAPE if self.volumes == 1 else (*SHAPE, self.volumes)
@@ -70,6 +74,9 @@ class Copy:
             write_scan(root / name, np.ones(SHAPE, np.float32), AFFINE)
         if self.description is not None:
             (root / "dataset.json").write_text(json.dumps(self.description))
+        for voxels in root.rglob("*.img") if self.packed else ():
+            voxels.with_suffix(".img.gz").write_bytes(gzip.compress(voxels.read_bytes()))
+            voxels.unlink()
         return root
 
     def write_labels(self, path: Path) -> None:
@@ -133,6 +140,36 @@ COPIES = [
         "OASIS-TRT-20_volumes/OASIS-TRT-20-1/labels.DKT31.manual.nii.gz",
     ),
     Copy(
+        "malc2012",
+        [f"all/{n}_3.nii.gz all/{n}_3_glm.nii.gz" for n in (1000, 1005, 1025)],
+        [4, 11, 23, 30, *range(35, 42), 207],
+        19,
+        {**alone("sub-1000", "sub-1005"), "sub-1025": "sub-1005"},
+    ),
+    Copy(
+        "mindboggle",
+        [
+            f"OASIS-TRT-20_volumes/OASIS-TRT-20-{n}/t1weighted.nii.gz "
+            f"labels/OASIS-TRT-20-{n}_DKT31_CMA_labels.nii.gz"
+            for n in (1, 2)
+        ],
+        [*ASEG, 91, 630, 1002, 2035],
+        19,
+        alone("sub-OASIS-TRT-20-1", "sub-OASIS-TRT-20-2"),
+        others="OASIS-TRT-20_volumes/OASIS-TRT-20-1/t1weighted.MNI152.nii.gz",
+    ),
+    Copy(
+        "mindboggle",
+        [
+            f"NKI-{n}/t1weighted_brain.nii.gz NKI-{n}/labels.DKT31.manual+aseg.nii.gz"
+            for n in (1, 2)
+        ],
+        [*ASEG, 1002, 2035],
+        19,
+        alone("sub-NKI-1", "sub-NKI-2"),
+        others="NKI-1/t1weighted.nii.gz NKI-1/labels.DKT31.manual.nii.gz",
+    ),
+    Copy(
         "mindboggle",
         [f"NKI-{n}/t1weighted.nii.gz NKI-{n}/labels.DKT31.manual+aseg.nii.gz" for n in (1, 2)],
         [*ASEG, 1002, 2035],
@@ -152,6 +189,18 @@ COPIES = [
         columns={"session": "1"},
     ),
     Copy(
+        "oasis_neurite",
+        [
+            f"OASIS_OAS1_000{n}_MR1/aligned_norm.nii.gz OASIS_OAS1_000{n}_MR1/aligned_seg35.nii.gz"
+            for n in (1, 2)
+        ],
+        range(36),
+        16,
+        {f"sub-OASIS_OAS1_000{n}_ses-1": f"OASIS_OAS1_000{n}" for n in (1, 2)},
+        others="OASIS_OAS1_0001_MR1/aligned_orig.nii.gz OASIS_OAS1_0001_MR1/seg4.nii.gz",
+        columns={"session": "1"},
+    ),
+    Copy(
         "learn2reg_oasis",
         [f"imagesTr/OASIS_000{n}_0000.nii.gz labelsTr/OASIS_000{n}_0000.nii.gz" for n in (1, 2)],
         range(36),
@@ -166,6 +215,14 @@ COPIES = [
         16,
         alone("sub-IBSR_01", "sub-IBSR_02"),
         others="IBSR_01/IBSR_01_ana.nii.gz IBSR_01/IBSR_01_segTRI_ana.nii.gz",
+    ),
+    Copy(
+        "ibsr",
+        [f"{one}/{one}_ana.nii.gz {one}/{one}_seg_ana.nii.gz" for one in IBSR],
+        ASEG,
+        16,
+        alone("sub-IBSR_01", "sub-IBSR_02"),
+        others="IBSR_01/IBSR_01_ana_brainmask.nii.gz IBSR_01/IBSR_01_segTRI_ana.nii.gz",
     ),
     Copy(
         "candi",
@@ -194,6 +251,18 @@ COPIES = [
         29,
         alone("sub-S01", "sub-S02"),
         others="S01/S01.native.mri.nii.gz",
+    ),
+    Copy(
+        "lpba40",
+        [
+            f"S0{n}/S0{n}.delineation.skullstripped.hdr S0{n}/S0{n}.delineation.structure.label.hdr"
+            for n in (1, 2)
+        ],
+        LPBA40,
+        29,
+        alone("sub-S01", "sub-S02"),
+        others="S01/S01.native.mri.hdr",
+        packed=True,
     ),
     Copy(
         "amos_ct",
@@ -228,6 +297,30 @@ COPIES = [
         13,
         alone("sub-0001", "sub-0002"),
         others="RawData/Testing/img/img0061.nii.gz",
+    ),
+    Copy(
+        "btcv",
+        [f"img/img000{n}.nii.gz label/label000{n}.nii.gz" for n in (1, 2)],
+        range(14),
+        13,
+        alone("sub-0001", "sub-0002"),
+        others="more/img0061.nii.gz",
+    ),
+    Copy(
+        "acdc",
+        [
+            f"{p}/{p}_frame{n}.nii.gz {p}/{p}_frame{n}_gt.nii.gz"
+            for p, n in [("patient001", "01"), ("patient001", "12"), ("patient002", "01")]
+        ],
+        range(4),
+        3,
+        {
+            "sub-patient001_ses-01": "patient001",
+            "sub-patient001_ses-12": "patient001",
+            "sub-patient002_ses-01": "patient002",
+        },
+        others="patient001/patient001_4d.nii.gz",
+        columns={"session": "01"},
     ),
     Copy(
         "acdc",
@@ -302,6 +395,17 @@ COPIES = [
         alone("sub-FLARE22_Tr_0001", "sub-FLARE22_Tr_0002"),
     ),
     Copy(
+        "flare",
+        [
+            f"imagesTr/FLARE22_Tr_000{n}_0000.nii.gz labelsTr/FLARE22_Tr_000{n}.nii.gz"
+            for n in (1, 2)
+        ],
+        range(14),
+        13,
+        alone("sub-FLARE22_Tr_0001", "sub-FLARE22_Tr_0002"),
+        others="imagesTs/FLARE22_Ts_0001_0000.nii.gz",
+    ),
+    Copy(
         "msd",
         [f"imagesTr/spleen_{n}.nii.gz labelsTr/spleen_{n}.nii.gz" for n in (2, 3)],
         [0, 1],
@@ -335,9 +439,13 @@ each_copy = pytest.mark.parametrize("copy", COPIES, ids=lambda copy: copy.preset
 
 
 def settings(preset: str, root: Path, output: Path) -> SimpleNamespace:
-    places = [f"input='{root}'", f"output='{output}'"]
-    options = ("size=8", "processes=0", "viewer=none")
-    return settings_of("prepare", f"preset={preset}", *places, *options)
+    """The settings of a preset, which is composed once for all folders."""
+    told = settings_of("prepare", f"preset={preset}", "input=IN", "output=OUT", "size=8")
+    told.input, told.output, told.processes = str(root), str(output), 0
+    told.viewer = "none"
+    if isinstance(told.labels, str):
+        told.labels = told.labels.replace("IN/", f"{root}/")
+    return told
 
 
 def find(preset: str, root: Path) -> Found:
@@ -388,6 +496,36 @@ def test_a_label_map_that_is_missing_is_told(copy: Copy, tmp_path: Path) -> None
     assert len(found.cases) == len(copy.people) - 1
     (problem,) = found.problems
     assert re.fullmatch("has no (label map|folder segmentations of masks)", problem.problem)
+
+
+@each_copy
+def test_an_image_that_is_missing_is_told(copy: Copy, tmp_path: Path) -> None:
+    root = copy.write(tmp_path / "in")
+    (root / copy.files[0].split()[0]).rename(tmp_path / "gone")
+    if copy.preset == "totalsegmentator":  # a folder of masks alone is no scan
+        assert len(find(copy.preset, root).cases) == len(copy.people) - 1
+        return
+    found = find(copy.preset, root)
+    assert len(found.cases) == len(copy.people) - 1
+    (problem,) = [one for one in found.problems if one.problem.endswith("image")]
+    assert problem.problem.startswith("has no ")
+
+
+def test_every_layout_of_every_preset_has_a_copy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    told = {preset: settings(preset, Path("x"), Path("y")) for preset in PRESETS}
+    for number, copy in enumerate(COPIES):
+        root, own = tmp_path / str(number), told[copy.preset]
+        for name in (name for scan in copy.files for name in scan.split()):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        if own.layouts:
+            discover_layout(root, layouts_of(None, None, own.layouts, own.channels))
+    found = re.findall(r"(\S+) matches \d+ images and (\S+) \d+ label maps", caplog.text)
+    layouts = [one for own in told.values() for one in own.layouts]
+    assert {(one["pattern"], one["label_pattern"]) for one in layouts} == {*found}
 
 
 @pytest.mark.parametrize("preset", PRESETS)

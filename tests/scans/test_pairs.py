@@ -1,5 +1,6 @@
 """Headers with their voxels beside them: NIfTI and Analyze pairs, MetaImage."""
 
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,62 @@ def test_analyze_does_not_know_left_from_right(tmp_path: Path) -> None:
     np.testing.assert_array_equal(scan.voxels, VOXELS)
     assert scan.placement.spacing == (2, 3, 4)
     assert not scan.placement.oriented
+
+
+def pack(path: Path, name: str = "a.img.gz") -> Path:
+    """Compress the voxels of a header."""
+    voxels = path.with_suffix(".img")
+    path.with_name(name).write_bytes(gzip.compress(voxels.read_bytes()))
+    voxels.unlink()
+    return path
+
+
+def test_voxels_may_be_compressed(tmp_path: Path) -> None:
+    path = pack(write_analyze(tmp_path))
+    np.testing.assert_array_equal(read_scan(path).voxels, VOXELS)
+    assert [part.name for part in files_of_scan(path)] == ["a.hdr", "a.img.gz"]
+    assert [found.name for found in scan_files(tmp_path, None, [])] == ["a.hdr"]
+
+
+def test_voxels_that_are_not_compressed_win(tmp_path: Path) -> None:
+    path = pack(write_analyze(tmp_path))
+    write_analyze(tmp_path, VOXELS + 1)
+    np.testing.assert_array_equal(read_scan(path).voxels, VOXELS + 1)
+
+
+def bomb(path: Path) -> None:
+    path.write_bytes(gzip.compress(bytes(2**24)))
+
+
+def unpacked(path: Path) -> None:
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+
+
+def beyond_reach(path: Path) -> None:
+    header = nib.Spm2AnalyzeHeader(path.read_bytes()[:348], check=False)
+    header["dim"] = [3, 900, 900, 900, 1, 1, 1, 1]
+    path.write_bytes(header.binaryblock)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "problem"),
+    [
+        ("a.img.gz", lambda path: cut(path), "is truncated or not a readable image"),
+        ("a.img.gz", unpacked, "is truncated or not a readable image"),
+        ("a.img.gz", bomb, "it holds more than its header promises"),
+        ("a.img.gz", lambda path: link(path), "must have its voxels beside it, got a link, a.img"),
+        ("a.hdr", beyond_reach, "too short for shape (900, 900, 900)"),
+    ],
+)
+def test_a_fault_of_compressed_voxels_is_one_line(
+    tmp_path: Path, name: str, fault: Callable[[Path], object], problem: str
+) -> None:
+    path = pack(write_analyze(tmp_path))
+    fault(tmp_path / name)
+    with pytest.raises(ScanError) as error:
+        read_scan(path)
+    assert problem in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_the_mat_file_of_spm_is_not_passed_over(tmp_path: Path) -> None:

@@ -94,8 +94,9 @@ def read_volumes(path: Path, count: int) -> list[Scan]:
     header = open_scan(path, count)
     try:
         voxels = header.load()
-        if header.voxel_file is None:
-            for _ in _decompressed(path, voxels.nbytes):  # nibabel stops at the last voxel
+        voxel_file = header.voxel_file or path
+        if header.voxel_file is None or voxel_file.suffix.lower() == ".gz":
+            for _ in _decompressed(voxel_file, voxels.nbytes):  # nibabel stops at the last voxel
                 pass
     except Exception as error:  # a damaged file can make its parser raise anything
         raise unreadable(path, error) from error

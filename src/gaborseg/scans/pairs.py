@@ -1,6 +1,7 @@
 """Scans in two files, a header and the voxels beside it: ``.hdr`` with ``.img``, ``.mhd``.
 
-NIfTI and Analyze pairs are read by nibabel. Analyze says nothing about left and right; what SPM
+NIfTI and Analyze pairs are read by nibabel, also where the voxels are compressed, ``.img.gz``, as
+some data sets hand them out. Analyze says nothing about left and right; what SPM
 writes into a ``.mat`` file beside it is not read.
 """
 
@@ -24,6 +25,7 @@ from gaborseg.scans.nrrd import header_by_itk
 from gaborseg.scans.problems import ScanError
 
 _ENDS = {".hdr": ".img", ".img": ".hdr"}
+_PACKED = ".gz"
 _LONGEST_HEADER = 2**20
 _REMEDY = "convert it to .nii.gz"
 _NIFTI_PAIR = b"ni1\0"
@@ -37,6 +39,8 @@ _LOCAL = "LOCAL"
 def files_of_scan(path: Path) -> tuple[Path, ...]:
     """All files that hold a scan: that of its name, and the other one of a pair.
 
+    The voxels of a header may be compressed, if they do not lie beside it as they are.
+
     >>> [part.name for part in files_of_scan(Path("a.img"))]
     ['a.hdr', 'a.img']
     """
@@ -47,7 +51,10 @@ def files_of_scan(path: Path) -> tuple[Path, ...]:
         return (path,)
     other = _ENDS[end.lower()]
     partner = path.with_suffix(other.upper() if end.isupper() else other)
-    return (partner, path) if end.lower() == ".img" else (path, partner)
+    if end.lower() == ".img":
+        return partner, path
+    packed = partner.with_name(partner.name + (_PACKED.upper() if end.isupper() else _PACKED))
+    return path, packed if packed.exists() and not partner.exists() else partner
 
 
 def _named_by(path: Path) -> tuple[Path, ...]:
