@@ -49,5 +49,10 @@ def test_a_search_has_its_own_folder_and_a_grid_has_not() -> None:
     assert sweep_folder(["+sweeps=mine"], ["hydra/sweeper=halving"]) == "outputs/sweeps/mine"
 
 
+@pytest.mark.parametrize("text", ["~callbacks.progress", "~metrics=", "~callbacks.progress=null"])
+def test_what_is_left_out_has_one_name_in_a_sweep_and_alone(text: str) -> None:
+    assert folder_name([text]) == text.partition("=")[0]
+
+
 def test_what_never_decides_a_result_is_not_in_a_name() -> None:
     assert folder_name(["pause_after=3", "objective=val/loss", "seed=1"]) == "seed=1"

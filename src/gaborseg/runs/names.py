@@ -104,19 +104,23 @@ def sweep_folder(overrides: Sequence[str], of_hydra: Sequence[str] = ()) -> str:
 
 
 def readable(override: str) -> str:
-    """Return ``key=value`` with a number that is not whole in its one form.
+    r"""Return ``key=value`` with a number that is not whole in its one form.
 
-    A reference is the name of what it refers to.
+    A reference is the name of what it refers to, also with the backslashes that Hydra puts in.
 
     Example:
         >>> [readable(f"lr={text}") for text in ("1e-2", "0.00031622776601683794", "3e-3", "2")]
         ['lr=10^-2', 'lr=10^-3.5', 'lr=0.003', 'lr=2']
         >>> readable("metrics.mine.num_classes=${network.num_classes}")
         'metrics.mine.num_classes=network.num_classes'
+        >>> readable(r"optimizer.lr=\${powers\:-3\,-2\}")
+        'optimizer.lr=powers:-3,-2'
     """
-    if override.startswith("~"):  # in a sweep, Hydra writes ~key as ~key=
-        return override.removesuffix("=")
-    key, equals, value = _REFERENCE.sub(r"\1", override).partition("=")
+    if override.startswith("~"):  # in a sweep, Hydra writes ~key as ~key= or ~key=null
+        return re.sub("=(null)?$", "", override)
+    if "${" in override:
+        override = _REFERENCE.sub(r"\1", re.sub(r"\\(.)", r"\1", override))
+    key, equals, value = override.partition("=")
     if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?", value):
         value = _shortest(float(value))
     return f"{key}{equals}{value}"
