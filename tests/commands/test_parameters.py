@@ -1,9 +1,18 @@
 import sys
 
 import pytest
+from rich.console import Console
 
 from gaborseg.commands import parameters
-from gaborseg.commands.parameters import BASELINES, MONAI_BASELINES, PAPER, count, main, shown
+from gaborseg.commands.parameters import (
+    BASELINES,
+    MONAI_BASELINES,
+    PAPER,
+    count,
+    main,
+    shown,
+    table_of,
+)
 
 
 def test_every_row_has_the_papers_number_or_is_a_baseline() -> None:
@@ -42,3 +51,17 @@ def test_a_baseline_has_a_row_of_its_own(
     assert told.count("network=nnunet") == 1
     assert "5,601,524" in told
     assert "kernel=" not in told
+
+
+def test_eighty_columns_hold_every_configuration_and_its_total() -> None:
+    kinds = ("gabor", "conventional", "pointwise", "normalisation")
+    counts = dict.fromkeys(PAPER, dict.fromkeys(kinds, 5_000_000))
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(table_of(counts, ()))
+    lines = [line.strip() for line in capture.get().splitlines()]
+    for row in PAPER:
+        assert all(any(line.startswith(word) for line in lines) for word in row)
+    assert lines[1].split() == ["configuration", "gabor", "conventional", "total", "paper"]
+    assert sum("20,000,000" in line for line in lines) == len(PAPER)
+    assert lines[-1] == "Left out for want of room: normalisation, pointwise"

