@@ -62,6 +62,23 @@ def test_the_time_to_come_is_that_of_the_waiting_and_the_running() -> None:
     assert summary_line([done], 7) == "1 of 1 done; 7 s so far"
 
 
+def test_a_cell_that_has_all_its_epochs_is_testing() -> None:
+    running = entry("a", Stage.RUNNING, epoch=40, epochs=40, dice=0.8, seconds_left=0.0)
+    assert text(cells_table([running], 5)).splitlines()[-1].split()[-1] == "testing"
+    assert summary_line([running], 7) == "0 of 1 done, 1 running; 7 s so far"
+
+
+def test_a_test_takes_as_long_as_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    done = entry("a", Stage.DONE)
+    done.seconds = 100
+    testing = entry("b", Stage.RUNNING, seconds_left=0.0)
+    testing.began = 920.0
+    assert seconds_to_come([done, testing]) == pytest.approx(20)
+    testing.began = 890.0
+    assert seconds_to_come([done, testing]) is None
+
+
 def test_a_file_gets_lines_and_a_terminal_a_table() -> None:
     assert isinstance(display_on(Console(file=io.StringIO())), PlainDisplay)
     assert isinstance(display_on(Console(file=io.StringIO(), force_terminal=True)), LiveDisplay)
@@ -86,6 +103,14 @@ def test_the_summary_says_what_failed_and_how_to_go_on() -> None:
     assert "failed: sweep/b: no memory" in lines
     assert "1 of 2 done, 1 failed, in outputs/sweeps/x" in lines
     assert lines[-1].startswith("The same command goes on")
+
+
+@pytest.mark.parametrize("stage", [Stage.DONE, Stage.FAILED])
+def test_the_summary_says_what_to_do_when_all_are_done(stage: Stage) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    print_summary(console, [entry("a", stage)], Path("x"), "Report with: it")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("Report with: it" in shown) == (stage == Stage.DONE)
 
 
 def test_the_summary_says_which_runs_are_of_other_code() -> None:

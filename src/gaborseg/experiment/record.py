@@ -14,7 +14,7 @@ from rich.table import Table
 
 from gaborseg.data import SegmentationData
 from gaborseg.gpu import Choices, choices_for, pin
-from gaborseg.interface import show
+from gaborseg.interface import prediction_line, report_line, show
 from gaborseg.machine import software_versions
 from gaborseg.runs import (
     MONITOR,
@@ -210,13 +210,15 @@ def callback(trainer: pl.Trainer, kind: type[_AnyCallback]) -> _AnyCallback:
 
 
 def show_result(run: Run) -> None:
-    """Show the table of test scores and where everything is."""
+    """Show the table of test scores, where everything is, and how to go on."""
     rows = read_scores(run.path(RunFile.SCORES))
     mean = overall_means(rows).dice
     show(scores_table(rows, f"Test scores of {run.name}"))
     for name, value in read_outcome(run.folder).get("metrics", {}).items():
         log.info(f"test/{name} {'-' if value is None else f'{value:.4f}'}")
     log.info(f"Mean test Dice {mean:.4f}. Everything was written to {run.folder}")
+    log.info(report_line(run.folder))
+    log.info(prediction_line(run.folder))
 
 
 @rank_zero_only

@@ -251,7 +251,7 @@ def build_trainer(config: DictConfig, run: Run, data: SegmentationData) -> pl.Tr
         StayStopped(),
         PauseAfter(config.pause_after),
         Cost(),
-        EpochLine(monitor),
+        EpochLine(monitor, config.pause_after),
         DeadStructures(),
         EpochRow(),
         *checkpoints(run, monitor),

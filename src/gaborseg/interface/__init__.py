@@ -25,7 +25,7 @@ from gaborseg.interface.errors import (
     output_may_be_cut,
     run_command,
 )
-from gaborseg.interface.help import CONSOLE, command
+from gaborseg.interface.help import CONSOLE, command, prediction_line, report_line
 from gaborseg.interface.markdown import markdown_table, markdown_text
 from gaborseg.interface.monitored import monitor_of, own_mode
 from gaborseg.interface.naming import own_choices
@@ -60,10 +60,12 @@ __all__ = [
     "own_choices",
     "own_mode",
     "plain",
+    "prediction_line",
     "quote_values",
     "refuse_idle_kernel",
     "refuse_missing_parts",
     "refuse_unread",
+    "report_line",
     "run_command",
     "settings_named",
     "show",

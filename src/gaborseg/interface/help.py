@@ -1,12 +1,17 @@
 """What ``--help`` prints: a command's docstring, and the YAML file of its settings."""
 
 import os
+import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from gaborseg.interface.configuration import CONFIGURATIONS
 
 CONSOLE = "GABORSEG_CONSOLE"
 """Set in the environment by the console program, for this process and those that it starts."""
+_EXAMPLES = re.compile(r"^    python -m src\..*\n?", re.MULTILINE)
+"""Lines of a docstring that call a command."""
 
 
 def command(name: str) -> str:
@@ -19,20 +24,48 @@ def command(name: str) -> str:
     return f"gaborseg {name}" if CONSOLE in os.environ else f"python -m src.{name}"
 
 
+def report_line(runs: Path) -> str:
+    """Return how to go on from a folder of runs, or from one: the command that reports on it."""
+    return _line("Report with", "report", runs=runs, output=Path("outputs/reports") / runs.name)
+
+
+def prediction_line(run: Path) -> str:
+    """Return how to go on from a run: the command that segments scans with it.
+
+    Example:
+        >>> prediction_line(Path("outputs/runs/default"))
+        'Segment scans with: python -m src.predict checkpoint=outputs/runs/default input=scans \
+output=segmented'
+    """
+    return _line("Segment scans with", "predict", checkpoint=run, input="scans", output="segmented")
+
+
+def _line(what: str, name: str, **settings: str | Path) -> str:
+    """Return a command as it is typed in this folder."""
+    here = Path.cwd()
+    typed = [
+        shlex.quote(f"{key}={Path(path).relative_to(here) if here in Path(path).parents else path}")
+        for key, path in settings.items()
+    ]
+    return f"{what}: {' '.join([command(name), *typed])}"
+
+
 def help_text(docstring: str, settings: str | None) -> str:
-    """Return the help of a command.
+    """Return the help of a command: what it does, its settings, and at the end its examples.
 
     Args:
-        docstring: Of its module.
+        docstring: Of its module; its examples are the indented lines that call the command.
         settings: Name of its YAML file in ``conf/``, if it has one.
     """
-    parts = [docstring.replace("python -m src.", command("")).strip()]
+    examples = _EXAMPLES.findall(docstring)
+    parts = [re.sub(r"\n{3,}", "\n\n", _EXAMPLES.sub("", docstring)).strip()]
     if settings is not None:
         text = (CONFIGURATIONS / f"{settings}.yaml").read_text(encoding="utf-8")
         if groups := [*_groups(text)]:
             parts.append("\n".join(["Groups and their options (group=option)", "", *groups]))
         parts.append("Settings and their defaults (key=value)\n\n" + _indented(_settings(text)))
-    return "\n\n".join(parts)
+    parts.append("Examples\n\n" + _indented("\n".join(line.strip() for line in examples)))
+    return "\n\n".join(parts).replace("python -m src.", command(""))
 
 
 def _groups(text: str) -> Iterator[str]:

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from gaborseg.machine import printable
+from gaborseg.machine import duration, printable
 from gaborseg.runs import RunState, Stage
 from gaborseg.sweeps.sweep import SETTLED, Display, Entry
 
@@ -24,6 +25,7 @@ _COLOURS = {
 _URGENT = (Stage.FAILED, Stage.RUNNING, Stage.STOPPED, Stage.WAITING, *SETTLED)
 _BESIDE_ROWS = 8  # lines of the terminal that a live table needs beside its rows
 _SILENCE = 300.0  # seconds after which plain output says how far the running cells are
+_TESTING = "testing"
 _LONG = 40  # cells; of more, a summary names those that are not done
 
 
@@ -81,7 +83,8 @@ class PlainDisplay(Display):
         for entry in entries:
             if entry.stage == Stage.RUNNING:
                 epoch, dice, left = progress(entry.state)
-                line = f"{entry.cell.name}: epoch {epoch}, val Dice {dice}, {left} left"
+                left = left if left == _TESTING else f"{left} left"
+                line = f"{entry.cell.name}: epoch {epoch}, val Dice {dice}, {left}"
                 _print_line(self.console, line)
         _print_line(self.console, summary_line(entries, now - self.began))
 
@@ -90,7 +93,7 @@ def cells_table(entries: Sequence[Entry], rows: int) -> Table:
     """Return a table of the cells, of at most so many rows: what needs attention comes first."""
     by_urgency = sorted(entries, key=lambda entry: _URGENT.index(entry.stage))
     shown = {id(entry) for entry in by_urgency[:rows]}
-    table = Table("run", box=None, pad_edge=False)
+    table = Table(Column("run", overflow="fold"), box=None, pad_edge=False)
     for heading in ("", "epoch", "Dice %", "time left"):
         table.add_column(heading, justify="right", no_wrap=True)
     for entry in entries:
@@ -105,9 +108,9 @@ def cells_table(entries: Sequence[Entry], rows: int) -> Table:
 
 def summary_line(entries: Sequence[Entry], seconds: float) -> str:
     """Return the counts, the time so far and, once it can be told, the time to come."""
-    line = f"{counts(entries)}; {_duration(seconds)} so far"
+    line = f"{counts(entries)}; {duration(seconds)} so far"
     left = seconds_to_come(entries)
-    return line if left is None else f"{line}, about {_duration(left)} to come"
+    return line if left is None else f"{line}, about {duration(left)} to come"
 
 
 def counts(entries: Sequence[Entry]) -> str:
@@ -118,26 +121,35 @@ def counts(entries: Sequence[Entry]) -> str:
 
 
 def seconds_to_come(entries: Sequence[Entry]) -> float | None:
-    """Return an estimate: all cells that wait take as long as those seen so far."""
-    now = time.monotonic()
+    """Return an estimate: a cell whose own files do not tell takes as long as those seen so far.
+
+    None if no cell tells, or all that is left are tests that should be over.
+    """
     running = [entry for entry in entries if entry.stage == Stage.RUNNING]
     waiting = [entry for entry in entries if entry.stage == Stage.WAITING]
     whole = [entry.seconds for entry in entries if entry.stage in SETTLED and entry.seconds]
-    known = [entry.state.seconds_left for entry in running if entry.state.seconds_left is not None]
-    whole = whole or [
-        now - entry.began + entry.state.seconds_left
-        for entry in running
-        if entry.state.seconds_left is not None
-    ]
-    if not running or not (whole if waiting else known):
+    whole = whole or [_elapsed(e) + e.state.seconds_left for e in running if e.state.seconds_left]
+    if not running or not whole:
         return None
-    each = sum(whole) / max(len(whole), 1)
-    present = sum(known) / max(len(known), 1)
-    return present + each * len(waiting) / len(running)
+    each = fmean(whole)
+    present = fmean(e.state.seconds_left or max(each - _elapsed(e), 0.0) for e in running)
+    total = present + each * len(waiting) / len(running)
+    return total if total >= 1 else None
 
 
-def print_summary(console: Console, entries: Sequence[Entry], folder: Path) -> None:
-    """Print what became of the cells, and how to go on."""
+def _elapsed(entry: Entry) -> float:
+    return time.monotonic() - entry.began
+
+
+def print_summary(console: Console, entries: Sequence[Entry], folder: Path, then: str = "") -> None:
+    """Print what became of the cells, and how to go on.
+
+    Args:
+        console: Where it is printed.
+        entries: The cells.
+        folder: The sweep's.
+        then: What to do when all are done.
+    """
     open_ones = [entry for entry in entries if entry.stage not in SETTLED]
     shown = entries if len(entries) <= _LONG else open_ones
     if shown:
@@ -151,6 +163,8 @@ def print_summary(console: Console, entries: Sequence[Entry], folder: Path) -> N
     _print_line(console, f"{counts(entries)}, in {folder}")
     if open_ones:
         _print_line(console, "The same command goes on: what is done is kept, the rest is run.")
+    elif then:
+        _print_line(console, then)
 
 
 def _grouped(entries: Sequence[Entry]) -> dict[str, list[str]]:
@@ -164,23 +178,10 @@ def progress(state: RunState) -> tuple[str, str, str]:
     """Return epoch, Dice in percent and time left, as words."""
     epoch = f"{state.epoch}/{state.epochs or '?'}" if state.epoch or state.epochs else "-"
     dice = "-" if state.dice is None else f"{100 * state.dice:.1f}"
-    ended = state.stage == Stage.DONE or state.seconds_left is None
-    return epoch, dice, "-" if ended else _duration(state.seconds_left or 0.0)
-
-
-def _duration(seconds: float) -> str:
-    """Return a time as people say it.
-
-    Example:
-        >>> [_duration(seconds) for seconds in (5, 700, 9000, 200000)]
-        ['5 s', '12 min', '2.5 h', '56 h']
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    hours = seconds / 3600
-    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
+    if state.stage == Stage.RUNNING and state.seconds_left == 0:
+        return epoch, dice, _TESTING
+    ended = state.stage == Stage.DONE or not state.seconds_left
+    return epoch, dice, "-" if ended else duration(state.seconds_left or 0.0)
 
 
 def _print_event(console: Console, entry: Entry, what: str, lines: Sequence[str]) -> None:

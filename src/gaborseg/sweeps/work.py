@@ -14,7 +14,7 @@ _WIDE = 160  # columns where the output is a file
 
 
 def work_through(
-    cells: Sequence[Cell], machine: Machine, folder: Path, console: Console
+    cells: Sequence[Cell], machine: Machine, folder: Path, console: Console, then: str = ""
 ) -> list[Entry]:
     """Work on all cells, show how far they are, and return what became of each.
 
@@ -23,6 +23,7 @@ def work_through(
         machine: Where they run.
         folder: The sweep's folder, for the summary.
         console: Where it is shown.
+        then: What to do when all are done, for the summary.
 
     Raises:
         KeyboardInterrupt: If a signal asked for an end, after the cells have ended.
@@ -35,5 +36,5 @@ def work_through(
         with interruptible(), display:
             sweep.run()
     finally:
-        print_summary(console, sweep.entries, folder)
+        print_summary(console, sweep.entries, folder, then)
     return sweep.entries

@@ -4,8 +4,10 @@ import hashlib
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import cached_property
+from statistics import median
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -14,11 +16,13 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, RichProgressBar
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from rich.progress import ProgressColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gaborseg.decisions import Calibrated
 from gaborseg.losses import counted_voxels
+from gaborseg.machine import duration
 from gaborseg.runs import MONITOR, Monitor
 from gaborseg.training.csv_logger import CsvLogger
 from gaborseg.training.module import Batch, SegmentationModule
@@ -27,6 +31,10 @@ log = logging.getLogger(__name__)
 
 _OF_STRUCTURES = "val/dice/"
 _EPOCHS_UNTIL_DEAD = 20
+_MOST_NAMES = 3
+"""Of structures in the line of an epoch; of more it has the number."""
+_BAR_WIDTH = 12
+_RECENT = 10  # epochs whose time tells how long the others will take
 _REMEDY = {
     False: "decision=calibrated finds scores that are right but too low to win the argmax",
     True: "try another seed=, or loss=dice_ce, which has a gradient where a score is 0 too",
@@ -52,7 +60,10 @@ class SeedEpochs(Callback):
 
 
 class ProgressBar(RichProgressBar):
-    """Rich progress bars of the epoch and of validation and test, without the run's version."""
+    """Rich progress bars of the epoch and of the test, with the time that the training has left.
+
+    Epochs count from 1, as in the log.
+    """
 
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -61,6 +72,18 @@ class ProgressBar(RichProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
+        """Return the columns, which fit on one line of a terminal of 80 columns."""
+        description, bar, batches, _, speed = super().configure_columns(trainer)
+        bar.bar_width = _BAR_WIDTH
+        return [description, bar, batches, TimeRemainingColumn(compact=True), speed]
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        timed = (c for c in cast(Any, self.trainer).callbacks if isinstance(c, EpochLine))
+        left = next((line.left for line in timed), None)
+        count = f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        return f"{count}, {duration(left)} left" if left else count
 
 
 class FitDecision(Callback):
@@ -198,15 +221,20 @@ class EpochLine(Callback):
 
     Args:
         monitor: What chooses the best epoch; its best value is in the line.
+        pause_after: After how many epochs the training is to pause; None: at its end.
 
     Attributes:
         best: The best value so far.
+        left: Seconds until the training pauses or ends; None before an epoch has been timed.
     """
 
-    def __init__(self, monitor: Monitor) -> None:
+    def __init__(self, monitor: Monitor, pause_after: int | None = None) -> None:
         self.monitor = monitor
+        self.pause_after = pause_after
         self.best = monitor.worst
+        self.left: float | None = None
         self.started = 0.0
+        self.times: deque[float] = deque(maxlen=_RECENT)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -217,6 +245,9 @@ class EpochLine(Callback):
         values = {k: float(v) for k, v in trainer.callback_metrics.items()}
         seconds = time.perf_counter() - self.started
         pl_module.log("seconds", seconds, rank_zero_only=True)
+        self.times.append(seconds)
+        last = min(trainer.max_epochs or 0, self.pause_after or math.inf)
+        self.left = median(self.times) * max(last - trainer.current_epoch - 1, 0)
         if trainer.is_global_zero and MONITOR in values:
             value = values[self.monitor.name]
             self.best = value if self.monitor.is_better(value, self.best) else self.best
@@ -237,7 +268,10 @@ class EpochLine(Callback):
         shown.setdefault(self.monitor.name, self.monitor.name)
         parts = [f"{word} {values[key]:.4f}{self._told_best(key)}" for key, word in shown.items()]
         count = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        line = f"{count}: {', '.join(parts)}, {seconds:.0f} s"
+        left = f", {duration(self.left)} left" if self.left else ""
+        line = f"{count}: {', '.join(parts)}, {seconds:.0f} s{left}"
+        if len(zero) > _MOST_NAMES:
+            return f"{line}; Dice 0: {len(zero)} structures"
         names = ", ".join(key.removeprefix(prefix) for key in zero)
         return f"{line}; Dice 0: {names}" if zero else line
 

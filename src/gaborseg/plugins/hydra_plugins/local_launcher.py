@@ -98,7 +98,7 @@ class LocalLauncher(Launcher):
             UserError: If something is wrong with the sweep as a whole.
             KeyboardInterrupt: If a signal asked for an end.
         """
-        from gaborseg.interface import mistakes_as_user_errors
+        from gaborseg.interface import mistakes_as_user_errors, report_line
         from gaborseg.machine import PARTIAL, available_processors, remove_partials
         from gaborseg.sweeps import TRACKER_NOTE, machine_for, work_through, write_plan
 
@@ -114,19 +114,18 @@ class LocalLauncher(Launcher):
                 gpus = self._gpus() if any(_may_use_gpus(job) for job in jobs) else ()
                 typed = self.config.hydra.overrides.task
                 cells = [self._cell(job, name, gpus) for job, name in named(distinct(jobs), typed)]
+                shared = {"WANDB_RUN_GROUP": self._group(), **os.environ, TRACKER_NOTE: str(note)}
                 machine = machine_for(
                     cells,
                     n_jobs=self.n_jobs,
                     gpus=gpus,
                     processors=available_processors(),
-                    environment={
-                        "WANDB_RUN_GROUP": self._group(),
-                        **os.environ,
-                        TRACKER_NOTE: str(note),
-                    },
+                    environment=shared,
                 )
                 write_plan(folder, cells, sys.argv[1:], more=initial_job_idx > 0)
-            entries = work_through(cells, machine, folder, rich.get_console())
+            goes_on = self.until or (self._direction and not self.last_rung)  # a search
+            then = "" if goes_on else report_line(folder.absolute())
+            entries = work_through(cells, machine, folder, rich.get_console(), then)
             failed = {entry.cell.folder for entry in entries if entry.stage == Stage.FAILED}
             self.values = {job.folder: self._value(job, failed) for job in jobs}
             self._note_round(folder, jobs)
