@@ -14,6 +14,12 @@ from pathlib import Path
 from gaborseg.interface import CONSOLE, output_may_be_cut
 
 _HERE = Path(__file__).parent
+_COMPLETION = 'Tab completion in bash: eval "$(gaborseg train -sc install=bash)"'
+_EXAMPLES = (
+    "  gaborseg train",
+    "  gaborseg report runs=outputs/runs output=outputs/report",
+    "  gaborseg predict checkpoint=outputs/runs/default input=scans output=segmented",
+)
 
 
 def main() -> None:
@@ -49,4 +55,4 @@ def _overview() -> str:
     for name in _names():
         docstring = (_HERE / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
         lines.append(f"  {name:<11} {docstring.splitlines()[0]}")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _COMPLETION, "", "Examples", "", *_EXAMPLES])

@@ -1,9 +1,8 @@
 """Measure time, memory and errors of layers, networks, losses, metrics and data loading.
 
-    python -m src.benchmark layer
-    python -m src.benchmark network size=64 threads=1 repeats=7
-    python -m src.benchmark gpu size=64
-    python -m src.benchmark tune
+    python -m src.benchmark layer size=32 repeats=3
+    python -m src.benchmark network size=48 threads=1 repeats=3
+    python -m src.benchmark loss size=64 repeats=3
 
 Subjects, and their options with defaults:
 

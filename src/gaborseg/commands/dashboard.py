@@ -1,6 +1,8 @@
 """Build a W&B workspace that compares the runs of a project.
 
-    python -m src.dashboard project=gaborseg entity=NAME
+    python -m src.dashboard project=gaborseg
+    python -m src.dashboard project=abdomen structures=[liver,spleen] name='Liver and spleen'
+    python -m src.dashboard output=workspace.json
 
 Its sections show curves by loss, robustness to the learning rate, structures, parameters and cost,
 and the figures and tables that ``python -m src.report wandb=auto`` has logged.

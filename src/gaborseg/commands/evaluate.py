@@ -1,14 +1,13 @@
 """Score segmentations: those of a finished run again, or two folders of label maps.
 
-    python -m src.evaluate run=outputs/runs/default output=again
     python -m src.evaluate run=outputs/runs/default decision=argmax output=argmax
-    python -m src.evaluate run=outputs/runs/default data=folder data.root=DIR output=elsewhere
-    python -m src.evaluate run=RUN data=atlas data.source.size=96 network.scale=2 output=finer
-    python -m src.evaluate predictions=DIR truth=DIR output=scores
-    python -m src.evaluate predictions=DIR truth=DIR labels=freesurfer output=scores
+    python -m src.evaluate run=outputs/runs/default data=folder data.root=prepared output=elsewhere
+    python -m src.evaluate predictions=segmented truth=prepared output=scores
 
 The command writes Dice, HD95, NSD and volumes of every subject and structure to ``subjects.csv``,
-in the same format as a run, and shows their means.
+in the same format as a run, and shows their means. ``labels=freesurfer`` tells which ids the truth
+has; ``data=atlas data.source.size=96 network.scale=2`` scores a run of 48^3 at twice the
+resolution.
 """
 
 import sys

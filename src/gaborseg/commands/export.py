@@ -1,6 +1,8 @@
 """Write a trained model as ONNX or as a torch program, for use without gaborseg.
 
-    python -m src.export checkpoint=outputs/runs/default format=onnx
+    python -m src.export checkpoint=outputs/runs/default output=model.onnx
+    python -m src.export checkpoint=outputs/runs/default overwrite=true
+    python -m src.export checkpoint=outputs/runs/default format=torch_export output=model.pt2
 
 Gabor kernels become plain convolutions, and the decision becomes part of the graph. The metadata
 contain structures, preprocessing and licence. ``python -m src.predict`` accepts an ONNX file as a

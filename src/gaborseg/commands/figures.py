@@ -1,6 +1,8 @@
 """Draw Fig. 1 of the paper, recomputed from its equations.
 
-    python -m src.figures output=DIR
+    python -m src.figures
+    python -m src.figures output=figures
+    python -m src.figures output=two_objects object_sides=[5,50] steps=51
 
 The figures are ``sinusoids`` (Fig. 1a: the waves that eq. (2) multiplies with the Gaussian) and
 ``losses`` (Fig. 1b: PCC and Dice loss from random to perfect scores), each as SVG, PNG and csv.

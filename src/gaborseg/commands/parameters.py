@@ -62,8 +62,7 @@ def table_of(rows: Mapping[_Overrides, Mapping[str, int]], more: _Overrides) -> 
         rows: The counts of each row's network.
         more: What a row without overrides of its own is called.
     """
-    with large_imports():
-        from gaborseg.networks import kinds_in
+    from gaborseg.networks import kinds_in
 
     kinds = kinds_in(rows.values())
     table = FittedTable(
@@ -93,7 +92,8 @@ def shown(more: _Overrides) -> list[_Overrides]:
 
 def count(overrides: Sequence[str]) -> dict[str, int]:
     """Return the parameter counts of the network of a configuration."""
-    from gaborseg.networks import parameter_counts
+    with large_imports():
+        from gaborseg.networks import parameter_counts
 
     config = compose_config(overrides)
     facts: dict[str, Any] = {"in_channels": 1, "num_classes": 20}

@@ -1,7 +1,8 @@
 """Segment scans, each in its own space.
 
     python -m src.predict checkpoint=outputs/runs/default input=scan.nii.gz output=segmented
-    python -m src.predict checkpoint='outputs/runs/split=*' input=scans output=segmented
+    python -m src.predict checkpoint='outputs/runs/split=*' input=scans output=averaged
+    python -m src.predict checkpoint=model.onnx input=scans output=by_onnx device=cpu viewer=true
 
 A scan may have any orientation, spacing and size; its label map lies on the same grid. The file
 ``volumes.csv`` lists the volumes of all scans, with a confidence and warnings for each.

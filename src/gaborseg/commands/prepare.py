@@ -2,7 +2,7 @@
 
     python -m src.prepare input=scans output=prepared labels=freesurfer
     python -m src.prepare preset=malc2012 input=downloaded output=prepared
-    python -m src.train data=folder data.root=prepared
+    python -m src.prepare input=scans output=T1 channels=[T1w] size=64 name='T1 alone'
 
 The command checks every file before it writes anything, and shows all problems in one table.
 """

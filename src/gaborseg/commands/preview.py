@@ -1,7 +1,8 @@
 """Draw what an augmentation does to some training subjects, and time it.
 
     python -m src.preview augmentation=strong
-    python -m src.preview augmentation=strong data=folder data.root=DIR subjects=4 draws=6
+    python -m src.preview augmentation=paper subjects=4 draws=6 output=augmented.png
+    python -m src.preview augmentation=intensity data=folder data.root=prepared
 
 The picture shows scan and labels of each subject, the original beside its samples of the first
 epochs: exactly those that a training with the same seed sees, before patches are cut. The command

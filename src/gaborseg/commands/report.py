@@ -1,6 +1,8 @@
 """Turn run folders into tables, statistics, figures and one page.
 
     python -m src.report runs=outputs/runs output=outputs/report
+    python -m src.report runs=outputs/sweeps/smoke output=outputs/reports/smoke rate=best
+    python -m src.report runs=[outputs/runs,outputs/sweeps] output=outputs/reports/all viewer=none
 
 This works on one run, on a half-finished sweep (the page lists the missing runs), and on hundreds
 of runs. The same runs give the same files, byte for byte.

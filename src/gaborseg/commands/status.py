@@ -1,7 +1,8 @@
 """Show the progress of the runs of a sweep, read from their files alone.
 
-    python -m src.status                              everything in outputs
-    python -m src.status outputs/sweeps/paper_grid    one sweep, or one run; or several of them
+    python -m src.status                           # everything in outputs
+    python -m src.status outputs/sweeps/smoke      # one sweep; several folders, one after another
+    python -m src.status outputs/runs/default      # one run
 
 This works while the sweep runs, after a crash, and on any machine that can read the files.
 """

@@ -1,16 +1,15 @@
 """Convert a file in ``sweeps/`` to a W&B sweep, whose runs are started by ``wandb agent``.
 
-    python -m src.sweep_yaml paper_grid > paper_grid.yaml           all combinations of the sweep
-    python -m src.sweep_yaml halving method=bayes > search.yaml     a search among its settings
-    python -m src.sweep_yaml paper_grid method=bayes kernel=gabor split=0 > search.yaml
-    python -m src.sweep_yaml --config-dir conf mine > mine.yaml     options and sweeps of your own
-    wandb sweep --project gaborseg search.yaml
+    python -m src.sweep_yaml paper_grid > grid.yaml               # all combinations of the sweep
+    python -m src.sweep_yaml halving method=bayes > search.yaml   # a search among its settings
+    python -m src.sweep_yaml paper_grid method=bayes kernel=gabor split=0 > gabor.yaml
 
-Each run of an agent equals one run of the sweep, with the settings that W&B passes to it, and its
-folder is named after them. ``method=`` is grid (all combinations), random or bayes: these two
-maximise the validation score that ``objective=`` names, draw the learning rate between the lowest
-and the highest of the sweep, start as many runs as the grid has, and end bad runs early. Any other
-setting takes the place of the sweep's.
+``wandb sweep --project gaborseg search.yaml`` creates the sweep; ``--config-dir conf`` brings
+options and sweeps of your own. Each run of an agent equals one run of the sweep, with the settings
+that W&B passes to it, and its folder is named after them. ``method=`` is grid (all combinations),
+random or bayes: these two maximise the validation score that ``objective=`` names, draw the
+learning rate between the lowest and the highest of the sweep, start as many runs as the grid has,
+and end bad runs early. Any other setting takes the place of the sweep's.
 """
 
 import argparse

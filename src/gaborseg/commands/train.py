@@ -1,6 +1,8 @@
 """Train and test one run, or a sweep of runs, from the data to the run folder.
 
-    python -m src.train kernel=gabor loss=pcc
+    python -m src.train experiment=smoke              # everything once, in seconds
+    python -m src.train kernel=gabor loss=dice split=1
+    python -m src.train -m kernel=gabor,mixed optimizer.lr=1e-3,1e-2
 
 If you repeat a command, it resumes the run after its last complete epoch, or shows the result.
 """

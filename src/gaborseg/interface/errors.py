@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from gaborseg.interface.completion import shell_completion
 from gaborseg.interface.composition import each_interpolation_parsed_once
 from gaborseg.interface.configuration import (
     find_own_modules,
@@ -157,6 +158,9 @@ def run_command(
         with output_may_be_cut():
             print(help_text(sys.modules[main.__module__].__doc__ or "", settings), flush=True)
         return
+    if (told := _completion(settings)) is not None:
+        sys.stdout.write(f"{told}\n" if told else "")
+        return
     never_fail_to_print()
     os.environ["MPLBACKEND"] = "agg"  # a notebook's own is not there for a process that it starts
     end_with_parent()
@@ -170,6 +174,14 @@ def run_command(
     register_resolvers()
     with each_interpolation_parsed_once():
         _run(main)
+
+
+def _completion(settings: str | None) -> str | None:
+    """Return what a shell that completes the command has asked for, if one has."""
+    try:
+        return shell_completion(sys.argv[1:], settings)
+    except ValueError as error:
+        _end(str(error))
 
 
 def _run(main: Callable[[], object]) -> None:
