@@ -44,7 +44,8 @@ def main() -> None:
             times = [milliseconds(page, path) for _ in range(TIMES)]
             size = path.stat().st_size / 1000
             spread = f"{min(times):.0f} - {max(times):.0f}"
-            print(f"{path}: {size:,.0f} kB, {statistics.median(times):.0f} ms ({spread})")
+            name = path if pages else path.name
+            print(f"{name}: {size:,.0f} kB, {statistics.median(times):.0f} ms ({spread})")
 
 
 def synthetic_pages(folder: Path) -> Iterator[Path]:

@@ -51,23 +51,28 @@ function dotsChart() {
     const metric = metrics.get(state.subjectMetric);
     const shown = selected();
     const rows = shown.map((c) => subjectsOf(c.id));
-    const height = Math.max(3.6 * size, 46);
-    const frame = { left: Math.min(13 * size, width * 0.36), right: width - 14, top: 8, bottom: 8 + height * shown.length, size };
+    const longest = 0.58 * size * Math.max(...shown.map((c) => c.label.length), 0) + 12;
+    const narrow = longest > 0.36 * width; // then names stand above their rows
+    const height = Math.max(3.6 * size, 46) + (narrow ? 1.2 * size : 0);
+    const frame = { left: narrow ? 6 : longest, right: width - 14, top: 8, bottom: 8 + height * shown.length, size };
     const svg = canvas(width, frame.bottom + 3.4 * size, `${label}: ${metric.title}`);
     const values = rows.flat().map((f) => f.value * metric.factor);
     if (!values.length) return svg;
     const range = extent(values, 0.04);
     const x = scale(range, [frame.left, frame.right]);
     xAxis(svg, x, ticks(...range, width / (7 * size)), frame, `test ${metric.title} of a subject [${metric.unit}], ${structureName(state.subjectStructure)}`);
-    shown.forEach((c, i) => dotsRow(svg, c, rows[i], metric, x, frame, frame.top + height * (i + 0.5), height));
+    shown.forEach((c, i) => dotsRow(svg, c, rows[i], metric, x, frame, frame.top + height * i, height, narrow));
     return svg;
   });
 }
 
-function dotsRow(svg, configuration, found, metric, x, frame, middle, height) {
+function dotsRow(svg, configuration, found, metric, x, frame, top, whole, narrow) {
+  const height = whole - (narrow ? 1.2 * frame.size : 0);
+  const middle = top + whole - height / 2;
+  const place = narrow ? { x: 0, y: top + 1.1 * frame.size } : { x: frame.left - 8, y: middle, dy: "0.35em", "text-anchor": "end" };
   svg.append(draw("g", { class: "axis" },
     draw("line", { x1: frame.left, x2: frame.right, y1: middle + height / 2, y2: middle + height / 2 }),
-    draw("text", { x: frame.left - 8, y: middle, dy: "0.35em", "text-anchor": "end", class: "title" }, configuration.label)));
+    draw("text", { class: "title", ...place }, configuration.label)));
   const mean = average(found.map((f) => f.value));
   if (mean === null) return;
   const at = x(mean * metric.factor);

@@ -105,7 +105,8 @@ function filesOf(name) {
 function tableHead(id, column, index, sort, press) {
   const order = sort && sort.column === index ? (sort.down ? "descending" : "ascending") : "none";
   const button = make("button", { type: "button", class: "sort", "data-sort": `${id}/${index}`, onclick: () => press(index) }, rich(column.text));
-  return make("th", { scope: "col", "aria-sort": order, class: column.kind === "text" ? "text" : null }, button, column.small?.length ? make("small", {}, column.small) : null);
+  const length = column.text.length <= 10 ? "short" : column.text.length > 18 ? "long" : null;
+  return make("th", { scope: "col", "aria-sort": order, class: [column.kind === "text" ? "text" : null, length].filter(Boolean).join(" ") || null }, button, column.small?.length ? make("small", {}, column.small) : null);
 }
 
 function tableCell(cell, head, column) {
