@@ -64,7 +64,7 @@ def test_without_a_wish_there_is_no_file(cases: list[Case], tmp_path: Path) -> N
 def test_of_many_subjects_fewer_voxels_are_shown(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepared, "_MOST_BYTES", 25 * 4**3)
+    monkeypatch.setattr(prepared, "_MOST_BYTES", 25 * 4.5**3)
     assert {(case["step"], *case["shape"]) for case in write("all")["cases"]} == {(2, 4, 4, 4)}
 
 

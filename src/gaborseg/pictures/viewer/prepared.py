@@ -20,8 +20,8 @@ PREPARED_VIEWERS = (_NONE, _SOME, _ALL)
 _SOME_SUBJECTS = 12
 _MOST_BYTES = 100_000_000
 """Size of the file, about; more subjects are shown with fewer voxels each."""
-_BYTES = 0.7
-"""A voxel of a scan with its label, packed, takes about so many bytes of the file."""
+_BYTES = 1.0
+"""Of the file, for a voxel of a scan with its label; less where the scan is smooth."""
 
 
 def prepared_viewer(
