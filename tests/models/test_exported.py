@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from config import PROJECT
 from gaborseg.layers import GaborConv3d
 from gaborseg.models import ModelError, TrainedModel, load_exported, load_trained
-from gaborseg.models.deployed import Deployed, folded, metadata_of
+from gaborseg.models.deployed import Deployed, metadata_of, simplified
 from gaborseg.models.exported import read_onnx
 from gaborseg.models.exporting import (
     exported_program,
@@ -141,7 +141,7 @@ def test_folding_leaves_no_computed_kernel_and_no_dropout() -> None:
     module = nn.Sequential(GaborConv3d(2, 3, 5), nn.Sequential(nn.Dropout3d(), GaborConv3d(3, 2)))
     image = torch.randn(1, 2, 8, 8, 8)
     expected = module.eval()(image)
-    plain = folded(module)
+    plain = simplified(module)
     assert [type(part) for part in plain.modules()].count(nn.Conv3d) == 2
     assert not any(isinstance(part, GaborConv3d | nn.Dropout3d) for part in plain.modules())
     torch.testing.assert_close(plain(image), expected, rtol=1e-4, atol=1e-5)
@@ -152,7 +152,7 @@ def test_instance_normalisation_is_exact_in_other_runtimes_too() -> None:
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     image = torch.randn(2, 3, 8, 9, 10)
-    plain = folded(nn.Sequential(norm))
+    plain = simplified(nn.Sequential(norm))
     assert not isinstance(plain[0], nn.InstanceNorm3d)
     torch.testing.assert_close(plain(image), norm(image))
 

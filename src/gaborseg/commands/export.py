@@ -1,10 +1,11 @@
 """Write a trained model as ONNX or as a torch program, for use without gaborseg.
 
     python -m src.export checkpoint=outputs/runs/default output=model.onnx
-    python -m src.export checkpoint=outputs/runs/default overwrite=true
+    python -m src.export checkpoint=outputs/runs/default dtype=float16 output=half.onnx
     python -m src.export checkpoint=outputs/runs/default format=torch_export output=model.pt2
 
-Gabor kernels become plain convolutions, and the decision becomes part of the graph. The metadata
+Gabor kernels become plain convolutions, unless ``kernels=computed`` keeps their parameters, and the
+decision becomes part of the graph. The command says how large the file will be. The metadata
 contain structures, preprocessing and licence. ``python -m src.predict`` accepts an ONNX file as a
 checkpoint; the torch program, a ``.pt2`` file, is for use elsewhere.
 """

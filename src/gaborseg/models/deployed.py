@@ -1,11 +1,12 @@
-"""The network as it leaves the framework: plain convolutions, its decision, its metadata."""
+"""The network as it leaves the framework: plain layers, its decision, its metadata."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from gaborseg.scans import window_of
 
@@ -35,14 +36,31 @@ class Deployed(nn.Module):
     """A prepared image (1, I, D, H, W) to logits, scores (1, C, D, H, W) and labels (1, D, H, W).
 
     Args:
-        network: Its computed kernels are folded into plain convolutions; it is left as it is.
+        network: It is left as it is.
         decision: Turns logits into scores and labels.
+        fold: Make plain convolutions of computed kernels, which are many more numbers than their
+            parameters; otherwise the graph computes them, and a runtime does so when it is opened.
+        half: Keep weights in float16; what is computed with them stays in float32.
     """
 
-    def __init__(self, network: nn.Module, decision: _Decision) -> None:
+    def __init__(
+        self, network: nn.Module, decision: _Decision, *, fold: bool = True, half: bool = False
+    ) -> None:
         super().__init__()
-        self.network = folded(copy.deepcopy(network)).eval().requires_grad_(False)
+        self.network = simplified(copy.deepcopy(network), fold).eval().requires_grad_(False)
         self.decision = decision
+        if half:
+            _keep_in_half(self.network)
+
+    @property
+    def num_weights(self) -> int:
+        """How many numbers the network consists of."""
+        return sum(values.numel() for values in self.network.state_dict().values())
+
+    @property
+    def num_bytes(self) -> int:
+        """How much they take."""
+        return sum(values.nbytes for values in self.network.state_dict().values())
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits, scores and labels."""
@@ -82,18 +100,39 @@ def _axis_means(groups: Tensor) -> Tensor:
     return groups
 
 
-def folded(module: nn.Module) -> nn.Module:
-    """The module with computed kernels as plain convolutions and without dropout, in place."""
+def simplified(module: nn.Module, fold: bool = True) -> nn.Module:
+    """The module without dropout and, if it is to fold, with plain convolutions, in place."""
     for name, child in module.named_children():
-        setattr(module, name, folded(child))
+        setattr(module, name, simplified(child, fold))
     running = getattr(module, "track_running_stats", False)
     if isinstance(module, nn.GroupNorm | nn.InstanceNorm3d) and module.affine and not running:
         return GroupNorm(module)
-    to_conv3d: Any = getattr(module, "to_conv3d", None)
-    if to_conv3d is not None:
-        convolution: nn.Module = to_conv3d()
+    if fold and computes_kernels(module):
+        convolution: nn.Module = cast(Any, module).to_conv3d()
         return convolution
     return nn.Identity() if isinstance(module, nn.Dropout | nn.Dropout3d) else module
+
+
+def computes_kernels(module: nn.Module) -> bool:
+    """Whether a layer makes its kernels from parameters, and can tell the plain convolution."""
+    return hasattr(module, "to_conv3d")
+
+
+class _InFloat32(nn.Module):
+    """A weight in float32, however it is kept."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the weight to compute with."""
+        return weight.float()
+
+
+def _keep_in_half(network: nn.Module) -> None:
+    """Keep all weights but offsets and the scales of normalisations in float16."""
+    for module in [*network.modules()]:
+        for name, weight in [*module.named_parameters(recurse=False)]:
+            if weight.ndim > 1:
+                weight.data = weight.data.half()
+                register_parametrization(module, name, _InFloat32(), unsafe=True)
 
 
 def metadata_of(

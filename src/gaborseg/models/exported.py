@@ -23,6 +23,7 @@ from gaborseg.models.model import Model, facts_of
 _LARGEST_METADATA = 2**24
 _MOST_NODES = 10_000
 _LARGEST_SCORE = 1e30
+_OF_COMPUTED = ": files of kernels=computed are for other programs, export it with kernels=folded"
 _ONNX_OPERATION = re.compile(
     "Add|ArgMax|BatchNormalization|Cast|Celu|Clip|Concat|Constant|Conv|ConvTranspose|Div|Elu|Erf|Exp|Expand|Flatten|Gelu"
     "|GroupNormalization|Identity|InstanceNormalization|LeakyRelu|MatMul|MaxPool|Mish|Mul|PRelu|Pad"
@@ -65,13 +66,13 @@ def read_onnx(path: Path, device: torch.device) -> tuple[dict[str, Any], Outputs
         raise ModelError(f"{path} is missing: a checkpoint is a model file or a run folder")
     require_onnx()
     try:
-        return _check_onnx(path), _session(path, device)
+        return _check_onnx(path), session(path, device)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
 
-def _session(path: Path, device: torch.device) -> Outputs:
-    """What a file that has been checked computes.
+def session(path: Path, device: torch.device) -> Outputs:
+    """What a file computes that has been checked, or that this process has just written.
 
     Raises:
         ModelError: onnxruntime cannot use it.
@@ -84,16 +85,16 @@ def _session(path: Path, device: torch.device) -> Outputs:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        opened = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime has exceptions of its own for each thing wrong
         raise ModelError(f"onnxruntime cannot use it: {error}".splitlines()[0]) from error
-    kinds = {output.name: output.type for output in session.get_outputs()}
+    kinds = {output.name: output.type for output in opened.get_outputs()}
     if kinds.get("logits") != "tensor(float)":
         raise ModelError(f"its logits must be tensor(float), got {kinds.get('logits')}")
 
     def outputs(image: Tensor, names: Sequence[str]) -> Sequence[Tensor]:
         try:
-            found = session.run(list(names), {"image": image.cpu().numpy()})
+            found = opened.run(list(names), {"image": image.cpu().numpy()})
         except Exception as error:
             raise RuntimeError(f"onnxruntime: {error}") from error
         return [torch.from_numpy(values).to(image.device) for values in found]
@@ -118,7 +119,11 @@ def _check_onnx(path: Path) -> dict[str, Any]:
     graph = model.graph
     for node in graph.node:
         if not _ONNX_OPERATION.fullmatch(operation := f"{node.domain}{node.op_type}"):
-            raise ModelError(f"it must hold the operations of a network alone, not {operation!r}")
+            waves = any(other.op_type in ("Cos", "Sin") for other in graph.node)
+            raise ModelError(
+                f"it must hold the operations of a network alone, not {operation!r}"
+                f"{_OF_COMPUTED if waves else ''}"
+            )
     if model.functions or graph.sparse_initializer or len(graph.node) > _MOST_NODES:
         raise ModelError("it must hold one plain graph")
     constants = [entry.t for node in graph.node for entry in node.attribute]

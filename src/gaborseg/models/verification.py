@@ -14,7 +14,7 @@ _SMOOTH = 2.0
 
 
 @dataclass(frozen=True)
-class _Difference:
+class Difference:
     """How two computations of the same image differ.
 
     Attributes:
@@ -27,12 +27,12 @@ class _Difference:
 
 
 @torch.inference_mode()
-def difference(one: Outputs, other: Outputs, image: Tensor) -> _Difference:
+def difference(one: Outputs, other: Outputs, image: Tensor) -> Difference:
     """How the logits and labels of an image (1, I, D, H, W) differ."""
     (logits, labels), (other_logits, other_labels) = (
         outputs(image, ("logits", "labels")) for outputs in (one, other)
     )
-    return _Difference(
+    return Difference(
         logits=float((logits - other_logits).abs().max()),
         labels=float((labels == other_labels).double().mean()),
     )
