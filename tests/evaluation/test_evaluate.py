@@ -303,6 +303,22 @@ def test_a_truth_with_other_ids_is_mapped(tmp_path: Path) -> None:
     assert dice == {("a", "hippocampus"): 1, ("b", "amygdala"): 1}
 
 
+def test_truths_are_found_by_the_pattern_of_prepare(tmp_path: Path) -> None:
+    predictions = write_maps(tmp_path / "p", **{"sub-1003_dseg": 1, "sub-1004_dseg": 1})
+    truth = write_maps(tmp_path / "t", image=5)
+    write_maps(truth / "testing-labels", **{"1003_3_glm": 23, "1004_3_glm": 23})
+    folders = (f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+    more = ("labels=malc2012", "structures=[accumbens]")
+    pattern = "label_pattern='**/{split}-labels/{subject}_3_glm.nii.gz'"
+    rows = evaluated(*folders, *more, pattern)
+    assert [(row.subject, row.dice) for row in rows] == [("sub-1003", 1), ("sub-1004", 1)]
+
+
+def test_a_pattern_is_not_for_a_run(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="label_pattern must only be given with predictions="):
+        evaluated(f"run={run}", "label_pattern='{subject}.nii'", f"output={tmp_path / 'out'}")
+
+
 @pytest.mark.parametrize("told", ["structures", "predict.json"])
 def test_structures_are_mapped_by_name_not_by_order(tmp_path: Path, told: str) -> None:
     predictions = write_maps(tmp_path / "p", a=1)

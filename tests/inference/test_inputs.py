@@ -224,3 +224,71 @@ def test_volumes_become_the_channels_that_they_were_in_training(tmp_path: Path) 
     np.testing.assert_array_equal(images.voxels, np.moveaxis(volumes[..., [2, 0]], -1, 0))
     with pytest.raises(DataError, match="must have 2 volumes, got shape"):
         read_images([path], volumes=(1, 0), num_volumes=2)
+
+
+def by_pattern(root: Path, pattern: str, *channels: str) -> dict[str, list[str]]:
+    found = find_scans([root], channels or ("T1",), pattern=pattern)
+    return {scan.name: [path.name for path in scan.files] for scan in found}
+
+
+@pytest.mark.parametrize(
+    ("files", "pattern", "channels", "found"),
+    [
+        (["a/a-T1.nii", "a/a-seg.nii", "b/b-T1.nii"], "{subject}/{subject}-T1.nii", ["T1"],
+         {"sub-a": ["a-T1.nii"], "sub-b": ["b-T1.nii"]}),
+        (["x/a-T2.nii", "x/a-T1.nii", "x/a-T3.nii"], "**/{subject}-{channel}.nii", ["T1", "T2"],
+         {"sub-a": ["a-T1.nii", "a-T2.nii"]}),
+        (["bo_1.nii", "bo_2.nii"], "{participant}_{session}.nii", ["T1"],
+         {"sub-bo_ses-1": ["bo_1.nii"], "sub-bo_ses-2": ["bo_2.nii"]}),
+        (["testing-images/1003_3.nii", "testing-labels/1003_3_glm.nii"],
+         "**/{split}-images/{subject}_3.nii", ["T1"], {"sub-1003": ["1003_3.nii"]}),
+    ],
+)  # fmt: skip
+def test_scans_are_found_by_the_patterns_of_prepare(
+    files: list[str], pattern: str, channels: list[str], found: dict[str, list[str]], tmp_path: Path
+) -> None:
+    assert by_pattern(touch(tmp_path, *files), pattern, *channels) == found
+
+
+def test_a_pattern_finds_files_that_hold_all_channels(tmp_path: Path) -> None:
+    root = touch(tmp_path, "BRATS_1.nii.gz", "BRATS_2.nii.gz")
+    found = find_scans([root], ["T1", "T2"], in_one_file=True, pattern="BRATS_{subject}.nii.gz")
+    assert [(scan.name, len(scan.files)) for scan in found] == [("sub-1", 1), ("sub-2", 1)]
+
+
+def test_a_scan_that_a_pattern_finds_incomplete_or_twice_is_told(tmp_path: Path) -> None:
+    root = touch(tmp_path, "x/a-T1.nii", "y/a-T1.nii", "x/a-T2.nii", "x/b-T1.nii", "x/c-T1.nii")
+    touch(root, "x/c-T2.nii")
+    told = find_scans([root], ["T1", "T2"], pattern="*/{subject}-{channel}.nii")
+    assert [scan.problem for scan in told] == [
+        "must have one image of the channel T1, got a-T1.nii, a-T1.nii",
+        "must have one image of the channel T2, got none",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "channels", "problem"),
+    [
+        (
+            "{subject}-t1.nii",
+            ["T1"],
+            r"none of 1; the nearest is a-T1\.nii \(after a- must come",
+        ),
+        ("{subject}.nii", ["T1", "T2"], r"pattern must have \{channel\} for the 2 channels T1, T2"),
+        ("*-T1.nii", ["T1"], r"pattern must have \{subject\} or \{participant\}, got \*-T1\.nii"),
+        ("{scan}.nii", ["T1"], "pattern may have the fields"),
+        ("../{subject}.nii", ["T1"], "pattern must lead from input into its folders"),
+    ],
+)
+def test_a_pattern_that_cannot_be_used_is_one_line(
+    pattern: str, channels: list[str], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=problem):
+        by_pattern(touch(tmp_path, "a-T1.nii"), pattern, *channels)
+
+
+def test_a_pattern_is_for_a_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii")
+    with pytest.raises(DataError, match=r"input must be one folder for a pattern, got .*a\.nii"):
+        find_scans([tmp_path / "a.nii"], ["T1"], pattern="{subject}.nii")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from config import settings_of
 from gaborseg.data.anatomy import structure_names, tissue_table
 from gaborseg.preparation.mapping import plain_mapping, read_mapping
 from gaborseg.scans import DataError
@@ -246,5 +247,21 @@ def test_a_mapping_of_more_ids_than_label_maps_have_is_refused(tmp_path: Path) -
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
-    with pytest.raises(DataError, match="labels must be aal, freesurfer, freesurfer_left"):
+    with pytest.raises(DataError, match=r"labels must be aal, freesurfer, freesurfer_left, .*btcv"):
         read_mapping("freesurfr")
+
+
+@pytest.mark.parametrize(
+    ("preset", "count"),
+    [("btcv", 13), ("amos_mr", 15), ("learn2reg_oasis", 16), ("malc2012", 19)],
+)
+def test_a_preset_names_its_mapping(preset: str, count: int) -> None:
+    labels = settings_of("prepare", f"preset={preset}", "input=x", "output=y").labels
+    assert read_mapping(preset) == read_mapping(labels)
+    assert len(read_mapping(preset).names) == count
+
+
+@pytest.mark.parametrize("preset", ["msd", "hammers", "totalsegmentator", "../preset/btcv"])
+def test_a_preset_without_a_mapping_of_its_own_names_none(preset: str) -> None:
+    with pytest.raises(DataError, match=f"got {preset}"):
+        read_mapping(preset)

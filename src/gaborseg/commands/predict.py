@@ -6,6 +6,7 @@
 
 A scan may have any orientation, spacing and size; its label map lies on the same grid. The file
 ``volumes.csv`` lists the volumes of all scans, with a confidence and warnings for each.
+``pattern=`` finds the scans of a folder as ``prepare`` does.
 """
 
 import sys
@@ -37,7 +38,7 @@ def main(config: DictConfig) -> None:
 
 def run() -> None:
     """Run the command with this process's arguments."""
-    run_command(main, settings="predict", paths=("checkpoint", "input", "output"))
+    run_command(main, settings="predict", paths=("checkpoint", "input", "output", "pattern"))
 
 
 if __name__ == "__main__":

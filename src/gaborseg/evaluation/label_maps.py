@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gaborseg.data import map_in_processes, whole_numbers
 from gaborseg.machine import load_json, read_text
 from gaborseg.metrics import case_scores, voxel_tolerance
-from gaborseg.preparation import LabelMapping
+from gaborseg.preparation import LabelMapping, Pattern, files_by_pattern
 from gaborseg.runs import Score
 from gaborseg.scans import (
     DataError,
@@ -51,7 +51,9 @@ class _LabelMaps:
     truth: Path
 
 
-def find_pairs(predictions: Path, truth: Path) -> tuple[list[_LabelMaps], int]:
+def find_pairs(
+    predictions: Path, truth: Path, label_pattern: str | None = None
+) -> tuple[list[_LabelMaps], int]:
     """All predictions with their truths, and how many truths are left over.
 
     A truth belongs to the prediction of the same name. Extensions and ``_dseg`` are no part of a
@@ -59,10 +61,16 @@ def find_pairs(predictions: Path, truth: Path) -> tuple[list[_LabelMaps], int]:
     but not one that names another scan, as in ``sub-01_ses-2``. A folder may be compared with
     itself, but no link in one may lead to the other.
 
+    Args:
+        predictions: The folder of the predictions.
+        truth: That of the truths.
+        label_pattern: How the truths are called, as for ``gaborseg prepare``; their names are then
+            those that this and ``gaborseg predict pattern=...`` give to the scans.
+
     Raises:
         DataError: A folder is missing or empty, a prediction has no truth, or two have the same.
     """
-    predicted, true = _find_label_maps(predictions), _find_label_maps(truth)
+    predicted, true = _find_label_maps(predictions), _find_label_maps(truth, label_pattern)
     pairs: list[_LabelMaps] = []
     used: dict[tuple[int, int], Path] = {}
     problems = []
@@ -87,10 +95,10 @@ def _identity(path: Path) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _find_label_maps(folder: Path) -> dict[str, Path]:
+def _find_label_maps(folder: Path, pattern: str | None = None) -> dict[str, Path]:
     """The label maps of a folder by name: ``*_dseg.*`` in it and its subfolders, if there are any.
 
-    Else all image files in the folder itself.
+    Else all image files in the folder itself; with a pattern, all that it matches.
 
     Raises:
         DataError: The folder is missing, holds no label map, or two of the same name.
@@ -98,16 +106,20 @@ def _find_label_maps(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder")
     unreadable: list[Problem] = []
-    every = list(scan_files(folder, None, unreadable))
+    if pattern is None:
+        every = list(scan_files(folder, None, unreadable))
+        files = [path for path in every if scan_stem(path).endswith(_LABELS)]
+        files = sorted(files or (path for path in every if path.parent == folder))
+        named = [(scan_stem(path).removesuffix(_LABELS), path) for path in files]
+    else:
+        matched = files_by_pattern(folder, Pattern("label_pattern", pattern), unreadable)
+        named = [(one.scan, one.path) for one in matched]
     if unreadable:
         raise DataError(f"{unreadable[0].file} cannot be searched: {unreadable[0].problem}")
-    files = [path for path in every if scan_stem(path).endswith(_LABELS)]
-    files = sorted(files or (path for path in every if path.parent == folder))
-    if not files:
+    if not named:
         raise DataError(f"{folder} holds no label map: expected files such as sub-01.nii.gz")
     found: dict[str, Path] = {}
-    for path in files:
-        name = scan_stem(path).removesuffix(_LABELS)
+    for name, path in named:
         if name in found:
             raise DataError(f"{path} and {found[name]} are both of {name}")
         found[name] = path
@@ -141,13 +153,13 @@ def structures_of(*paths: Path) -> tuple[str, ...] | None:
     return None
 
 
-def tolerance_of(truth: Path) -> float:
+def tolerance_of(truth: Path, label_pattern: str | None = None) -> float:
     """The NSD tolerance of a folder of true label maps: the longest voxel side of all, in mm.
 
     Raises:
         DataError: A file cannot be read.
     """
-    paths = _find_label_maps(truth).values()
+    paths = _find_label_maps(truth, label_pattern).values()
     return voxel_tolerance(open_scan(path).placement.affine for path in paths)
 
 

@@ -76,8 +76,9 @@ def _check(settings: SimpleNamespace) -> None:
         raise ValueError(f"tolerance must be a number of 0 mm or more, got {tolerance}")
     if settings.part and (settings.data or not settings.run):
         raise ValueError("part must only be given with run= and the run's own data")
-    if settings.labels is not None and settings.run:
-        raise ValueError("labels must only be given with predictions= and truth=")
+    for name in ("labels", "label_pattern"):
+        if getattr(settings, name) is not None and settings.run:
+            raise ValueError(f"{name} must only be given with predictions= and truth=")
     if settings.ignore is not None and (settings.run or settings.labels is not None):
         raise ValueError(
             "ignore must only be given with predictions= and truth=, and without labels=, whose "
@@ -121,10 +122,12 @@ def _score_folders(settings: SimpleNamespace, output: Path) -> Result:
         )
         structures, mapping = _numbering(settings, predictions, truth)
         _check_names(structures or ())
-        pairs, left_over = find_pairs(predictions, truth)
+        pattern = settings.label_pattern
+        pairs, left_over = find_pairs(predictions, truth, pattern)
         if left_over:
             log.warning(f"{left_over} label maps of {truth} have no prediction and do not count")
-        tolerance = tolerance_of(truth) if settings.tolerance is None else settings.tolerance
+        told = settings.tolerance
+        tolerance = tolerance_of(truth, pattern) if told is None else told
         output.mkdir(parents=True, exist_ok=True)
         rows = score_pairs(pairs, structures, tolerance, mapping, settings.ignore)
     return Result(rows, tolerance, {"predictions": str(predictions), "truth": str(truth)})

@@ -60,7 +60,11 @@ class ScanFiles:
 
 
 def find_scans(
-    inputs: Sequence[Path], channels: Sequence[str], *, in_one_file: bool = False
+    inputs: Sequence[Path],
+    channels: Sequence[str],
+    *,
+    in_one_file: bool = False,
+    pattern: str | None = None,
 ) -> list[ScanFiles]:
     """The scans that are asked for: those in a folder, or one scan's file or files.
 
@@ -73,13 +77,20 @@ def find_scans(
         channels: Names of the model's channels.
         in_one_file: Whether the model was trained on files that hold the channels of a scan as
             volumes; then each may be one here too.
+        pattern: How the images in the folder are called, as for ``gaborseg prepare``; scans are
+            then called as that calls them.
 
     Raises:
-        DataError: A path is missing, no scan is found, or files are too many or too few.
+        DataError: A path is missing, no scan is found, files are too many or too few, or the
+            pattern cannot be used.
     """
     for path in inputs:
         if not path.exists():
             raise DataError(f"input {path} is missing")
+    if pattern is not None:
+        if len(inputs) > 1 or not inputs[0].is_dir():
+            raise DataError(f"input must be one folder for a pattern, got {inputs[0]}")
+        return _scans_by(pattern, inputs[0], channels, in_one_file)
     if len(inputs) == 1 and inputs[0].is_dir():
         return _scans_in(inputs[0], channels, in_one_file)
     if folders := [path for path in inputs if path.is_dir()]:
@@ -111,6 +122,41 @@ def _scans_in(folder: Path, channels: Sequence[str], in_one_file: bool) -> list[
             f"input {folder} holds no scan: expected files named {wanted}; rename them, or name "
             f"the files of one scan: input=[{files}]"
         )
+    return _in_order(folder, scans, shut, channels, in_one_file)
+
+
+def _scans_by(
+    pattern: str, folder: Path, channels: Sequence[str], in_one_file: bool
+) -> list[ScanFiles]:
+    """The scans in a folder whose images a pattern matches, ordered by name.
+
+    Raises:
+        DataError: There are none, or the pattern does not tell the channels apart.
+    """
+    from gaborseg.preparation import Pattern, files_by_pattern  # imports matplotlib
+
+    told = Pattern("pattern", pattern, tuple(channels))
+    if len(channels) > 1 and "channel" not in told.fields and not in_one_file:
+        raise DataError(
+            f"pattern must have {{channel}} for the {len(channels)} channels "
+            f"{', '.join(channels)}, got {pattern}"
+        )
+    shut: list[Problem] = []
+    only = _ALL_CHANNELS if in_one_file else channels[0]
+    scans: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for image in files_by_pattern(folder, told, shut):
+        scans[encodable(image.scan)][image.role or only].append(image.path)
+    return _in_order(folder, scans, shut, channels, in_one_file)
+
+
+def _in_order(
+    folder: Path,
+    scans: Mapping[str, Mapping[str, Sequence[Path]]],
+    shut: Sequence[Problem],
+    channels: Sequence[str],
+    in_one_file: bool,
+) -> list[ScanFiles]:
+    """Scans from their images by channel, and folders that are shut, ordered by name."""
     found = [_scan_of(name, images, channels, in_one_file) for name, images in scans.items()]
     found += [ScanFiles(encodable(one.within(folder).file), problem=one.problem) for one in shut]
     return sorted(found, key=lambda scan: scan.name)

@@ -43,7 +43,12 @@ def predict(settings: SimpleNamespace) -> list[Problem]:
         segmenter = Segmenter(models, list(settings.flips), settings.patch_size, device)
         facts = segmenter.facts
         in_one = bool(facts.volumes)
-        scans = find_scans(_paths_of(settings.input), facts.channels, in_one_file=in_one)
+        scans = find_scans(
+            _paths_of(settings.input),
+            facts.channels,
+            in_one_file=in_one,
+            pattern=settings.pattern,
+        )
         results = Results(
             Path(settings.output).expanduser(),
             segmenter.facts.structures,

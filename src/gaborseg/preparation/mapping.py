@@ -25,6 +25,7 @@ import yaml
 from numpy.typing import NDArray
 
 from gaborseg.data import MAX_STRUCTURES, is_name, parse_ids
+from gaborseg.interface import CONFIGURATIONS
 from gaborseg.machine import load_yaml, read_text
 from gaborseg.preparation.label_tables import read_label_table
 from gaborseg.scans import DataError
@@ -121,8 +122,9 @@ def read_mapping(labels: object, structures: Sequence[str] = ()) -> LabelMapping
     """The mapping shipped under a name, or that of a file; of several, their structures together.
 
     Args:
-        labels: Name or file: YAML, a colour table like ``FreeSurferColorLUT.txt``, or a
-            ``dataset.json``; ids and names themselves, as a YAML file has them; or a list of them.
+        labels: Name, also that of a preset with labels, or file: YAML, a colour table like
+            ``FreeSurferColorLUT.txt``, or a ``dataset.json``; ids and names themselves, as a YAML
+            file has them; or a list of them.
         structures: Names of those to keep, in the order of the labels; the others are background.
             All, if none is given.
 
@@ -156,9 +158,11 @@ def _read_one(labels: object) -> LabelMapping:
     shipped = {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
     path = shipped.get(str(labels), Path(str(labels)).expanduser())
     if not path.is_file():
+        if preset := _labels_of_preset(str(labels)):
+            return _read_one(preset)
         raise DataError(
-            f"labels must be {', '.join(shipped)} or a file (YAML, colour table .txt, "
-            f"dataset.json), got {labels}"
+            f"labels must be {', '.join(shipped)}, a preset with labels such as btcv, or a file "
+            f"(YAML, colour table .txt, dataset.json), got {labels}"
         )
     table = read_label_table(path)
     if table is not None:
@@ -169,6 +173,19 @@ def _read_one(labels: object) -> LabelMapping:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as YAML: {reason}") from error
     return _checked_mapping(path, content)
+
+
+def _labels_of_preset(name: str) -> object:
+    """What a preset, or the one that it builds on, has as labels; None without a mapping."""
+    path = CONFIGURATIONS / "preset" / f"{name}.yaml"
+    if not name.isidentifier() or not path.is_file():
+        return None
+    content = load_yaml(read_text(path), _AsTyped)
+    labels = content.get("labels")
+    if isinstance(labels, str) and "${" in labels:  # of a file in the input
+        return None
+    bases = (one for one in content.get("defaults", []) if isinstance(one, str))
+    return labels or next(filter(None, map(_labels_of_preset, bases)), None)
 
 
 def _joined(where: str, mappings: Sequence[LabelMapping]) -> LabelMapping:

@@ -83,7 +83,7 @@ class Pattern:
 
     def match(self, path: str) -> dict[str, str] | None:
         """The text of each field in a path; None for another path."""
-        found = self._whole.fullmatch(path)
+        found = self._whole.fullmatch(_composed(path))
         return found.groupdict() if found else None
 
     @cached_property
@@ -177,10 +177,15 @@ class _Match:
 
     @property
     def scan(self) -> str:
-        """The id of its scan, as in BIDS: sessions have a key."""
-        named = [self.fields[one] for one in _OF_IDS[:-1] if one in self.fields]
-        session = self.fields.get("session", "").replace("_", "-")
-        return "_".join([*named, *([f"ses-{session}"] if session else [])])
+        """The id of its scan."""
+        return scan_of(self.fields)
+
+
+def scan_of(fields: _Fields) -> str:
+    """The id of a scan by the fields of a path, as in BIDS: sessions have a key."""
+    named = [fields[one] for one in _OF_IDS[:-1] if one in fields]
+    session = fields.get("session", "").replace("_", "-")
+    return "_".join([*named, *([f"ses-{session}"] if session else [])])
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,19 @@ from functools import partial
 from pathlib import Path
 
 from gaborseg.data import Case, map_in_processes
-from gaborseg.preparation.discovery import Found, discover_folder, with_files_of_their_own
+from gaborseg.preparation.discovery import (
+    Found,
+    discover_folder,
+    subject_id,
+    with_files_of_their_own,
+)
 from gaborseg.preparation.inspection import Inspection, inspect_case
 from gaborseg.preparation.manifest import discover_manifest
 from gaborseg.preparation.mapping import LabelMapping, plain_mapping
-from gaborseg.preparation.patterns import Layout, discover_layout
+from gaborseg.preparation.patterns import Layout, Pattern, discover_layout, scan_of
 from gaborseg.preparation.reading import Reading
 from gaborseg.preparation.writing import remembered
-from gaborseg.scans import DataError, Problem
+from gaborseg.scans import DataError, Named, Problem, scan_files
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,39 @@ def discover(
     if source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
         return with_files_of_their_own(discover_manifest(source, channels))
     raise DataError(f"input must be a folder or a csv file, got {source}")
+
+
+def files_by_pattern(root: Path, pattern: Pattern, problems: list[Problem]) -> list[Named]:
+    """The files under a folder that a pattern matches, with the ids of their scans.
+
+    The role of a file is its channel, if the pattern tells it, else nothing.
+
+    Args:
+        root: The folder.
+        pattern: It tells a scan from others by ``{subject}`` or ``{participant}``.
+        problems: Folders that cannot be opened are added to it.
+
+    Raises:
+        DataError: The pattern tells no scan from others, or matches no file.
+    """
+    if not {"subject", "participant"} & {*pattern.fields}:
+        raise DataError(
+            f"{pattern.key} must have {{subject}} or {{participant}}, got {pattern.text}"
+        )
+    files = {path.relative_to(root).as_posix(): path for path in scan_files(root, None, problems)}
+    matches = ((path, pattern.match(name)) for name, path in files.items())
+    found = [
+        Named(path, subject_id(scan_of(fields)), fields.get("channel", ""))
+        for path, fields in matches
+        if fields is not None
+    ]
+    if not found:
+        near = max(((*pattern.agreement(name), name) for name in files), default=(0, "", "none"))
+        raise DataError(
+            f"{pattern.key} {pattern.text} must match a file in {root}, got none of {len(files)}; "
+            f"the nearest is {near[2]} ({near[1]})"
+        )
+    return found
 
 
 def inspect_all(
