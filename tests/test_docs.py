@@ -80,7 +80,8 @@ def trainings() -> list[str]:
     """The overrides of every complete training command of docs/, continued lines joined."""
     text = "\n".join(page.read_text() for page in DOCS if page.stem != "extending")
     found = {line.strip() for line in TRAINED.findall(re.sub(r"\\\n\s*", "", text))}
-    return sorted(line for line in found if "=" in line and "..." not in line and "$" not in line)
+    composed = (line for line in found if "=" in line and not line.startswith("-sc "))
+    return sorted(line for line in composed if "..." not in line and "$" not in line)
 
 
 @pytest.mark.slow
