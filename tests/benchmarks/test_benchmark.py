@@ -32,6 +32,7 @@ from gaborseg.benchmarks.network import (
     KERNELS,
     PLAIN_KERNELS,
     TRAINED_GABOR,
+    NetworkBenchmark,
     network,
     plain_network,
     profile_table,
@@ -393,6 +394,16 @@ def test_networks_are_timed_with_each_number_of_levels_computed_again() -> None:
     steps = network_steps(16, 1, plain=False)
     assert {name.partition(", ")[2] for name in steps} >= {"", "checkpointing=1", "again"}
     assert "mixed, checkpointing=1" in steps
+
+
+@pytest.mark.usefixtures("narrow_networks")
+def test_compiled_networks_are_timed_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda forward: compiled.append(forward) or forward)
+    first, steps = NetworkBenchmark(size=16, repeats=1, plain=False, compile=True).tables()
+    assert len(compiled) == 3
+    assert [row["network"] for row in first.rows] == [f"{name}, compiled" for name in KERNELS]
+    assert {row["network"] for row in steps.rows} >= {"gabor", "gabor, compiled"}
 
 
 @pytest.mark.usefixtures("narrow_networks")

@@ -88,7 +88,7 @@ def values(kind: type[Benchmark], options: Sequence[str]) -> dict[str, Any]:
 def usage() -> list[str]:
     """The options of every subject with their defaults, a line each."""
     return [
-        "  ".join([f"{subject:9}", *(f"{field.name}={field.default}" for field in fields(kind))])
+        " ".join([f"{subject:10}", *(f"{field.name}={field.default}" for field in fields(kind))])
         for subject, kind in SUBJECTS.items()
     ]
 

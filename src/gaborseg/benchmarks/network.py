@@ -1,5 +1,6 @@
 """Whole training steps of the paper's networks, and of the same networks written plainly."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +46,8 @@ class NetworkBenchmark(Benchmark):
         profile: How many operators to list for each network, those that take most time; or 0.
         checkpointing: Networks are timed also with the features of 1, 2 ... so many levels computed
             again in the backward pass.
+        compile: Whether to time the networks compiled by ``torch.compile``, too: minutes go by
+            before the first step.
 
     Raises:
         ValueError: An option is out of range.
@@ -54,6 +57,7 @@ class NetworkBenchmark(Benchmark):
     plain: bool = True
     profile: int = 0
     checkpointing: int = 0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,7 +68,12 @@ class NetworkBenchmark(Benchmark):
     def tables(self) -> list[Table]:
         """Time the steps, and list their operators if that was asked for."""
         steps = _training_steps(self.size, self.checkpointing, plain=self.plain)
-        tables = [steps_table(steps, self.size, self.repeats)]
+        tables = []
+        if self.compile:
+            compiled = _compiled_steps(self.size)
+            tables.append(_first_steps_table(compiled))
+            steps |= compiled
+        tables.append(steps_table(steps, self.size, self.repeats))
         if self.profile:
             tables += [profile_table(name, steps[name], self.profile) for name in KERNELS]
         return tables
@@ -72,8 +81,7 @@ class NetworkBenchmark(Benchmark):
 
 def _training_steps(size: int, checkpointing: int = 0, *, plain: bool) -> dict[str, _Step]:
     """A training step of each network, by name, on one random volume with random labels."""
-    image = torch.randn(1, 1, size, size, size)
-    label = torch.randint(_NUM_CLASSES, (1, size, size, size))
+    image, label = _batch(size)
     networks = {name: network(name) for name in KERNELS}
     for levels in range(1, checkpointing + 1):
         networks |= {f"{name}, checkpointing={levels}": network(name, levels) for name in KERNELS}
@@ -84,6 +92,33 @@ def _training_steps(size: int, checkpointing: int = 0, *, plain: bool) -> dict[s
         for name in (PLAIN_KERNELS if plain else ())
     }
     return {**ours, **plainly, "conventional, again": ours["conventional"]}
+
+
+def _compiled_steps(size: int) -> dict[str, _Step]:
+    """A training step of each network as ``compile=default`` trains it."""
+    image, label = _batch(size)
+    steps = {}
+    for name in KERNELS:
+        compiled = network(name)
+        compiled.forward = torch.compile(compiled.forward)  # type: ignore[method-assign]
+        steps[f"{name}, compiled"] = training_step(compiled, PCCLoss(), image, label)
+    return steps
+
+
+def _first_steps_table(steps: dict[str, _Step]) -> Table:
+    """What compiling takes: the first steps of compiled networks."""
+    rows: list[dict[str, Cell]] = []
+    for name, step in steps.items():
+        start = time.perf_counter()
+        step()
+        rows.append({"network": name, "first step [s]": time.perf_counter() - start})
+    return Table("The first step, which compiles", rows)
+
+
+def _batch(size: int) -> tuple[Tensor, Tensor]:
+    """One random volume (1, 1, N, N, N), and random labels (1, N, N, N)."""
+    image = torch.randn(1, 1, size, size, size)
+    return image, torch.randint(_NUM_CLASSES, (1, size, size, size))
 
 
 def network(kernel: str, checkpointing: int = 0) -> VNetDS:

@@ -6,15 +6,15 @@
 
 Subjects, and their options with defaults:
 
-    layer      repeats=7  threads=None  size=64  levels=(2, 3, 4)
-    network    repeats=7  threads=None  size=64  plain=True  profile=0  checkpointing=0
-    loss       repeats=7  threads=None  size=128
-    metrics    repeats=7  threads=None  size=128
-    data       repeats=7  threads=None  size=128  subjects=43  workers=(0, 1, 2)  step=30.0
-    exactness  repeats=300  threads=None
-    gpu        repeats=10  threads=None  device=cuda  size=128
-    gpu_model  repeats=7  threads=None  size=128  cards=()
-    tune       repeats=7  threads=None  device=cuda  kernel=gabor  size=128  batch=1
+    layer      repeats=7 threads=None size=64 levels=(2, 3, 4)
+    network    repeats=7 threads=None size=64 plain=True profile=0 checkpointing=0 compile=False
+    loss       repeats=7 threads=None size=128
+    metrics    repeats=7 threads=None size=128
+    data       repeats=7 threads=None size=128 subjects=43 workers=(0, 1, 2) step=30.0
+    exactness  repeats=300 threads=None
+    gpu        repeats=10 threads=None device=cuda size=128
+    gpu_model  repeats=7 threads=None size=128 cards=()
+    tune       repeats=7 threads=None device=cuda kernel=gabor size=128 batch=1
 
 The alternatives take turns in one process. The tables, in Markdown, contain medians with quartiles
 and ratios taken round by round; the same numbers go to a JSON file in ``outputs/benchmarks``.
