@@ -265,7 +265,7 @@ def test_a_mistake_in_one_run_and_a_kill_of_another_stop_nothing(
     subdir = "hydra.sweep.subdir=groups_${network.groups}"
     ended = sweep([*tiny, *crash("kill"), "network.groups=3,4", subdir], tmp_path)
     assert ended.returncode == 1
-    assert "error: channels must be divisible by groups=3" in ended.stdout
+    assert "failed: network.channels must be divisible by groups=3" in ended.stdout
     assert "groups=4: was killed by SIGKILL: it is started once more" in ended.stdout
     assert "groups=4: goes on after epoch 1" in ended.stdout
     assert ended.stderr == "error: 1 of 2 runs failed\n"
@@ -273,7 +273,7 @@ def test_a_mistake_in_one_run_and_a_kill_of_another_stop_nothing(
     assert not (tmp_path / "groups_3" / "done.json").exists()
     status = run_command("src.status", str(tmp_path)).stdout
     assert f"{tmp_path}: 1 of 2 done, 1 failed" in status
-    assert "groups_3: channels must be divisible by groups=3" in status
+    assert "groups_3: network.channels must be divisible by groups=3" in status
 
 
 def crash(how: str, *, rank: int = 0) -> list[str]:

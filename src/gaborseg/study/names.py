@@ -79,7 +79,8 @@ METRICS = {
             1,
             2,
             -1,
-            "95th percentile of the distances between the surfaces of prediction and truth.",
+            "95th percentile of the distances between the surfaces of prediction and truth. A "
+            "structure that is missed altogether counts with the diagonal of the volume.",
         ),
         Metric(
             "nsd",
