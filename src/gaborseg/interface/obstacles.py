@@ -19,8 +19,8 @@ _REMEDIES = {
 }
 """What to do about an error of the system, by its number."""
 _SHARED = (
-    "shared memory (/dev/shm) is too small for the loading processes: set data.num_workers=0, or "
-    "make it larger (docker run --shm-size=1g)"
+    "shared memory (/dev/shm), or the limit of a file's size (ulimit -f), is too small for the "
+    "loading processes: set data.num_workers=0, or make it larger (docker run --shm-size=1g)"
 )
 _MEMORY = (
     "there is too little memory: free some, or use less (data.batch_size, data.patch_size; for "
