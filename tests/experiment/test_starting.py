@@ -183,8 +183,18 @@ class Normed(nn.Module):
         return logits
 
 
-def started(structures: tuple[str, ...] = ("inner", "outer"), **weights: Any) -> SegmentationModule:
-    """A module that has started from a network for the structures ``inner`` and ``outer``."""
+def started(
+    structures: tuple[str, ...] = ("inner", "outer"),
+    windows: tuple[list[float] | None, list[float] | None] = (None, None),
+    **weights: Any,
+) -> SegmentationModule:
+    """A module that has started from a network for the structures ``inner`` and ``outer``.
+
+    Args:
+        structures: Of the module.
+        windows: To which the intensities of its data, and of the source's, were clipped.
+        weights: Settings.
+    """
     node = {"_target_": f"{__name__}.Normed", "in_channels": 1, "num_classes": len(structures) + 1}
     model = TrainedModel(
         checkpoint=Path("source.ckpt"),
@@ -194,13 +204,17 @@ def started(structures: tuple[str, ...] = ("inner", "outer"), **weights: Any) ->
         channels=("T1w",),
         size=(8, 8, 8),
         spacing=(1.0, 1.0, 1.0),
+        data={"preparation": {"window": windows[1]}},
     )
     module = SegmentationModule(
         build(node),
         CrossEntropyLoss(),
         structures=structures,
         optimizer=partial(torch.optim.NAdam, lr=1.0),
-        description={"network": node, "data": {"channels": ["T1w"]}},
+        description={
+            "network": node,
+            "data": {"channels": ["T1w"], "preparation": {"window": windows[0]}},
+        },
     )
     settings = {"path": "source.ckpt", "freeze": [], "rate": 1} | weights
     start_from_weights(module, OmegaConf.create(settings), model, None)
@@ -220,6 +234,27 @@ def started(structures: tuple[str, ...] = ("inner", "outer"), **weights: Any) ->
 def test_what_cannot_be_frozen_is_refused(freeze: list[str], told: str) -> None:
     with pytest.raises(ValueError, match=rf"weights\.freeze {told}"):
         started(freeze=freeze)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "told"),
+    [
+        (None, [-160, 240], "saw intensities from -160 to 240, these data have all intensities;"),
+        ([0, 80.5], None, "saw all intensities, these data have intensities from 0 to 80.5;"),
+    ],
+)
+def test_another_window_of_intensities_is_told(
+    here: list[float] | None, there: list[float] | None, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="gaborseg"):
+        started(windows=(here, there))
+    assert f"weights: the source {told}" in caplog.text
+
+
+def test_the_same_window_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="gaborseg"):
+        started(windows=([0, 80], [0, 80]))
+    assert "intensities" not in caplog.text
 
 
 def test_what_is_new_is_not_frozen() -> None:

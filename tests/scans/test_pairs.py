@@ -60,6 +60,13 @@ def test_voxels_may_be_compressed(tmp_path: Path) -> None:
     assert [found.name for found in scan_files(tmp_path, None, [])] == ["a.hdr"]
 
 
+def test_compressed_voxels_are_named_by_their_header(tmp_path: Path) -> None:
+    path = pack(write_analyze(tmp_path)).with_name("a.img.gz")
+    with pytest.raises(ScanError, match=r"a\.img\.gz holds the voxels of a pair alone") as error:
+        read_scan(path)
+    assert error.value.remedy == "name its header, a.hdr"
+
+
 def test_voxels_that_are_not_compressed_win(tmp_path: Path) -> None:
     path = pack(write_analyze(tmp_path))
     write_analyze(tmp_path, VOXELS + 1)

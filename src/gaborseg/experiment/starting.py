@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from gaborseg.interface import build, show
 from gaborseg.models import ModelError, TrainedModel, Transfer, load_trained, take_over
 from gaborseg.runs import Run
+from gaborseg.scans import Window, window_of
 from gaborseg.training import SegmentationModule
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ def _told_by(checkpoint: Path | None) -> dict[str, Any]:
 def _load(module: SegmentationModule, source: TrainedModel) -> dict[str, Any]:
     """Take over what fits, show it, and return what is to be noted of it: plain values."""
     assert module.description is not None
-    channels = module.description["data"]["channels"]
+    data = module.description["data"]
+    channels = data["channels"]
     transfer = take_over(
         module.network,
         source,
@@ -124,7 +126,7 @@ def _load(module: SegmentationModule, source: TrainedModel) -> dict[str, Any]:
         rebuild=partial(build, module.description["network"]),
     )
     _show(transfer, source)
-    for line in _remarks(module.structures, channels, source):
+    for line in _remarks(module.structures, data, source):
         rank_zero_only(log.info)(line)
     counts = {
         "loaded": sum(transfer.loaded.values()),
@@ -150,17 +152,30 @@ def _show(transfer: Transfer, source: TrainedModel) -> None:
 
 
 def _remarks(
-    structures: Sequence[str], channels: Sequence[str], source: TrainedModel
+    structures: Sequence[str], data: Mapping[str, Any], source: TrainedModel
 ) -> Iterator[str]:
-    """Yield a line for what the source does not know, or knows and is not wanted."""
+    """Yield a line for what the source does not know, knows and is not wanted, or saw otherwise."""
     for kind, here, there in (
         ("structures", structures, source.structures),
-        ("channels", channels, source.channels),
+        ("channels", data["channels"], source.channels),
     ):
         if new := [name for name in here if name not in there]:
             yield f"weights: new {kind}: {', '.join(new)}"
         if lost := [name for name in there if name not in here]:
             yield f"weights: {kind} of the source that are not here: {', '.join(lost)}"
+    windows = window_of(data), window_of(source.data)
+    if windows[0] != windows[1]:
+        here, there = map(_window_in_words, windows)
+        yield (
+            f"weights: the source saw {there}, these data have {here}; prepare them with the "
+            "source's window if both are of one kind, as CT"
+        )
+
+
+def _window_in_words(window: Window | None) -> str:
+    return (
+        "all intensities" if window is None else f"intensities from {window[0]:g} to {window[1]:g}"
+    )
 
 
 def _freeze(network: nn.Module, prefixes: Sequence[str], new: Collection[str]) -> None:

@@ -25,6 +25,7 @@ from gaborseg.scans.pairs import files_of_scan, open_metaimage, open_pair
 from gaborseg.scans.problems import ScanError
 
 _FORMATS = (".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd", ".hdr", ".img", ".mha", ".mhd")
+_PACKED_VOXELS = ".img.gz"
 _MAX_VOXELS = 1024**3
 """More than this in one volume is taken for a damaged header: nothing is allocated."""
 _MAX_COMPRESSION = 1100
@@ -116,6 +117,9 @@ def open_scan(path: Path, volumes: int = 1) -> Header:
     """
     for part in files_of_scan(path):
         _check_file(part)
+    if path.name.lower().endswith(_PACKED_VOXELS):
+        stem = path.name[: -len(_PACKED_VOXELS)]
+        raise ScanError(path, "holds the voxels of a pair alone", f"name its header, {stem}.hdr")
     try:
         header = _opener(path)(path)
     except ScanError:
