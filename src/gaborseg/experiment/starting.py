@@ -163,16 +163,15 @@ def _remarks(
             yield f"weights: new {kind}: {', '.join(new)}"
         if lost := [name for name in there if name not in here]:
             yield f"weights: {kind} of the source that are not here: {', '.join(lost)}"
-    windows = window_of(data), window_of(source.data)
-    if windows[0] != windows[1]:
-        here, there = map(_window_in_words, windows)
+    own, seen = window_of(data), window_of(source.data)
+    if own != seen:
         yield (
-            f"weights: the source saw {there}, these data have {here}; prepare them with the "
-            "source's window if both are of one kind, as CT"
+            f"weights: the source saw {_in_words(seen)}, these data have {_in_words(own)}; prepare "
+            "them with the source's window if both are of one kind, as CT"
         )
 
 
-def _window_in_words(window: Window | None) -> str:
+def _in_words(window: Window | None) -> str:
     return (
         "all intensities" if window is None else f"intensities from {window[0]:g} to {window[1]:g}"
     )
