@@ -16,6 +16,7 @@ from gaborseg.reporting.pictures import choose_subject
 from gaborseg.reporting.report_tables import all_tables
 from gaborseg.reporting.subjects.confusion import confusion_tables, confusions
 from gaborseg.reporting.subjects.groups import group_tables
+from gaborseg.reporting.subjects.repeatability import repeatability_tables
 from gaborseg.reporting.subjects.viewer import check_viewer, told_size, viewer_subjects
 from gaborseg.reporting.wandb_summary import NONE, check_mode, log_summary
 from gaborseg.runs import TECHNICAL, find_run_folders, locked, tidy_texts
@@ -54,7 +55,8 @@ def make_report(settings: SimpleNamespace) -> None:
         tables = all_tables(results)
         images, galleries = write_figures(folder, results, subject, tables, settings.trust)
         confused = confusions(results)
-        tables += [*group_tables(results), *confusion_tables(results, confused)]
+        tables += [*group_tables(results), *repeatability_tables(results)]
+        tables += confusion_tables(results, confused)
         book = viewer_subjects(results, settings.viewer, settings.subject)
         for table in tables:
             folder.write(f"tables/{table.name}.csv", table.csv())
