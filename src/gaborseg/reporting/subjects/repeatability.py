@@ -90,6 +90,6 @@ def _squares(volumes: Array, people: Sequence[str]) -> Array:
 
 def _tested_twice(volumes: Array, people: Sequence[str]) -> int:
     """Return how many people have two scans that one run was tested on; volumes (R, S, T)."""
-    tested = ~np.isnan(volumes).all(axis=2)
+    tested: NDArray[np.bool_] = ~np.all(np.isnan(volumes), axis=2)
     owners = np.array(people)
     return sum(bool((tested[:, owners == one].sum(axis=1) > 1).any()) for one in {*people})
