@@ -188,6 +188,27 @@ def test_another_score_is_shown_with_its_unit(page: Page) -> None:
     assert worst in page.run("document.getElementById('structures').textContent")
 
 
+def test_the_shape_of_a_mark_tells_the_kernel_everywhere(page: Page) -> None:
+    def shapes(selector: str) -> set[str]:
+        paths = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        return {
+            re.sub(r"[-\d.]+", "", d) for d in page.run(f"{paths}.map(e => e.getAttribute('d'))")
+        }
+
+    for place, name in enumerate(("conventional", "Gabor", "mixed"), 1):
+        (shape,) = shapes(f"#switch-groups fieldset:nth-of-type({place}) svg path")
+        for part in ("learning-rate", "training"):
+            assert shapes(f"#{part} .panels > :nth-child({place}) .mark") == {shape}, name
+
+
+def test_short_names_and_what_is_shown_are_explained_where_they_first_appear(page: Page) -> None:
+    words = page.run("document.getElementById('overview').textContent")
+    assert "PCC: loss by Pearson's correlation coefficient" in words
+    assert "HD95: 95 % Hausdorff distance" in words
+    assert "CCC" not in words
+    assert "p < 0.05 over subjects" in words
+
+
 def test_the_papers_numbers_stand_beside_ours_when_asked_for(page: Page) -> None:
     assert "paper" not in " ".join(column(page, "structures", 2))
     click(page, "#structures input[type='checkbox']")
@@ -317,16 +338,27 @@ def test_a_print_holds_every_heading_and_row_of_every_table(page: Page, tmp_path
     assert len(printed.pages) <= 25
 
 
+def light_of(color: list[float]) -> float:
+    """The relative luminance of a colour, red, green and blue in [0, 1] (W3C, WCAG 2.2)."""
+    levels = np.array(color)
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def light(page: Page, name: str) -> float:
+    """The relative luminance of a colour of the style."""
+    value = f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')"
+    digits = page.run(value).lstrip("#")
+    return light_of([int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+
+
+def ratio(one: float, other: float) -> float:
+    """The contrast of two luminances, 1 ... 21."""
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
 def contrast(page: Page, one: str, other: str) -> float:
-    """The contrast of two colours of the style (W3C, WCAG 2.2), 1 ... 21."""
-    lights = []
-    for name in (one, other):
-        value = f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')"
-        digits = page.run(value).lstrip("#")
-        levels = np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)]) / 255
-        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-        lights.append(float(linear @ (0.2126, 0.7152, 0.0722)))
-    return (max(lights) + 0.05) / (min(lights) + 0.05)
+    return ratio(light(page, one), light(page, other))
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -337,6 +369,21 @@ def test_letters_stand_out_from_their_ground(page: Page, dark: bool) -> None:
     letters = [contrast(page, name, on) for name in ("text", "soft", "accent") for on in grounds]
     page.resize(1280, 900)
     assert min(letters) >= 4.5
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_shades_of_a_table_are_seen_and_its_numbers_can_be_read(page: Page, dark: bool) -> None:
+    page.resize(1280, 900, dark=dark)
+    page.wait(f"document.documentElement.dataset.theme === '{'dark' if dark else 'light'}'")
+    ground = page.run(
+        "getComputedStyle([...document.querySelectorAll('#table-structures td')]"
+        ".find(e => e.style.getPropertyValue('--share') === '1.000')).backgroundColor"
+    )
+    deepest = light_of([float(part) for part in re.findall(r"\d*\.\d+", ground)])
+    lights = {name: light(page, name) for name in ("card", "text", "soft")}
+    page.resize(1280, 900)
+    assert ratio(deepest, lights["card"]) >= 1.2
+    assert min(ratio(deepest, lights[name]) for name in ("text", "soft")) >= 4.5
 
 
 @pytest.mark.skipif(find_axe() is None, reason="axe-playwright-python is not installed")
@@ -366,6 +413,42 @@ def test_the_page_is_never_wider_than_the_screen(page: Page, width: int) -> None
     page.resize(width, 900)
     page.wait(f"document.querySelector('.chart svg').clientWidth < {width}")
     assert page.run("document.documentElement.scrollWidth") <= width
+    page.resize(1280, 900)
+
+
+CURRENT = "document.querySelector('#contents [aria-current=true]')"
+
+
+def test_on_a_laptop_the_menu_shows_every_section(page: Page) -> None:
+    page.resize(1366, 768)
+    outside = """[...document.querySelectorAll('#contents a')].filter(e => {
+        const [own, bar] = [e, e.closest('header')].map(found => found.getBoundingClientRect());
+        return own.right > bar.right || own.bottom > bar.bottom; }).map(e => e.textContent)"""
+    assert page.run(outside) == []
+    page.run("document.getElementById('kernels').scrollIntoView({behavior: 'instant'})")
+    page.wait(f"{CURRENT}?.textContent === 'Kernels'")
+    page.resize(1280, 900)
+
+
+def test_on_a_phone_the_menu_follows_the_reader(page: Page) -> None:
+    page.resize(375, 800)
+    page.run("document.getElementById('runs').scrollIntoView({behavior: 'instant'})")
+    page.wait(f"{CURRENT}?.textContent === 'Runs'")
+    page.wait(
+        f"""(() => {{ const own = {CURRENT}.getBoundingClientRect();
+        const bar = document.getElementById('contents').getBoundingClientRect();
+        return own.left >= bar.left && own.right <= bar.right; }})()"""
+    )
+    page.resize(1280, 900)
+
+
+def test_on_a_phone_no_menu_is_wider_than_its_card(page: Page) -> None:
+    page.resize(375, 800)
+    page.wait("document.querySelector('.chart svg').clientWidth < 375")
+    past = """[...document.querySelectorAll('section select')].filter(e =>
+        e.getBoundingClientRect().right > e.closest('section').getBoundingClientRect().right)
+        .map(e => e.closest('label').textContent)"""
+    assert page.run(past) == []
     page.resize(1280, 900)
 
 

@@ -9,6 +9,7 @@ const SHAPES = {
   P: (r) => cross(r, 0),
   X: (r) => cross(r, Math.PI / 4),
   "*": (r) => star(r * 1.3),
+  "-": (r) => `M${-r * 1.6},${-r * 0.3}h${r * 3.2}v${r * 0.6}h${-r * 3.2}Z`,
 };
 
 function cross(r, turn) {
@@ -74,9 +75,24 @@ function figureFiles(...names) {
 
 const LOOK = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "font-size", "font-weight", "visibility"];
 
-// A button that saves a chart as it is now, for charts that have no file beside the page.
+// Buttons that save a chart as it is now, for charts that have no file beside the page.
 function figureNow(box, name) {
-  return make("p", { class: "files" }, saveButton("svg", `figure ${name} as svg`, () => save(`${name.replaceAll(" ", "_")}.svg`, "image/svg+xml", drawnAlone(box.querySelector("svg")))));
+  const stem = name.replaceAll(" ", "_");
+  const drawing = () => drawnAlone(box.querySelector("svg"));
+  return make("p", { class: "files" },
+    saveButton("svg", `figure ${name} as svg`, () => save(`${stem}.svg`, "image/svg+xml", drawing())),
+    saveButton("png", `figure ${name} as png`, () => savePixels(`${stem}.png`, drawing())));
+}
+
+// Three pixels to each of the screen's, enough for print.
+function savePixels(name, drawing, times = 3) {
+  const image = new Image();
+  image.onload = () => {
+    const board = make("canvas", { width: times * image.width, height: times * image.height });
+    board.getContext("2d").drawImage(image, 0, 0, board.width, board.height);
+    board.toBlob((pixels) => save(name, "image/png", pixels));
+  };
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(drawing)}`;
 }
 
 // A drawing that needs no style sheet, on the ground that it has here.
@@ -227,7 +243,7 @@ function ratePanel(kernel, range, title) {
         const [px, py] = [x(Math.log10(p.rate)), y(100 * p.mean)];
         if (p.std) bar(svg, configuration, px, y(100 * (p.mean - p.std)), px, y(100 * (p.mean + p.std)));
         const words = `${configuration.label}\nlearning rate ${names.get(Math.log10(p.rate))}: ${withSpread(p, metric)} %\n${p.from}`;
-        point(svg, configuration, configuration.mark, px, py, words);
+        point(svg, configuration, configuration.kernel_mark, px, py, words);
       }
     }
     return svg;

@@ -92,7 +92,7 @@ function bestEpoch(svg, run, look, x, y) {
   const found = curvePoints(run).find(([, , i]) => i === run.best);
   if (!found) return;
   const configuration = byId.get(run.configuration);
-  point(svg, look ?? configuration, configuration.mark, x(found[0]), y(found[1]), curveTip(run, run.best));
+  point(svg, look ?? configuration, configuration.kernel_mark, x(found[0]), y(found[1]), curveTip(run, run.best));
 }
 
 function training() {
@@ -121,6 +121,6 @@ function training() {
     place.replaceChildren(...kernels.map((kernel) => make("div", {}, make("h3", {}, kernel.name), trainingPanel(kernel, range, furthest, title, kernel === kernels[0]))));
     const groups = curveGroups(runs);
     const named = groups && [...groups].map(([name, look]) => ({ ...look, name: state.colored === "split" ? splitName(name) : `seed ${name}` }));
-    marks.replaceChildren(named ? legend(named, () => "o", (look) => look.name) : legend(shown, (c) => c.mark, lineName));
+    marks.replaceChildren(named ? legend(named, () => "-", (look) => look.name) : legend(shown, () => "-", lineName));
   });
 }
