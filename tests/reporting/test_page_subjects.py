@@ -129,7 +129,7 @@ def test_two_configurations_are_set_against_each_other_subject_by_subject(page: 
     shown = [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in column(page, "duel", 4)]
     assert shown == pytest.approx(sorted(100 * gaps), abs=0.0051)
     won, lost = int((gaps > 1e-9).sum()), int((gaps < -1e-9).sum())
-    words = f"mixed · PCC is better in {won} of {len(gaps)} subjects, mixed · Dice in {lost}."
+    words = f"mixed · PCC is better in {won} of {len(gaps)} subjects, mixed · Dice in {lost} (dashed"
     assert words in text(page, "#subjects")
 
 
@@ -137,6 +137,8 @@ def test_each_subject_has_a_line_from_one_configuration_to_the_other(page: Page)
     choose(page, "subjects", "against", "mixed-dice")
     chart = "[...document.querySelectorAll('#subjects .chart')][1]"
     page.wait(f"{chart}.querySelectorAll('path[fill=none]').length === {len(TESTED)}")
+    dashed = page.run(f"{chart}.querySelectorAll('path[fill=none][stroke-dasharray]').length")
+    assert dashed == int((DICE["pcc"] < DICE["dice"]).sum())
 
 
 def saved(page: Page, label: str) -> str:
@@ -199,7 +201,7 @@ def test_a_link_from_a_disk_is_what_helps_others(page: Page) -> None:
     page.run("document.getElementById('copy-link').click()")
     page.wait("document.getElementById('tip').hidden === false")
     assert re.fullmatch(r"#\S*\?metric=hd95\S*", page.run("window.got"))
-    assert "Send this file and that text" in text(page, "#tip")
+    assert "Others need this file too" in text(page, "#tip")
 
 
 def test_subjects_can_be_chosen_and_drawn_by_what_is_known_of_them(page: Page) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gaborseg.study import Results, compute, findings
-from synthetic_runs import study_of, write_grid, write_pair
+from synthetic_runs import study_of, write_grid, write_pair, write_small_run
 
 
 def results_of(folder: Path) -> Results:
@@ -46,6 +46,13 @@ def test_one_training_is_said_to_be_of_these_networks_alone(tmp_path: Path) -> N
     write_pair(tmp_path, 0.05, splits=1)
     (first, *_) = findings(results_of(tmp_path))
     assert "These trained networks are better" in first.note
+
+
+def test_a_best_network_that_is_the_smallest_has_no_smaller_equal(tmp_path: Path) -> None:
+    for kernel, dice in (("mixed", 0.8), ("conventional", 0.799)):
+        write_small_run(tmp_path / kernel, dice=dice, kernel=kernel)
+    titles = [finding.title for finding in findings(results_of(tmp_path))]
+    assert titles == ["Highest mean test Dice"]
 
 
 @pytest.mark.slow

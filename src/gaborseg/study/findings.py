@@ -99,6 +99,8 @@ def _smallest(results: Results) -> _Finding | None:
     best = max(sizes, key=means.__getitem__)
     near = [key for key in sizes if means[key] >= means[best] - 0.01]
     small = min(near, key=lambda key: (sizes[key], -means[key]))
+    if sizes[small] == sizes[best]:
+        return None
     configuration = next(c for c in results.shown if c.id == small)
     gap = 100 * (means[best] - means[small])
     return _Finding(

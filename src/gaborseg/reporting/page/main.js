@@ -72,7 +72,8 @@ function linkButton() {
     history.replaceState(null, "", addressNow());
     await copyText(file ? location.hash : location.href, button, "Link");
     if (!file) return;
-    showTip(`Copied: ${location.hash}\nSend this file and that text: who opens the file and puts the text at the end of its address sees this view.`, button);
+    showTip("Copied: the address of this view, from # on. Others need this file too: after the file's address, what you copied opens this view.", button);
+    addEventListener("scroll", hideTip, { once: true, passive: true });
     setTimeout(hideTip, 10000);
   });
 }

@@ -135,7 +135,7 @@ function simple(id, title, names, extra = []) {
   const there = names.filter((name) => data.tables[name]);
   if (!there.length) return;
   const places = there.map((name) => [name, make("div"), note("")]);
-  main.append(section(id, title, ...extra, ...places.flatMap(([name, place, words]) => [make("h3", {}, data.tables[name].title), place, words])));
+  main.append(section(id, title, ...extra, ...places.flatMap(([name, place, words]) => [make("h3", {}, rich(data.tables[name].title)), place, words])));
   whenChanged(() => {
     for (const [name, place, words] of places) {
       place.replaceChildren(plainTable(name));
@@ -149,7 +149,7 @@ function kernelNumbers() {
   const place = document.getElementById("kernels");
   for (const name of Object.keys(data.tables).filter((name) => name.startsWith("kernels_"))) {
     const table = make("div");
-    place.append(make("h3", {}, data.tables[name].title), table, note(data.tables[name].note));
+    place.append(make("h3", {}, rich(data.tables[name].title)), table, note(data.tables[name].note));
     whenChanged(() => table.replaceChildren(plainTable(name)));
   }
 }

@@ -154,11 +154,11 @@ function duelWords() {
   const won = both.filter((f) => winnerOf(f, first, second, metric) === first).length;
   const sizes = both.map((f) => f.difference * (metric.better || 1));
   const say = (value) => `${signed(value, metric)} ${unitOf(metric)}`;
-  const counts = metric.better ? `${first.label} is better in ${won} of ${both.length} subjects, ${second.label} in ${both.filter((f) => winnerOf(f, first, second, metric) === second).length}. ` : "";
+  const counts = metric.better ? `${first.label} is better in ${won} of ${both.length} subjects, ${second.label} in ${both.filter((f) => winnerOf(f, first, second, metric) === second).length} (dashed lines). ` : "";
   return `${counts}Mean difference ${say(average(both.map((f) => f.difference)))}; from ${say(Math.min(...sizes) * (metric.better || 1))} to ${say(Math.max(...sizes) * (metric.better || 1))}. Whether that would hold for other subjects and trainings, Statistics tells.`;
 }
 
-// A line a subject from the one configuration to the other, in the colour of the better one.
+// A line a subject from the one configuration to the other, in the colour of the better one; dashed if that is the second.
 function duelChart() {
   return chart("Two configurations, subject by subject", (width, size, label) => {
     const metric = metrics.get(state.subjectMetric);
@@ -173,7 +173,8 @@ function duelChart() {
     [first, second].forEach((c, i) => svg.append(draw("g", { class: "axis" }, draw("text", { class: "title", x: ends[i], y: frame.bottom + 1.6 * size, "text-anchor": "middle" }, c.label))));
     for (const f of both) {
       const winner = winnerOf(f, first, second, metric) ?? first;
-      line(svg, winner, [[ends[0], y(f.value * metric.factor)], [ends[1], y(f.other * metric.factor)]], { "stroke-opacity": people.names[f.subject] === state.subject ? 1 : 0.55, "stroke-width": people.names[f.subject] === state.subject ? 3 : 1.6 });
+      const dash = winner === second ? "6 3" : null;
+      line(svg, winner, [[ends[0], y(f.value * metric.factor)], [ends[1], y(f.other * metric.factor)]], { "stroke-opacity": people.names[f.subject] === state.subject ? 1 : 0.55, "stroke-width": people.names[f.subject] === state.subject ? 3 : 1.6, "stroke-dasharray": dash });
     }
     for (const f of both) {
       subjectMark(svg, first, first.kernel_mark, ends[0], y(f.value * metric.factor), f.subject, f.value);
