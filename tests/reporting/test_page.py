@@ -16,6 +16,7 @@ from gaborseg.reporting.charts import SCORES
 from gaborseg.reporting.page.page import Gallery, Picture, make_page
 from gaborseg.reporting.page.page_data import page_data
 from gaborseg.reporting.report_tables import all_tables
+from gaborseg.reporting.run_tables import edge_notes
 from gaborseg.reporting.tables import Column, Table
 from gaborseg.study import Results, compute
 from synthetic_runs import study_of, write_grid, write_small_run
@@ -186,6 +187,12 @@ def test_another_score_is_shown_with_its_unit(page: Page) -> None:
     assert "test HD95 [mm]" in page.run("document.querySelector('#structures .chart').textContent")
     worst = "95th percentile of the distances"
     assert worst in page.run("document.getElementById('structures').textContent")
+
+
+def test_a_best_rate_at_the_edge_is_said_beside_its_plot(page: Page, results: Results) -> None:
+    words = page.run("document.querySelector('#learning-rate .note strong').textContent")
+    assert edge_notes(results)
+    assert words == " ".join(edge_notes(results)).replace("10^-", f"10{MINUS}")
 
 
 def test_the_shape_of_a_mark_tells_the_kernel_everywhere(page: Page) -> None:

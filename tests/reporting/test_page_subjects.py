@@ -129,7 +129,9 @@ def test_two_configurations_are_set_against_each_other_subject_by_subject(page: 
     shown = [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in column(page, "duel", 4)]
     assert shown == pytest.approx(sorted(100 * gaps), abs=0.0051)
     won, lost = int((gaps > 1e-9).sum()), int((gaps < -1e-9).sum())
-    words = f"mixed · PCC is better in {won} of {len(gaps)} subjects, mixed · Dice in {lost} (dashed"
+    words = (
+        f"mixed · PCC is better in {won} of {len(gaps)} subjects, mixed · Dice in {lost} (dashed"
+    )
     assert words in text(page, "#subjects")
 
 

@@ -243,7 +243,7 @@ function ratePanel(kernel, range, title) {
         const [px, py] = [x(Math.log10(p.rate)), y(100 * p.mean)];
         if (p.std) bar(svg, configuration, px, y(100 * (p.mean - p.std)), px, y(100 * (p.mean + p.std)));
         const words = `${configuration.label}\nlearning rate ${names.get(Math.log10(p.rate))}: ${withSpread(p, metric)} %\n${p.from}`;
-        point(svg, configuration, configuration.kernel_mark, px, py, words);
+        point(svg, configuration, configuration.mark, px, py, words);
       }
     }
     return svg;
@@ -290,7 +290,7 @@ function structureMarks(svg, row, found, shown, metric, x, frame, middle, height
     const at = (value) => x(value * metric.factor);
     if (f.std) bar(svg, shown[i], at(f.mean - f.std), y, at(f.mean + f.std), y);
     const words = `${shown[i].label}\n${structureName(row)}: ${withSpread(f, metric)} ${metric.unit}\n${data.scores[metric.name][shown[i].id].count}`;
-    point(svg, shown[i], shown[i].kernel_mark, at(f.mean), y, words, 3.9);
+    point(svg, shown[i], shown[i].mark, at(f.mean), y, words, 3.9);
   });
 }
 
@@ -323,7 +323,7 @@ function forestRow(svg, [row, sign], metric, x, frame, y, narrow) {
   svg.append(draw("g", { class: "axis" }, draw("text", { class: "title", ...place }, other.label)));
   if (!narrow) svg.append(draw("g", { class: "axis" }, draw("text", { x: frame.right + 10, y, dy: "0.35em" }, data.verdicts[field(row, "verdict")].id)));
   if (field(row, "low") !== null) bar(svg, other, at("low"), y, at("high"), y);
-  point(svg, other, other.kernel_mark, at("difference"), y, describeComparison(row, sign), field(row, "verdict") === 0 ? 6 : 4.4);
+  point(svg, other, other.mark, at("difference"), y, describeComparison(row, sign), field(row, "verdict") === 0 ? 6 : 4.4);
 }
 
 // Mean Dice against parameters or time a step, on a log axis.
@@ -342,7 +342,7 @@ function costChart(key, title) {
     for (const f of found) {
       const [px, py] = [x(Math.log10(f.cost[key])), y(100 * f.mean)];
       if (f.std) bar(svg, f.configuration, px, y(100 * (f.mean - f.std)), px, y(100 * (f.mean + f.std)));
-      point(svg, f.configuration, f.configuration.kernel_mark, px, py, `${f.configuration.label}\n${withSpread(f, metric)} %, ${compact(f.cost[key])} ${title}${key === "seconds" ? `\non ${f.cost.device}` : ""}`);
+      point(svg, f.configuration, f.configuration.mark, px, py, `${f.configuration.label}\n${withSpread(f, metric)} %, ${compact(f.cost[key])} ${title}${key === "seconds" ? `\non ${f.cost.device}` : ""}`);
     }
     return svg;
   });

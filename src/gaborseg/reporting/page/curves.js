@@ -92,7 +92,7 @@ function bestEpoch(svg, run, look, x, y) {
   const found = curvePoints(run).find(([, , i]) => i === run.best);
   if (!found) return;
   const configuration = byId.get(run.configuration);
-  point(svg, look ?? configuration, configuration.kernel_mark, x(found[0]), y(found[1]), curveTip(run, run.best));
+  point(svg, look ?? configuration, configuration.mark, x(found[0]), y(found[1]), curveTip(run, run.best));
 }
 
 function training() {

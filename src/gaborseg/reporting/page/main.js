@@ -5,7 +5,7 @@ function switches() {
   const sameLine = new Set(data.configurations.map((c) => c.line)).size === 1;
   for (const kernel of data.kernels) {
     const own = data.configurations.filter((c) => c.kernel === kernel.id);
-    groups.append(switchGroup(kernel.name, own.map((c) => [c.id, c.line, legendMark(c, c.kernel_mark), `${c.runs}`]), state.configurations));
+    groups.append(switchGroup(kernel.name, own.map((c) => [c.id, c.line, legendMark(c, c.mark), `${c.runs}`]), state.configurations));
   }
   groups.prepend(note(sameLine ? "Shape and colour tell the kernel." : "Shape tells the kernel, colour the loss and what else differs."));
   groups.append(switchGroup("Structures", data.structures.map((s, index) => [index, s.name, null, null]), state.structures));

@@ -106,7 +106,9 @@ def _configurations(results: Results) -> list[dict[str, Any]]:
             "shown": c.id in results.rates,
             "rate": readable_rate(results.rates[c.id]) if c.id in results.rates else None,
             "runs": sum(map(len, c.runs.values())),
-            **vars(look[c.id]),
+            "color": look[c.id].color,
+            "mark": look[c.id].kernel_mark,
+            "line": look[c.id].line,
         }
         for c in results.study.configurations
     ]
