@@ -8,7 +8,7 @@ function overview() {
   const words = note("");
   box.after(words);
   const meanings = data.notes.words ? `${data.notes.words}.` : "";
-  whenChanged(() => { words.textContent = `${meanings}${ofAllStructures()}`.trim(); });
+  whenChanged(() => { words.textContent = `${ofAllStructures()} ${meanings}`.trim(); });
 }
 
 function structures() {
