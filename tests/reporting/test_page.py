@@ -16,6 +16,7 @@ from gaborseg.reporting.charts import SCORES
 from gaborseg.reporting.page.page import Gallery, Picture, make_page
 from gaborseg.reporting.page.page_data import page_data
 from gaborseg.reporting.report_tables import all_tables
+from gaborseg.reporting.run_tables import edge_notes
 from gaborseg.reporting.tables import Column, Table
 from gaborseg.study import Results, compute
 from synthetic_runs import study_of, write_grid, write_small_run
@@ -113,16 +114,16 @@ def test_sorting_works_from_the_keyboard_and_keeps_the_focus(page: Page) -> None
 TABLES = ["robustness", "ranks", "cost", "runs", "comparisons", "volumes", "kernels_mixed"]
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_every_table_sorts(page: Page, table: str) -> None:
-    last = page.run(f"document.querySelectorAll('#table-{table} thead th').length")
-    orders = set()
-    for _ in range(2):
-        click(page, f"[data-sort='{table}/{last - 1}']")
-        orders.add(tuple(column(page, table, last)))
-    assert page.errors == []
-    ascending, descending = sorted(orders)[0], sorted(orders)[-1]
-    assert sorted(ascending) == sorted(descending)
+def test_every_table_sorts(page: Page) -> None:
+    for table in TABLES:
+        last = page.run(f"document.querySelectorAll('#table-{table} thead th').length")
+        orders = set()
+        for _ in range(2):
+            click(page, f"[data-sort='{table}/{last - 1}']")
+            orders.add(tuple(column(page, table, last)))
+        assert page.errors == [], table
+        ascending, descending = sorted(orders)[0], sorted(orders)[-1]
+        assert sorted(ascending) == sorted(descending), table
 
 
 def test_the_numbers_of_kernels_stand_below_their_pictures(page: Page) -> None:
@@ -165,7 +166,8 @@ def test_a_configuration_switched_off_leaves_tables_and_charts(page: Page) -> No
 
 
 def test_a_structure_switched_off_leaves_rows_and_the_average(page: Page, results: Results) -> None:
-    for index in range(2, 19):
+    click(page, "[aria-label='Structures: none']")
+    for index in range(2):
         click(page, f"[data-switch='{index}']")
     names = column(page, "structures", 1)
     assert names == ["cerebral grey", "3rd ventricle", "average of the 2 selected"]
@@ -186,6 +188,33 @@ def test_another_score_is_shown_with_its_unit(page: Page) -> None:
     assert "test HD95 [mm]" in page.run("document.querySelector('#structures .chart').textContent")
     worst = "95th percentile of the distances"
     assert worst in page.run("document.getElementById('structures').textContent")
+
+
+def test_a_best_rate_at_the_edge_is_said_beside_its_plot(page: Page, results: Results) -> None:
+    words = page.run("document.querySelector('#learning-rate .note strong').textContent")
+    assert edge_notes(results)
+    assert words == " ".join(edge_notes(results)).replace("10^-", f"10{MINUS}")
+
+
+def test_the_shape_of_a_mark_tells_the_kernel_everywhere(page: Page) -> None:
+    def shapes(selector: str) -> set[str]:
+        paths = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        return {
+            re.sub(r"[-\d.]+", "", d) for d in page.run(f"{paths}.map(e => e.getAttribute('d'))")
+        }
+
+    for place, name in enumerate(("conventional", "Gabor", "mixed"), 1):
+        (shape,) = shapes(f"#switch-groups fieldset:nth-of-type({place}) svg path")
+        for part in ("learning-rate", "training"):
+            assert shapes(f"#{part} .panels > :nth-child({place}) .mark") == {shape}, name
+
+
+def test_short_names_and_what_is_shown_are_explained_where_they_first_appear(page: Page) -> None:
+    words = page.run("document.getElementById('overview').textContent")
+    assert "PCC: loss by Pearson's correlation coefficient" in words
+    assert "HD95: 95 % Hausdorff distance" in words
+    assert "CCC" not in words
+    assert "p < 0.05 over subjects" in words
 
 
 def test_the_papers_numbers_stand_beside_ours_when_asked_for(page: Page) -> None:
@@ -260,15 +289,12 @@ def test_a_wide_table_shows_that_it_goes_on_until_its_end_is_seen(page: Page) ->
     page.resize(1280, 900)
 
 
-@pytest.mark.parametrize("heading", ["verdict", "p Holm", "p trainings"])
-def test_what_all_pairs_come_to_is_on_the_screen_of_a_laptop(page: Page, heading: str) -> None:
+def test_what_all_pairs_come_to_is_on_the_screen_of_a_laptop(page: Page) -> None:
     page.resize(1366, 768)
-    cells = "[...document.querySelectorAll('#table-comparisons th')]"
-    cell = f"{cells}.find(e => e.textContent === '{heading}')"
-    right = page.run(f"{cell}.getBoundingClientRect().right")
-    assert right <= page.run(
-        "document.querySelector('#table-comparisons').closest('.scroll').getBoundingClientRect().right"
-    )
+    seen = """[...document.querySelectorAll('#table-comparisons th')].filter(e =>
+        e.getBoundingClientRect().right <= e.closest('.scroll').getBoundingClientRect().right)
+        .map(e => e.textContent)"""
+    assert {"verdict", "p Holm", "p trainings"} <= set(page.run(seen))
     page.resize(1280, 900)
 
 
@@ -317,16 +343,27 @@ def test_a_print_holds_every_heading_and_row_of_every_table(page: Page, tmp_path
     assert len(printed.pages) <= 25
 
 
+def light_of(color: list[float]) -> float:
+    """The relative luminance of a colour, red, green and blue in [0, 1] (W3C, WCAG 2.2)."""
+    levels = np.array(color)
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def light(page: Page, name: str) -> float:
+    """The relative luminance of a colour of the style."""
+    value = f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')"
+    digits = page.run(value).lstrip("#")
+    return light_of([int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+
+
+def ratio(one: float, other: float) -> float:
+    """The contrast of two luminances, 1 ... 21."""
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
 def contrast(page: Page, one: str, other: str) -> float:
-    """The contrast of two colours of the style (W3C, WCAG 2.2), 1 ... 21."""
-    lights = []
-    for name in (one, other):
-        value = f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')"
-        digits = page.run(value).lstrip("#")
-        levels = np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)]) / 255
-        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-        lights.append(float(linear @ (0.2126, 0.7152, 0.0722)))
-    return (max(lights) + 0.05) / (min(lights) + 0.05)
+    return ratio(light(page, one), light(page, other))
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -337,6 +374,21 @@ def test_letters_stand_out_from_their_ground(page: Page, dark: bool) -> None:
     letters = [contrast(page, name, on) for name in ("text", "soft", "accent") for on in grounds]
     page.resize(1280, 900)
     assert min(letters) >= 4.5
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_shades_of_a_table_are_seen_and_its_numbers_can_be_read(page: Page, dark: bool) -> None:
+    page.resize(1280, 900, dark=dark)
+    page.wait(f"document.documentElement.dataset.theme === '{'dark' if dark else 'light'}'")
+    ground = page.run(
+        "getComputedStyle([...document.querySelectorAll('#table-structures td')]"
+        ".find(e => e.style.getPropertyValue('--share') === '1.000')).backgroundColor"
+    )
+    deepest = light_of([float(part) for part in re.findall(r"\d*\.\d+", ground)])
+    lights = {name: light(page, name) for name in ("card", "text", "soft")}
+    page.resize(1280, 900)
+    assert ratio(deepest, lights["card"]) >= 1.2
+    assert min(ratio(deepest, lights[name]) for name in ("text", "soft")) >= 4.5
 
 
 @pytest.mark.skipif(find_axe() is None, reason="axe-playwright-python is not installed")
@@ -361,11 +413,41 @@ def test_on_paper_of_a4_no_table_is_cut(page: Page) -> None:
         page.resize(1280, 900)
 
 
-@pytest.mark.parametrize("width", [360, 390, 768, 1366, 1920, 2560])
-def test_the_page_is_never_wider_than_the_screen(page: Page, width: int) -> None:
-    page.resize(width, 900)
-    page.wait(f"document.querySelector('.chart svg').clientWidth < {width}")
-    assert page.run("document.documentElement.scrollWidth") <= width
+def test_the_page_is_never_wider_than_the_screen_nor_a_menu_than_its_card(page: Page) -> None:
+    past = """[...document.querySelectorAll('section select')].filter(e =>
+        e.getBoundingClientRect().right > e.closest('section').getBoundingClientRect().right)
+        .map(e => e.closest('label').textContent)"""
+    for width in (2560, 1920, 1366, 768, 375, 360):
+        page.resize(width, 900)
+        page.wait(f"document.querySelector('.chart svg').clientWidth < {width}")
+        assert page.run("document.documentElement.scrollWidth") <= width
+        assert page.run(past) == [], width
+    page.resize(1280, 900)
+
+
+CURRENT = "document.querySelector('#contents [aria-current=true]')"
+
+
+def test_on_a_laptop_the_menu_shows_every_section(page: Page) -> None:
+    page.resize(1366, 768)
+    outside = """[...document.querySelectorAll('#contents a')].filter(e => {
+        const [own, bar] = [e, e.closest('header')].map(found => found.getBoundingClientRect());
+        return own.right > bar.right || own.bottom > bar.bottom; }).map(e => e.textContent)"""
+    assert page.run(outside) == []
+    page.run("document.getElementById('kernels').scrollIntoView({behavior: 'instant'})")
+    page.wait(f"{CURRENT}?.textContent === 'Kernels'")
+    page.resize(1280, 900)
+
+
+def test_on_a_phone_the_menu_follows_the_reader(page: Page) -> None:
+    page.resize(375, 800)
+    page.run("document.getElementById('runs').scrollIntoView({behavior: 'instant'})")
+    page.wait(f"{CURRENT}?.textContent === 'Runs'")
+    page.wait(
+        f"""(() => {{ const own = {CURRENT}.getBoundingClientRect();
+        const bar = document.getElementById('contents').getBoundingClientRect();
+        return own.left >= bar.left && own.right <= bar.right; }})()"""
+    )
     page.resize(1280, 900)
 
 

@@ -129,7 +129,9 @@ def test_two_configurations_are_set_against_each_other_subject_by_subject(page: 
     shown = [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in column(page, "duel", 4)]
     assert shown == pytest.approx(sorted(100 * gaps), abs=0.0051)
     won, lost = int((gaps > 1e-9).sum()), int((gaps < -1e-9).sum())
-    words = f"mixed · PCC is better in {won} of {len(gaps)} subjects, mixed · Dice in {lost}."
+    words = (
+        f"mixed · PCC is better in {won} of {len(gaps)} subjects, mixed · Dice in {lost} (dashed"
+    )
     assert words in text(page, "#subjects")
 
 
@@ -137,6 +139,8 @@ def test_each_subject_has_a_line_from_one_configuration_to_the_other(page: Page)
     choose(page, "subjects", "against", "mixed-dice")
     chart = "[...document.querySelectorAll('#subjects .chart')][1]"
     page.wait(f"{chart}.querySelectorAll('path[fill=none]').length === {len(TESTED)}")
+    dashed = page.run(f"{chart}.querySelectorAll('path[fill=none][stroke-dasharray]').length")
+    assert dashed == int((DICE["pcc"] < DICE["dice"]).sum())
 
 
 def saved(page: Page, label: str) -> str:
@@ -160,6 +164,46 @@ def test_a_table_without_a_file_can_be_saved_as_csv(page: Page) -> None:
     first, *rows = csv.reader(saved(page, "table spread as csv").splitlines())
     assert first[:3] == ["structure", "mean [%]", "std [%]"]
     assert [row[1] for row in rows] == column(page, "spread", 2)
+
+
+def test_a_table_without_a_file_can_be_saved_for_latex(page: Page) -> None:
+    choose(page, "subjects", "configuration", "mixed-pcc")
+    begin, top, head, *_, bottom, end = saved(page, "table spread as tex").splitlines()
+    assert (begin, end) == (r"\begin{tabular}{lrrrrrr}", r"\end{tabular}")
+    assert (top, bottom) == (r"\toprule", r"\bottomrule")
+    assert head.startswith(r"structure & mean [\%] & std [\%] & ")
+    assert head.endswith(r" \\")
+
+
+def test_a_chart_without_a_file_can_be_saved_as_pixels(page: Page) -> None:
+    saved(page, "figure scores of the subjects as svg")
+    page.run(
+        "document.querySelector('[aria-label=\"figure scores of the subjects as png\"]').click()"
+    )
+    page.wait("window.got.type === 'image/png'")
+    size = page.run("createImageBitmap(window.got).then(found => [found.width, found.height])")
+    box = "document.querySelector('#subjects .chart svg').viewBox.baseVal"
+    drawn = page.run(f"[{box}.width, {box}.height]")
+    assert size == pytest.approx([3 * length for length in drawn], abs=3)
+
+
+def test_averages_say_whether_they_are_of_all_structures_or_of_the_selected(page: Page) -> None:
+    whole = "These numbers are of all 2 structures, whatever is selected."
+    assert whole not in text(page, "main")
+    page.run("document.querySelector('[data-switch=\"1\"]').click()")
+    assert whole in text(page, "#overview")
+    assert whole in text(page, "#leaderboard")
+    assert column(page, "spread", 1) == [FEW_STRUCTURES[0], "average of the 1 selected"]
+
+
+def test_a_link_from_a_disk_is_what_helps_others(page: Page) -> None:
+    board = "{value: {writeText: text => { window.got = text; }}}"
+    page.run(f"void Object.defineProperty(navigator, 'clipboard', {board})")
+    page.run("document.querySelector('#structures [data-id=hd95]').click()")
+    page.run("document.getElementById('copy-link').click()")
+    page.wait("document.getElementById('tip').hidden === false")
+    assert re.fullmatch(r"#\S*\?metric=hd95\S*", page.run("window.got"))
+    assert "Others need this file too" in text(page, "#tip")
 
 
 def test_subjects_can_be_chosen_and_drawn_by_what_is_known_of_them(page: Page) -> None:
@@ -242,6 +286,56 @@ def test_mistakes_are_drawn_where_prediction_and_truth_differ(page: Page) -> Non
     colored = np.ptp(pixels(page, 1), axis=2) > 0
     np.testing.assert_array_equal(colored, truth != own)
     assert not (np.ptp(pixels(page, 0), axis=2) > 0).any()
+
+
+def scroll_to(page: Page, z: int) -> None:
+    page.run(
+        "(() => { const s = document.querySelector('.viewer-sliders [data-plane=axial]');"
+        f"s.value = {z}; s.dispatchEvent(new Event('input')); }})()"
+    )
+
+
+@pytest.mark.parametrize(("z", "words"), [(6, "another structure"), (10, "too much"), (3, None)])
+def test_mistakes_of_one_structure_have_the_colours_of_the_legend(
+    page: Page, z: int, words: str | None
+) -> None:
+    open_viewer(page)
+    choose(page, "viewer", "show", "difference")
+    choose(page, "viewer", "structure", "2")
+    page.run(
+        "(() => { const s = document.querySelector('[data-choice=opacity] input');"
+        "s.value = 1; s.dispatchEvent(new Event('input')); })()"
+    )
+    scroll_to(page, z)
+    wrong = (truth_map() != predicted()) & ((truth_map() == 2) | (predicted() == 2))
+    shown = pixels(page, 1)
+    np.testing.assert_array_equal(np.ptp(shown, axis=2) > 0, wrong[:, :, z])
+    legend = page.run(
+        "Object.fromEntries([...document.querySelectorAll('.viewer-key span')]"
+        ".map(e => [e.textContent, e.firstChild.style.backgroundColor]))"
+    )
+    colors = {tuple(map(int, color)) for color in shown[wrong[:, :, z]].tolist()}
+    told = {tuple(map(int, re.findall(r"\d+", legend[words])))} if words else set()
+    assert colors == told
+
+
+@pytest.mark.parametrize(("structure", "place"), [(1, "4, 5, 4"), (2, "4, 5, 8")])
+def test_the_cross_goes_to_the_structure_that_is_chosen(
+    page: Page, structure: int, place: str
+) -> None:
+    open_viewer(page)
+    choose(page, "viewer", "structure", str(structure))
+    assert readout(page).startswith(f"voxel {place} ")
+    assert f"truth: {NAMES[structure]}" in readout(page)
+
+
+def test_menus_of_the_viewer_have_different_names(page: Page) -> None:
+    open_viewer(page)
+    names = page.run(
+        "[...document.querySelectorAll('.viewer-bar label')].map(e => e.dataset.choice)"
+    )
+    assert {"1st map", "2nd map", "3rd map"} <= set(names)
+    assert len(set(names)) == len(names)
 
 
 def test_one_structure_can_be_shown_alone(page: Page) -> None:
@@ -417,6 +511,21 @@ def test_a_table_can_be_copied_as_lines_with_tabs(page: Page) -> None:
     lines = page.run("window.got").splitlines()
     assert lines[0].split("\t")[0] == "configuration"
     assert [line.split("\t")[0] for line in lines[1:]] == column(page, "leaderboard", 1)
+
+
+def test_the_cross_goes_to_what_was_predicted_where_the_truth_lacks_it(
+    chromium: Page, tmp_path: Path
+) -> None:
+    labels = {"truth": truth_map(), "model": np.where(truth_map() == 2, 3, 0).astype(np.uint8)}
+    case = viewer_case("scan", 50.0 * truth_map(), labels, np.eye(4), truth="truth")
+    book = viewer_book((*FEW_STRUCTURES, "invented", "absent"), [case])
+    path = tmp_path / "viewer.html"
+    path.write_text(viewer_page("scan", book), encoding="utf-8")
+    chromium.open(path, READY)
+    choose(chromium, "viewer", "structure", "3")
+    assert readout(chromium).startswith("voxel 4, 5, 8 ")
+    choose(chromium, "viewer", "structure", "4")
+    assert readout(chromium).startswith("absent is in none of these maps · voxel 4, 5, 8 ")
 
 
 def test_a_viewer_is_a_page_of_its_own_too(chromium: Page, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from scipy import stats
 
 from gaborseg.reporting.charts import all_charts
 from gaborseg.reporting.page.page_data import page_data
+from gaborseg.reporting.report import tell
 from gaborseg.reporting.report_tables import all_tables
+from gaborseg.reporting.run_tables import edge_notes
 from gaborseg.reporting.tables import Table
 from gaborseg.study import Results, compute
 from gaborseg.sweeps import Round, note_round
@@ -24,6 +26,26 @@ from synthetic_runs import (
 
 def table(results: Results, name: str) -> Table:
     return next(table for table in all_tables(results) if table.name == name)
+
+
+def test_the_best_rate_is_said_to_be_at_the_edge_of_the_tested_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for loss, values in (("pcc", (0.7, 0.8)), ("dice", (0.9, 0.8))):
+        for rate, best in zip((1e-3, 1e-2), values, strict=True):
+            folder = write_small_run(tmp_path / f"{loss}{rate}", loss=loss, rate=rate)
+            (folder / "metrics.csv").write_text(f"epoch,val/dice\n0,{best}\n")
+    results = compute(study_of(tmp_path))
+    with caplog.at_level("INFO"):
+        tell(results, tmp_path)
+    lines = edge_notes(results)
+    assert [message for message in caplog.messages if "tested" in message] == lines
+    assert lines == [
+        "The best learning rate by validation Dice, 10^-2, is the largest tested "
+        "for mixed · PCC: try larger ones.",
+        "The best learning rate by validation Dice, 10^-3, is the smallest tested "
+        "for mixed · Dice: try smaller ones.",
+    ]
 
 
 def column(found: Table, heading: str) -> list[Any]:

@@ -37,10 +37,12 @@ def shifted(by: int) -> np.ndarray:
     return np.roll(truth_map(), by, axis=2)
 
 
-def write_predicted(folder: Path, loss: str = "pcc", shift: int = 1, split: int = 0) -> Path:
+def write_predicted(
+    folder: Path, loss: str = "pcc", shift: int = 1, split: int = 0, dice: np.ndarray = STEPS
+) -> Path:
     """A run with label maps, its first test subject the best one, and the data it was tested on."""
     tested = split_of(split, FEW_SUBJECTS)["test"]
-    scores = {"dice": np.tile(STEPS[:, None], (1, len(FEW_STRUCTURES)))}
+    scores = {"dice": np.tile(dice[:, None], (1, len(FEW_STRUCTURES)))}
     run = write_run(
         folder / "runs" / f"{loss}{split}",
         scores,
@@ -181,6 +183,27 @@ def test_the_viewer_shows_the_subjects_that_were_asked_for(
     book = viewer_subjects(results_of(tmp_path), choice)
     assert book is not None
     assert [case["name"] for case in book["cases"]] == list(dict.fromkeys(names))
+
+
+def test_a_worst_subject_is_said_to_be_that_of_its_configuration(tmp_path: Path) -> None:
+    write_predicted(tmp_path)
+    write_predicted(tmp_path, loss="dice", dice=STEPS[::-1])
+    book = viewer_subjects(results_of(tmp_path), "worst")
+    assert book is not None
+    titles = {case["name"]: case["title"] for case in book["cases"]}
+    assert "worst of mixed · PCC, mean Dice 70.0 % over 2 configurations" in titles[TESTED[-1]]
+    assert "worst of mixed · Dice," in titles[TESTED[0]]
+
+
+def test_what_is_worst_everywhere_is_said_to_be(tmp_path: Path) -> None:
+    for loss in ("pcc", "dice"):
+        write_predicted(tmp_path, loss=loss)
+    book = viewer_subjects(results_of(tmp_path), "worst")
+    assert book is not None
+    told = [
+        case["name"] for case in book["cases"] if "worst of all configurations" in case["title"]
+    ]
+    assert told == [TESTED[-1]]
 
 
 def test_all_subjects_come_with_truth_every_model_and_its_dice(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gaborseg.study import Results, compute, findings
-from synthetic_runs import study_of, write_grid, write_pair
+from synthetic_runs import study_of, write_grid, write_pair, write_small_run
 
 
 def results_of(folder: Path) -> Results:
@@ -14,7 +14,10 @@ def results_of(folder: Path) -> Results:
 def test_a_better_configuration_that_is_shown_is_said_to_be(tmp_path: Path) -> None:
     write_pair(tmp_path, 0.05, splits=5)
     (first, *_) = findings(results_of(tmp_path))
-    assert "It is shown to be better than every other configuration." in first.note
+    assert (
+        "It is shown to be better than every other configuration "
+        "(p < 0.05 over subjects and over trainings)."
+    ) in first.note
     assert "5 splits" in first.note
 
 
@@ -22,6 +25,7 @@ def test_a_difference_that_is_not_shown_is_said_not_to_be(tmp_path: Path) -> Non
     write_pair(tmp_path, 0.0, splits=5)
     (first, *_) = findings(results_of(tmp_path))
     assert "Not shown to be better than mixed · " in first.note
+    assert "(that takes p < 0.05 over subjects and over trainings)" in first.note
 
 
 def test_a_difference_against_the_best_is_no_proof_for_it(tmp_path: Path) -> None:
@@ -29,19 +33,26 @@ def test_a_difference_against_the_best_is_no_proof_for_it(tmp_path: Path) -> Non
     results = results_of(tmp_path)
     turned = [replace(row, difference=-row.difference) for row in results.comparisons["dice"]]
     (first, *_) = findings(replace(results, comparisons={"dice": turned}))
-    assert "Not shown to be better than mixed · Dice." in first.note
+    assert "Not shown to be better than mixed · Dice (" in first.note
 
 
 def test_what_was_never_compared_is_not_shown(tmp_path: Path) -> None:
     write_pair(tmp_path, 0.05, splits=5)
     (first, *_) = findings(replace(results_of(tmp_path), comparisons={"dice": []}))
-    assert "Not shown to be better than mixed · Dice." in first.note
+    assert "Not shown to be better than mixed · Dice (" in first.note
 
 
 def test_one_training_is_said_to_be_of_these_networks_alone(tmp_path: Path) -> None:
     write_pair(tmp_path, 0.05, splits=1)
     (first, *_) = findings(results_of(tmp_path))
     assert "These trained networks are better" in first.note
+
+
+def test_a_best_network_that_is_the_smallest_has_no_smaller_equal(tmp_path: Path) -> None:
+    for kernel, dice in (("mixed", 0.8), ("conventional", 0.799)):
+        write_small_run(tmp_path / kernel, dice=dice, kernel=kernel)
+    titles = [finding.title for finding in findings(results_of(tmp_path))]
+    assert titles == ["Highest mean test Dice"]
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaborseg.study import replicates_of
+from gaborseg.study import rate_at_edge, replicates_of
 from gaborseg.study.summaries import chosen_rates, summarise
 from synthetic_runs import (
     FEW_STRUCTURES,
@@ -93,6 +93,26 @@ def test_elsewhere_the_rate_of_the_highest_validation_dice_is_chosen(tmp_path: P
         folder = write_small_run(tmp_path / str(rate), rate=rate)
         (folder / "metrics.csv").write_text(f"epoch,val/dice\n0,{best}\n1,0.1\n")
     assert chosen_rates(study_of(tmp_path)) == {"mixed-pcc": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("values", "edge"),
+    [
+        ({1e-4: 0.7, 1e-3: 0.8, 1e-2: 0.9}, 1e-2),
+        ({1e-4: 0.9, 1e-3: 0.8, 1e-2: 0.7}, 1e-4),
+        ({1e-4: 0.7, 1e-3: 0.9, 1e-2: 0.8}, None),
+        ({1e-4: 0.7, 1e-3: 0.9, 1e-2: 0.9}, None),
+        ({1e-3: 0.9}, None),
+    ],
+)
+def test_a_best_rate_at_an_end_of_the_tested_ones_is_found(
+    tmp_path: Path, values: dict[float, float], edge: float | None
+) -> None:
+    for rate, best in values.items():
+        folder = write_small_run(tmp_path / str(rate), rate=rate)
+        (folder / "metrics.csv").write_text(f"epoch,val/dice\n0,{best}\n")
+    study = study_of(tmp_path)
+    assert rate_at_edge(study, study.configurations[0]) == edge
 
 
 def test_a_rate_that_no_run_has_is_said(tmp_path: Path) -> None:

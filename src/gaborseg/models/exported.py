@@ -23,7 +23,10 @@ from gaborseg.models.model import Model, facts_of
 _LARGEST_METADATA = 2**24
 _MOST_NODES = 10_000
 _LARGEST_SCORE = 1e30
-_OF_COMPUTED = ": files of kernels=computed are for other programs, export it with kernels=folded"
+_OF_COMPUTED = (
+    ": files of kernels=computed are for other programs, export it with kernels=folded or use the "
+    "checkpoint itself"
+)
 _ONNX_OPERATION = re.compile(
     "Add|ArgMax|BatchNormalization|Cast|Celu|Clip|Concat|Constant|Conv|ConvTranspose|Div|Elu|Erf|Exp|Expand|Flatten|Gelu"
     "|GroupNormalization|Identity|InstanceNormalization|LeakyRelu|MatMul|MaxPool|Mish|Mul|PRelu|Pad"

@@ -57,7 +57,7 @@ def draw_kernels(layer: KernelLayer) -> Figure:
     order = np.argsort(-layer.trained.energy, kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int)]
     figure = Figure(figsize=(0.8 + 0.8 * len(chosen), 4.1), layout="constrained")
-    figure.suptitle(literal(f"Kernels and their spectra: {layer.name}"))
+    figure.suptitle(literal(f"Kernels and their spectra: {layer.name}"), wrap=True)
     rows = figure.subplots(4, 1)
     for panel in rows:
         panel.set(xlim=(0, len(chosen)), ylim=(0, 1), aspect=1, xticks=[], yticks=[])

@@ -14,6 +14,7 @@ from gaborseg.reporting.page.page import make_page
 from gaborseg.reporting.parameters import levels_of
 from gaborseg.reporting.pictures import choose_subject
 from gaborseg.reporting.report_tables import all_tables
+from gaborseg.reporting.run_tables import edge_notes
 from gaborseg.reporting.subjects.confusion import confusion_tables, confusions
 from gaborseg.reporting.subjects.groups import group_tables
 from gaborseg.reporting.subjects.repeatability import repeatability_tables
@@ -108,4 +109,6 @@ def tell(results: Results, output: Path, more: str = "") -> None:
         log.info(f"{waiting} runs are not finished; the page lists them.")
     runs, configurations = len(study.runs), len(study.configurations)
     log.info(f"Finished runs: {runs}, of different configurations: {configurations}.")
+    for line in edge_notes(results):
+        log.info(line)
     log.info(f"Open {output / 'index.html'}{more}")

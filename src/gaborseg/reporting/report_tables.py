@@ -220,7 +220,7 @@ def _ranks_table(results: Results) -> Table | None:
         title="Mean rank by a subject's mean Dice",
         columns=(Column("configuration"), Column("mean rank", 1, 2)),
         rows=tuple(rows),
-        note=f"1 is the best of {len(rows)}; over the {subjects} test subjects of all.{tested}",
+        note=f"1 is the best of {len(rows)}; over the test subjects of all: {subjects}.{tested}",
     )
 
 

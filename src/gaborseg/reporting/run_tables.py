@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from gaborseg.reporting.tables import Column, Spread, Table, Value
-from gaborseg.study import METRICS, Configuration, Results, bootstrap_interval, mean, readable_rate
+from gaborseg.study import (
+    METRICS,
+    Configuration,
+    Results,
+    bootstrap_interval,
+    mean,
+    rate_at_edge,
+    readable_rate,
+)
 from gaborseg.sweeps import Round, read_rounds
 
 _MEBIBYTE = 2**20
@@ -48,7 +56,7 @@ def leaderboard_table(results: Results) -> Table:
         note="Means over structures, ± standard deviation over splits (over seeds, if there is one "
         "split). Interval: of the mean Dice, bootstrap over subjects; whether two configurations "
         "differ, only their paired difference tells. Time and memory: median and highest of the "
-        "runs, - where several devices are mixed.",
+        "runs, - where several devices are mixed. Bold: the best of its column.",
     )
 
 
@@ -256,6 +264,38 @@ def robustness_table(results: Results) -> Table:
         "linear curve stays within one Dice point of it. All from the replicates that a "
         f"configuration has at every one of its rates; {_REPLICATES}"
         + ("" if comparable else " Rates or replicates differ: these areas must not be compared."),
+    )
+
+
+def edge_notes(results: Results) -> list[str]:
+    """Return a line for every rate that was the best one and at an end of the tested ones.
+
+    The best by validation Dice: test subjects choose no rate.
+    """
+    several = [c for c in results.study.configurations if len(c.runs) > 1]
+    found: dict[tuple[float, str, str], list[str]] = {}
+    for c in several:
+        if (rate := rate_at_edge(results.study, c)) is not None:
+            highest = rate == max(other for other in c.runs if other is not None)
+            end = ("largest", "larger") if highest else ("smallest", "smaller")
+            found.setdefault((rate, *end), []).append(c.label)
+    return [
+        f"The best learning rate by validation Dice, {readable_rate(rate)}, is the {end} tested "
+        f"for {_who(labels, len(several))}: try {further} ones."
+        for (rate, end, further), labels in found.items()
+    ]
+
+
+def _who(labels: Sequence[str], of: int, most: int = 2) -> str:
+    """Return configurations by name if they are few, else how many they are.
+
+    >>> _who(["Gabor", "mixed"], 9), _who(["Gabor", "mixed", "other"], 9)
+    ('Gabor and mixed', '3 of 9 configurations')
+    """
+    if len(labels) <= most:
+        return " and ".join(labels)
+    return (
+        f"all {of} configurations" if len(labels) == of else f"{len(labels)} of {of} configurations"
     )
 
 

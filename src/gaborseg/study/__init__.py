@@ -11,6 +11,7 @@ from gaborseg.study.comparisons import (
 from gaborseg.study.configurations import Configuration, chosen_kernel
 from gaborseg.study.findings import findings
 from gaborseg.study.names import (
+    ABBREVIATIONS,
     AVERAGE,
     KERNELS,
     LOSSES,
@@ -25,9 +26,17 @@ from gaborseg.study.paper import paper_sizes, published
 from gaborseg.study.results import Results, compute
 from gaborseg.study.run_folders import RunRecord
 from gaborseg.study.study import Study, make_study, read_runs, tidy_runs
-from gaborseg.study.summaries import PAPER_RATE, Replicates, mean, replicates_of, std
+from gaborseg.study.summaries import (
+    PAPER_RATE,
+    Replicates,
+    mean,
+    rate_at_edge,
+    replicates_of,
+    std,
+)
 
 __all__ = [
+    "ABBREVIATIONS",
     "ALPHA",
     "AVERAGE",
     "KERNELS",
@@ -53,6 +62,7 @@ __all__ = [
     "paper_sizes",
     "published",
     "rank_of",
+    "rate_at_edge",
     "read_runs",
     "readable",
     "readable_rate",

@@ -3,9 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from gaborseg.study.comparisons import NETWORKS, NOT_SHOWN, SHOWN, TOO_FEW
+from gaborseg.study.comparisons import ALPHA, NETWORKS, NOT_SHOWN, SHOWN, TOO_FEW
 from gaborseg.study.names import AVERAGE, KERNELS, readable, readable_rate
 from gaborseg.study.results import Results
+
+_BOTH = f"p < {ALPHA} over subjects and over trainings"
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,17 @@ def _how_sure(results: Results, best: str) -> str:
     if not others:
         return ""
     if verdicts == {SHOWN}:
-        return "It is shown to be better than every other configuration."
+        return f"It is shown to be better than every other configuration ({_BOTH})."
     if verdicts == {TOO_FEW}:
         return "There are too few subjects to show that it is better than any other."
     if verdicts <= {SHOWN, NETWORKS}:
         return (
-            "These trained networks are better than those of every other configuration; whether "
-            "other trainings would repeat that is not shown for all."
+            "These trained networks are better than those of every other configuration "
+            f"(p < {ALPHA} over subjects). That other trainings would repeat this (p < {ALPHA} "
+            "over trainings) is not shown for all."
         )
     open_ones = [label for label, verdict in others.items() if verdict not in (SHOWN, NETWORKS)]
-    return f"Not shown to be better than {_listed(open_ones)}."
+    return f"Not shown to be better than {_listed(open_ones)} (that takes {_BOTH})."
 
 
 def _verdict(results: Results, best: str, other: str) -> str:
@@ -96,6 +99,8 @@ def _smallest(results: Results) -> _Finding | None:
     best = max(sizes, key=means.__getitem__)
     near = [key for key in sizes if means[key] >= means[best] - 0.01]
     small = min(near, key=lambda key: (sizes[key], -means[key]))
+    if sizes[small] == sizes[best]:
+        return None
     configuration = next(c for c in results.shown if c.id == small)
     gap = 100 * (means[best] - means[small])
     return _Finding(

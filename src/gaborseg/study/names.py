@@ -36,6 +36,15 @@ STRUCTURES = {
     "cvl_viii_x": "CVL VIII-X",
     "inferior_lateral_ventricle": "inf. lateral ventricle",
 }
+ABBREVIATIONS = {
+    "PCC": "loss by Pearson's correlation coefficient",
+    "CCC": "loss by Lin's concordance correlation coefficient",
+    "CE": "cross-entropy",
+    "exp-log": "exponential logarithmic loss",
+    "HD95": "95 % Hausdorff distance",
+    "NSD": "normalised surface Dice",
+}
+"""What short names of losses and scores stand for."""
 AVERAGE = "average"
 START = "weights"
 """The group of settings of what a run starts from."""
@@ -79,8 +88,9 @@ METRICS = {
             1,
             2,
             -1,
-            "95th percentile of the distances between the surfaces of prediction and truth. A "
-            "structure that is missed altogether counts with the diagonal of the volume.",
+            "95 % Hausdorff distance: the 95th percentile of the distances between the surfaces of "
+            "prediction and truth. A structure that is missed altogether counts with the diagonal "
+            "of the volume.",
         ),
         Metric(
             "nsd",
@@ -89,7 +99,8 @@ METRICS = {
             100,
             1,
             1,
-            "Share of the surfaces of prediction and truth that lie within the tolerance.",
+            "Normalised surface Dice: the share of the surfaces of prediction and truth that lie "
+            "within the tolerance.",
         ),
         Metric(
             "volume_error",

@@ -169,10 +169,27 @@ def _best_rate(study: Study, configuration: Configuration) -> float | None:
     """Return the rate of the highest mean validation Dice; of unvalidated runs, the first."""
 
     def validation(rate: float | None) -> float:
-        values = [study.runs[i].validation_dice for i in configuration.runs[rate]]
-        return float(np.nan_to_num(np.mean(values), nan=-1.0))
+        return float(np.nan_to_num(_mean_validation(study, configuration, rate), nan=-1.0))
 
     return max(configuration.runs, key=validation)
+
+
+def rate_at_edge(study: Study, configuration: Configuration) -> float | None:
+    """Return the rate of the highest mean validation Dice if it is the lowest or highest tested.
+
+    None if it lies between others or is no better than another, if there are fewer than two rates,
+    or if their runs were not validated.
+    """
+    tested = [rate for rate in configuration.runs if rate is not None]
+    means = [_mean_validation(study, configuration, rate) for rate in tested]
+    if len(tested) < 2 or np.isnan(means).all() or means.count(np.nanmax(means)) > 1:
+        return None
+    best = tested[int(np.nanargmax(means))]
+    return best if best in (min(tested), max(tested)) else None
+
+
+def _mean_validation(study: Study, configuration: Configuration, rate: float | None) -> float:
+    return float(np.mean([study.runs[i].validation_dice for i in configuration.runs[rate]]))
 
 
 def _rate_in(configuration: Configuration, rate: float) -> float | None:

@@ -33,8 +33,9 @@ async function labelsOf(map, size) {
 function makeViewer(place, book, start = {}, onchange = () => {}) {
   const view = { name: book.cases[0].name, maps: null, planes: window.innerWidth < 640 ? "axial" : "three", structure: 0, mode: "filled", opacity: 0.6, black: 0, white: 255, at: null, yaw: 0.6, pitch: 0.35, ...start };
   for (const key of ["maps", "at"]) if (!Array.isArray(view[key])) view[key] = null;
+  if (!book.structures[view.structure - 1]) view.structure = 0;
   const colors = [[0, 0, 0], ...book.colors.map((text) => [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)))];
-  let volume, shape, scan, labels, panels = [], scenes = [], asked = 0;
+  let volume, shape, scan, labels, panels = [], scenes = [], asked = 0, lacking = false;
   const root = element("div", { class: "viewer" });
   const [bar, stage, sliders, readout, key] = ["viewer-bar", "viewer-stage", "viewer-sliders", "viewer-readout", "viewer-key"].map((name) => element("div", { class: name }));
   readout.setAttribute("role", "status");
@@ -51,9 +52,33 @@ function makeViewer(place, book, start = {}, onchange = () => {}) {
     view.name = volume.name;
     labels = new Map(volume.maps.map((map, i) => [map.name, decoded[i + 1]]));
     const there = (view.maps ?? []).filter((map) => labels.has(map));
-    view.maps = there.length ? there : volume.maps.slice(0, 3).map((map) => map.name);
-    if (anew || !view.at || view.at.some((at, axis) => !(at >= 0 && at < shape[axis]))) view.at = richest();
+    view.maps = there.length ? there : volume.maps.slice(0, window.innerWidth < 640 ? 2 : 3).map((map) => map.name);
+    const home = placeOf(view.structure);
+    lacking = view.structure > 0 && !home;
+    if (anew || !view.at || view.at.some((at, axis) => !(at >= 0 && at < shape[axis]))) view.at = home ?? richest();
     build();
+  }
+
+  // Shows one structure alone, or all (0), and moves the cross to where it is.
+  function chooseStructure(structure) {
+    const home = placeOf(structure);
+    lacking = structure > 0 && !home;
+    set({ structure, at: home ?? view.at });
+  }
+
+  // The middle of a structure's largest axial slice: in the truth, else in the first map that has it.
+  function placeOf(structure) {
+    const own = structure > 0 && [volume.truth, ...view.maps].map((map) => labels.get(map)).find((map) => map?.includes(structure));
+    if (!own) return null;
+    const area = shape[0] * shape[1];
+    const sizes = Array.from({ length: shape[2] }, (_, z) => own.subarray(z * area, (z + 1) * area).reduce((sum, label) => sum + (label === structure), 0));
+    const slices = sizes.flatMap((size, z) => (size === Math.max(...sizes) ? [z] : []));
+    const z = slices[slices.length >> 1];
+    const inside = [];
+    own.subarray(z * area, (z + 1) * area).forEach((label, i) => { if (label === structure) inside.push([i % shape[0], Math.floor(i / shape[0])]); });
+    const middle = [0, 1].map((axis) => inside.reduce((sum, at) => sum + at[axis], 0) / inside.length);
+    const away = (at) => Math.hypot(...at.map((value, axis) => (value - middle[axis]) * volume.spacing[axis]));
+    return [...inside.reduce((best, at) => (away(at) < away(best) ? at : best)), z];
   }
 
   // The middle of what is labelled, in the axial slice that shows most labels.
@@ -108,14 +133,14 @@ function makeViewer(place, book, start = {}, onchange = () => {}) {
       set({ maps: maps.filter(Boolean) }, true);
     };
     const columns = Math.min(3, names.length);
-    const columnChoices = Array.from({ length: names.length > 1 ? columns : 0 }, (_, i) => choice(i ? "beside " : "map ", [...(i ? [["", "none"]] : []), ...names.map((name) => [name, name])], view.maps[i] ?? "", column(i)));
+    const columnChoices = Array.from({ length: names.length > 1 ? columns : 0 }, (_, i) => choice(`${["1st", "2nd", "3rd"][i]} map `, [...(i ? [["", "none"]] : []), ...names.map((name) => [name, name])], view.maps[i] ?? "", column(i)));
     const modes = [["filled", "structures"], ["outline", "outlines"], ...(volume.truth ? [["difference", "mistakes"]] : [])];
     return [
       book.cases.length > 1 ? choice("subject ", book.cases.map((found) => [found.name, found.title ?? found.name]), view.name, (name) => open(name).then(() => onchange(view))) : null,
       ...columnChoices,
       choice("view ", [["three", "three planes"], ...Object.keys(PLANES).map((name) => [name, name]), ["surface", "surfaces"]], view.planes, (planes) => set({ planes }, true)),
       choice("show ", modes, view.mode, (mode) => set({ mode })),
-      choice("structure ", [[0, "all"], ...book.structures.map((name, i) => [i + 1, name])], view.structure, (value) => set({ structure: Number(value) })),
+      choice("structure ", [[0, "all"], ...book.structures.map((name, i) => [i + 1, name])], view.structure, (value) => chooseStructure(Number(value))),
       range("opacity", "opacity", 0, 1, 0.02), range("black", "black", 0, 254, 1), range("white", "white", 1, 255, 1),
     ].filter(Boolean);
   }
@@ -186,7 +211,8 @@ function makeViewer(place, book, start = {}, onchange = () => {}) {
     const [x, y, z] = view.at;
     const index = x + shape[0] * (y + shape[1] * z);
     const say = (name) => `${name}: ${book.structures[labels.get(name)[index] - 1] ?? "background"}`;
-    readout.textContent = [`voxel ${x}, ${y}, ${z}${volume.step > 1 ? ` (every ${["2nd", "3rd"][volume.step - 2] ?? `${volume.step}th`} is shown)` : ""}`, `grey ${scan[index]}`, ...view.maps.map(say)].join(" · ");
+    const absent = lacking ? [`${book.structures[view.structure - 1]} is in none of these maps`] : [];
+    readout.textContent = [...absent, `voxel ${x}, ${y}, ${z}${volume.step > 1 ? ` (every ${["2nd", "3rd"][volume.step - 2] ?? `${volume.step}th`} is shown)` : ""}`, `grey ${scan[index]}`, ...view.maps.map(say)].join(" · ");
     paintKey();
   }
 
@@ -203,7 +229,7 @@ function makeViewer(place, book, start = {}, onchange = () => {}) {
   }
 
   function structureKey() {
-    return book.structures.map((name, i) => element("button", { type: "button", onclick: () => set({ structure: view.structure === i + 1 ? 0 : i + 1 }) }, chip(colors[i + 1]), name));
+    return book.structures.map((name, i) => element("button", { type: "button", onclick: () => chooseStructure(view.structure === i + 1 ? 0 : i + 1) }, chip(colors[i + 1]), name));
   }
 
   function chip(color) {
@@ -250,9 +276,10 @@ function makeViewer(place, book, start = {}, onchange = () => {}) {
     return inside ? null : colors[own[at]];
   }
 
+  // A colour means the same for one structure as for all: of one, what is drawn is what concerns it.
   function mistakeAt(own, at, truth) {
-    const [mine, right] = [seen(own[at]) ? own[at] : 0, seen(truth[at]) ? truth[at] : 0];
-    if (mine === right) return null;
+    const [mine, right] = [own[at], truth[at]];
+    if (mine === right || !(seen(mine) || seen(right))) return null;
     return mine ? (right ? MISTAKES.other : MISTAKES.extra) : MISTAKES.missed;
   }
 

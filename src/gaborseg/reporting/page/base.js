@@ -77,7 +77,16 @@ function everyStructure() {
 
 function structureName(index) {
   if (index >= 0) return data.structures[index].name;
-  return "average";
+  return everyStructure() ? "average" : `average of the ${state.structures.size} selected`;
+}
+
+// Statistics, and tables that came ready, are of all structures, whatever is selected.
+function testedName(index) {
+  return index < 0 ? "average" : structureName(index);
+}
+
+function ofAllStructures() {
+  return everyStructure() ? "" : ` These numbers are of all ${data.structures.length} structures, whatever is selected.`;
 }
 
 function average(values) {

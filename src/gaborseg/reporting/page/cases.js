@@ -71,7 +71,7 @@ function makeOnce() {
 function viewer() {
   if (!data.viewer.length) return;
   const place = make("div", { id: "viewer-place" }, make("p", { class: "empty" }, "unpacking …"));
-  main.append(section("viewer", "Viewer", note("Scroll with the wheel, the arrow keys or the sliders; click to move the cross in all planes and maps. The subject's left is at the left. Structures can be chosen by name or in the legend below."), place));
+  main.append(section("viewer", "Viewer", note("Scroll with the wheel, the arrow keys or the sliders; click to move the cross in all planes and maps. The subject's left is at the left. A structure that is chosen, by name or in the legend below, is shown alone, and the cross moves to it. Median: by mean Dice over configurations. Worst of a configuration: its subject of the lowest mean Dice."), place));
   const near = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     near.disconnect();

@@ -9,6 +9,7 @@ const SHAPES = {
   P: (r) => cross(r, 0),
   X: (r) => cross(r, Math.PI / 4),
   "*": (r) => star(r * 1.3),
+  "-": (r) => `M${-r * 1.6},${-r * 0.3}h${r * 3.2}v${r * 0.6}h${-r * 3.2}Z`,
 };
 
 function cross(r, turn) {
@@ -74,9 +75,24 @@ function figureFiles(...names) {
 
 const LOOK = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "font-size", "font-weight", "visibility"];
 
-// A button that saves a chart as it is now, for charts that have no file beside the page.
+// Buttons that save a chart as it is now, for charts that have no file beside the page.
 function figureNow(box, name) {
-  return make("p", { class: "files" }, saveButton("svg", `figure ${name} as svg`, () => save(`${name.replaceAll(" ", "_")}.svg`, "image/svg+xml", drawnAlone(box.querySelector("svg")))));
+  const stem = name.replaceAll(" ", "_");
+  const drawing = () => drawnAlone(box.querySelector("svg"));
+  return make("p", { class: "files" },
+    saveButton("svg", `figure ${name} as svg`, () => save(`${stem}.svg`, "image/svg+xml", drawing())),
+    saveButton("png", `figure ${name} as png`, () => savePixels(`${stem}.png`, drawing())));
+}
+
+// Three pixels to each of the screen's, enough for print.
+function savePixels(name, drawing, times = 3) {
+  const image = new Image();
+  image.onload = () => {
+    const board = make("canvas", { width: times * image.width, height: times * image.height });
+    board.getContext("2d").drawImage(image, 0, 0, board.width, board.height);
+    board.toBlob((pixels) => save(name, "image/png", pixels));
+  };
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(drawing)}`;
 }
 
 // A drawing that needs no style sheet, on the ground that it has here.
@@ -274,7 +290,7 @@ function structureMarks(svg, row, found, shown, metric, x, frame, middle, height
     const at = (value) => x(value * metric.factor);
     if (f.std) bar(svg, shown[i], at(f.mean - f.std), y, at(f.mean + f.std), y);
     const words = `${shown[i].label}\n${structureName(row)}: ${withSpread(f, metric)} ${metric.unit}\n${data.scores[metric.name][shown[i].id].count}`;
-    point(svg, shown[i], shown[i].kernel_mark, at(f.mean), y, words, 3.9);
+    point(svg, shown[i], shown[i].mark, at(f.mean), y, words, 3.9);
   });
 }
 
@@ -307,7 +323,7 @@ function forestRow(svg, [row, sign], metric, x, frame, y, narrow) {
   svg.append(draw("g", { class: "axis" }, draw("text", { class: "title", ...place }, other.label)));
   if (!narrow) svg.append(draw("g", { class: "axis" }, draw("text", { x: frame.right + 10, y, dy: "0.35em" }, data.verdicts[field(row, "verdict")].id)));
   if (field(row, "low") !== null) bar(svg, other, at("low"), y, at("high"), y);
-  point(svg, other, other.kernel_mark, at("difference"), y, describeComparison(row, sign), field(row, "verdict") === 0 ? 6 : 4.4);
+  point(svg, other, other.mark, at("difference"), y, describeComparison(row, sign), field(row, "verdict") === 0 ? 6 : 4.4);
 }
 
 // Mean Dice against parameters or time a step, on a log axis.
@@ -326,7 +342,7 @@ function costChart(key, title) {
     for (const f of found) {
       const [px, py] = [x(Math.log10(f.cost[key])), y(100 * f.mean)];
       if (f.std) bar(svg, f.configuration, px, y(100 * (f.mean - f.std)), px, y(100 * (f.mean + f.std)));
-      point(svg, f.configuration, f.configuration.kernel_mark, px, py, `${f.configuration.label}\n${withSpread(f, metric)} %, ${compact(f.cost[key])} ${title}${key === "seconds" ? `\non ${f.cost.device}` : ""}`);
+      point(svg, f.configuration, f.configuration.mark, px, py, `${f.configuration.label}\n${withSpread(f, metric)} %, ${compact(f.cost[key])} ${title}${key === "seconds" ? `\non ${f.cost.device}` : ""}`);
     }
     return svg;
   });

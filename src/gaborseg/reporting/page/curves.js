@@ -121,6 +121,6 @@ function training() {
     place.replaceChildren(...kernels.map((kernel) => make("div", {}, make("h3", {}, kernel.name), trainingPanel(kernel, range, furthest, title, kernel === kernels[0]))));
     const groups = curveGroups(runs);
     const named = groups && [...groups].map(([name, look]) => ({ ...look, name: state.colored === "split" ? splitName(name) : `seed ${name}` }));
-    marks.replaceChildren(named ? legend(named, () => "o", (look) => look.name) : legend(shown, (c) => c.mark, lineName));
+    marks.replaceChildren(named ? legend(named, () => "-", (look) => look.name) : legend(shown, () => "-", lineName));
   });
 }

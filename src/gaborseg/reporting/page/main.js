@@ -2,10 +2,12 @@
 
 function switches() {
   const groups = document.getElementById("switch-groups");
+  const sameLine = new Set(data.configurations.map((c) => c.line)).size === 1;
   for (const kernel of data.kernels) {
     const own = data.configurations.filter((c) => c.kernel === kernel.id);
-    groups.append(switchGroup(kernel.name, own.map((c) => [c.id, c.line, legendMark(c, c.kernel_mark), `${c.runs}`]), state.configurations));
+    groups.append(switchGroup(kernel.name, own.map((c) => [c.id, c.line, legendMark(c, c.mark), `${c.runs}`]), state.configurations));
   }
+  groups.prepend(note(sameLine ? "Shape and colour tell the kernel." : "Shape tells the kernel, colour the loss and what else differs."));
   groups.append(switchGroup("Structures", data.structures.map((s, index) => [index, s.name, null, null]), state.structures));
   const panel = document.getElementById("switches");
   const open = document.getElementById("open-switches");
@@ -65,9 +67,14 @@ function theme() {
 
 function linkButton() {
   const button = document.getElementById("copy-link");
-  button.addEventListener("click", () => {
+  const file = location.protocol === "file:";
+  button.addEventListener("click", async () => {
     history.replaceState(null, "", addressNow());
-    copyText(location.href, button, "Link");
+    await copyText(file ? location.hash : location.href, button, "Link");
+    if (!file) return;
+    showTip("Copied: the address of this view, from # on. Others need this file too: after the file's address, what you copied opens this view.", button);
+    addEventListener("scroll", hideTip, { once: true, passive: true });
+    setTimeout(hideTip, 10000);
   });
 }
 
@@ -81,18 +88,39 @@ function contents() {
   const all = [...document.querySelectorAll("section[data-title]")];
   const links = new Map(all.map((element) => [element, make("a", { href: `#${element.id}`, onclick: (event) => goTo(event, element) }, element.dataset.title)]));
   bar.append(...links.values());
+  const mark = (current) => {
+    for (const [element, link] of links) link.setAttribute("aria-current", String(element === current));
+    const link = links.get(current);
+    bar.scrollTo({ left: link ? link.offsetLeft - bar.offsetLeft - (bar.clientWidth - link.offsetWidth) / 2 : 0 });
+    state.section = current?.id ?? "";
+    remember();
+  };
+  const more = () => bar.classList.toggle("more", bar.scrollWidth - bar.clientWidth - bar.scrollLeft > 4);
+  bar.addEventListener("scroll", more, { passive: true });
+  const height = () => bar.parentElement.offsetHeight;
+  let watch = null;
+  const fit = () => {
+    document.documentElement.style.setProperty("--top", `${height()}px`);
+    more();
+    watch?.disconnect();
+    watch = watchSections(all, height(), mark);
+  };
+  fit();
+  new ResizeObserver(fit).observe(bar.parentElement);
+}
+
+// Tells which section is the first below the bar.
+function watchSections(all, height, tell) {
   const seen = new Set();
   const watch = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (entry.isIntersecting) seen.add(entry.target);
       else seen.delete(entry.target);
     }
-    const current = all.find((element) => seen.has(element));
-    for (const [element, link] of links) link.setAttribute("aria-current", String(element === current));
-    state.section = current?.id ?? "";
-    remember();
-  }, { rootMargin: "-70px 0px -55% 0px" });
+    tell(all.find((element) => seen.has(element)));
+  }, { rootMargin: `-${height + 8}px 0px -55% 0px` });
   for (const element of all) watch.observe(element);
+  return watch;
 }
 
 restore();

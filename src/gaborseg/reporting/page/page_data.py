@@ -1,6 +1,7 @@
 """The numbers that the page shows, as plain values for JSON."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -11,9 +12,11 @@ from gaborseg.reporting.chart_style import kernels_of, styles
 from gaborseg.reporting.page.curves import training_curves
 from gaborseg.reporting.page.subject_data import subject_data
 from gaborseg.reporting.report_tables import count_note, rate_note, spread_note
+from gaborseg.reporting.run_tables import edge_notes
 from gaborseg.reporting.subjects.confusion import Confusion
 from gaborseg.reporting.tables import Column, Spread, Table, Value, written
 from gaborseg.study import (
+    ABBREVIATIONS,
     AVERAGE,
     KERNELS,
     METRICS,
@@ -73,10 +76,23 @@ def page_data(
         "notes": {
             "spread": spread_note(results),
             "rate": rate_note(results),
+            "edge": " ".join(edge_notes(results)),
+            "words": _words(results),
             "counts": {metric: count_note(results, metric) for metric in results.metrics},
         },
     }
     return _plain(data)
+
+
+def _words(results: Results) -> str:
+    """Return what the short names of losses and scores on the page stand for."""
+    names = [c.label for c in results.study.configurations]
+    there = " ".join([*names, *(METRICS[name].title for name in results.metrics)])
+    return "; ".join(
+        f"{short}: {whole}"
+        for short, whole in ABBREVIATIONS.items()
+        if re.search(rf"(?<!\w){short}(?!\w)", there)
+    )
 
 
 def _configurations(results: Results) -> list[dict[str, Any]]:
@@ -90,7 +106,9 @@ def _configurations(results: Results) -> list[dict[str, Any]]:
             "shown": c.id in results.rates,
             "rate": readable_rate(results.rates[c.id]) if c.id in results.rates else None,
             "runs": sum(map(len, c.runs.values())),
-            **vars(look[c.id]),
+            "color": look[c.id].color,
+            "mark": look[c.id].kernel_mark,
+            "line": look[c.id].line,
         }
         for c in results.study.configurations
     ]

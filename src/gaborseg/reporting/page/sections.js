@@ -5,6 +5,10 @@ const main = document.getElementById("sections");
 function overview() {
   const box = document.getElementById("findings");
   for (const finding of data.findings) box.append(make("article", { class: "finding" }, make("h2", {}, finding.title), make("strong", {}, finding.value), make("p", {}, rich(finding.note))));
+  const words = note("");
+  box.after(words);
+  const meanings = data.notes.words ? `${data.notes.words}.` : "";
+  whenChanged(() => { words.textContent = `${ofAllStructures()} ${meanings}`.trim(); });
 }
 
 function structures() {
@@ -20,8 +24,8 @@ function structures() {
   whenChanged(() => {
     const metric = metrics.get(state.metric);
     place.replaceChildren(structuresTable());
-    words.replaceChildren(...rich([metric.meaning, metric.better < 0 ? "Lower is better." : "", data.notes.spread, data.notes.counts[state.metric], metric.better ? "The deeper the shade, the better within the row; a click on a structure orders the columns by it." : "A click on a structure orders the columns by it.", cvlWords(), state.paper ? "The paper's numbers are of other scans: not the same task." : ""].filter(Boolean).join(" ")));
-    marks.replaceChildren(legend(selected(), (c) => c.kernel_mark, (c) => c.label));
+    words.replaceChildren(...rich([metric.meaning, metric.better < 0 ? "Lower is better." : "", data.notes.spread, data.notes.counts[state.metric], metric.better ? "Bold: the best of the row, all of them where the shown digits are equal. The deeper the shade, the better within the row; a click on a structure orders the columns by it." : "A click on a structure orders the columns by it.", cvlWords(), state.paper ? "The paper's numbers are of other scans: not the same task." : ""].filter(Boolean).join(" ")));
+    marks.replaceChildren(legend(selected(), (c) => c.mark, (c) => c.label));
     plot.again();
   });
 }
@@ -36,7 +40,7 @@ function learningRates() {
   const marks = make("div");
   const table = make("div");
   const words = note("");
-  main.append(section("learning-rate", "Learning rate", note("Mean test Dice over the selected structures, error bars: standard deviation over splits (over seeds, if there is one split)."), marks, place, figureFiles("learning_rate"), make("h3", {}, data.tables.robustness?.title ?? ""), table, words));
+  main.append(section("learning-rate", "Learning rate", note("Mean test Dice over the selected structures, error bars: standard deviation over splits (over seeds, if there is one split)."), data.notes.edge ? make("p", { class: "note" }, make("strong", {}, rich(data.notes.edge))) : null, marks, place, figureFiles("learning_rate"), make("h3", {}, data.tables.robustness?.title ?? ""), table, words));
   whenChanged(() => {
     const lines = rateLines();
     const values = lines.flatMap((f) => f.points.flatMap((p) => [p.mean - (p.std ?? 0), p.mean + (p.std ?? 0)].map((v) => 100 * v)));
@@ -44,9 +48,9 @@ function learningRates() {
     const kernels = data.kernels.filter((kernel) => lines.some((f) => f.configuration.kernel === kernel.id));
     const panels = kernels.map((kernel, i) => [kernel, ratePanel(kernel, range, i === 0)]);
     place.replaceChildren(...panels.map(([kernel, panel]) => make("div", {}, make("h3", {}, kernel.name), panel)));
-    marks.replaceChildren(legend(lines.map((f) => f.configuration), (c) => c.mark, lineName));
+    marks.replaceChildren(legend(lines.map((f) => f.configuration), () => "-", lineName));
     table.replaceChildren(...(data.tables.robustness ? [plainTable("robustness")] : []));
-    words.replaceChildren(...rich(data.tables.robustness ? `${data.tables.robustness.note}${everyStructure() ? "" : " These numbers are of all structures, whatever is selected."}` : ""));
+    words.replaceChildren(...rich(data.tables.robustness ? `${data.tables.robustness.note}${ofAllStructures()}` : ""));
   });
 }
 
@@ -65,11 +69,11 @@ function statistics() {
     chooser("structure ", places, state.structure, act("structure", Number)));
   const against = chooser("reference ", shown.map((c) => ({ id: c.id, name: c.label })), state.reference, act("reference"));
   const every = make("input", { type: "checkbox", checked: state.everyStructure, onchange: () => { state.everyStructure = every.checked; delete state.sorts.comparisons; changed(); } });
-  const key = make("ul", { class: "legend" }, data.verdicts.map((v, i) => make("li", {}, explained(make("span", { class: `verdict v${i}`, tabindex: 0 }, v.id), v.meaning))));
+  const key = make("ul", { class: "legend" }, make("li", {}, "verdicts:"), data.verdicts.map((v, i) => make("li", {}, explained(make("span", { class: `verdict v${i}`, tabindex: 0 }, v.id), v.meaning))));
   main.append(section("statistics", "Statistics",
     note("Paired differences on the same test subjects in the same splits, row minus column. ● means that the difference is shown: over subjects (Wilcoxon signed rank, Holm) and over trainings (t-test over splits, corrected for overlapping training sets). Violet is better, orange is worse; the deeper, the larger the difference."),
     bar, matrix, make("h3", {}, "Against one configuration"), make("div", { class: "bar" }, against), plot, figureFiles("differences"),
-    make("h3", {}, "All pairs"), make("div", { class: "bar" }, make("label", {}, every, "every selected structure"), key), table, note("Interval: 95 %, bootstrap over subjects. r: matched-pairs rank-biserial correlation. dz: mean over standard deviation of the subjects' differences. Tests are of all subjects and structures, whatever is selected."),
+    make("h3", {}, "All pairs"), make("div", { class: "bar" }, make("label", {}, every, "every selected structure"), key), table, note("Interval: 95 %, bootstrap over subjects. p Holm: over subjects, adjusted for the number of comparisons; p subjects: the same, not adjusted; p trainings: over splits. r: matched-pairs rank-biserial correlation. dz: mean over standard deviation of the subjects' differences. Tests are of all subjects and structures, whatever is selected."),
     data.tables.ranks ? make("h3", {}, data.tables.ranks.title) : null, ranks, data.tables.ranks ? note(data.tables.ranks.note) : null));
   whenChanged(() => {
     matrix.replaceChildren(comparisonMatrix());
@@ -97,13 +101,16 @@ function cost() {
   const extra = [budget, marks, make("div", { class: "panels" }, charts), figureFiles("cost", "parameters")];
   simple("cost", "Parameters and cost", ["parameters", "cost"], panels.length ? extra : []);
   whenChanged(() => {
-    marks.replaceChildren(legend(selected(), (c) => c.kernel_mark, (c) => c.label));
+    marks.replaceChildren(legend(selected(), (c) => c.mark, (c) => c.label));
     for (const plot of charts) plot.again();
     budget.replaceChildren(...parameterBars());
   });
 }
 
-// Stacked bars of trained parameters: a bar a kernel and level, a colour a kind.
+// Of the parameters' kinds: greys, since colours tell configurations.
+const GREYS = [85, 58, 38, 22, 11];
+
+// Stacked bars of trained parameters: a bar a kernel and level, a shade a kind.
 function parameterBars() {
   const table = data.tables.parameters;
   if (!table) return [];
@@ -111,7 +118,7 @@ function parameterBars() {
   const several = new Set(table.rows.filter((row) => row[1].text !== "all").map((row) => row[0].text));
   const rows = table.rows.filter((row) => row[1].text !== "all" || !several.has(row[0].text));
   const whole = Math.max(...rows.map((row) => row.at(-1).key));
-  const color = (index) => `background: var(--c${index})`;
+  const color = (index) => `background: color-mix(in srgb, var(--text) ${GREYS[index % GREYS.length]}%, var(--card))`;
   const cells = rows.flatMap((row) => {
     const parts = kinds.map((kind, i) => [kind, row[i + 2], i]).filter(([, cell]) => cell.key);
     const spans = parts.map(([kind, cell, i]) => explained(make("span", { tabindex: 0, style: `${color(i)}; width: ${((100 * cell.key) / whole).toFixed(2)}%` }), `${row[0].text}, ${row[1].text}\n${kind}: ${cell.text}`));
@@ -122,12 +129,19 @@ function parameterBars() {
   return [make("ul", { class: "legend" }, key), make("div", { class: "stack" }, cells)];
 }
 
+const AVERAGED = /^(leaderboard|runs|dice_by_)/; // tables of means over structures
+
 function simple(id, title, names, extra = []) {
   const there = names.filter((name) => data.tables[name]);
   if (!there.length) return;
-  const places = there.map((name) => [name, make("div")]);
-  main.append(section(id, title, ...extra, ...places.flatMap(([name, place]) => [make("h3", {}, data.tables[name].title), place, note(data.tables[name].note)])));
-  whenChanged(() => { for (const [name, place] of places) place.replaceChildren(plainTable(name)); });
+  const places = there.map((name) => [name, make("div"), note("")]);
+  main.append(section(id, title, ...extra, ...places.flatMap(([name, place, words]) => [make("h3", {}, rich(data.tables[name].title)), place, words])));
+  whenChanged(() => {
+    for (const [name, place, words] of places) {
+      place.replaceChildren(plainTable(name));
+      words.replaceChildren(...rich(`${data.tables[name].note}${AVERAGED.test(name) ? ofAllStructures() : ""}`.trim()));
+    }
+  });
 }
 
 // The numbers of trained kernels, below their pictures.
@@ -135,7 +149,7 @@ function kernelNumbers() {
   const place = document.getElementById("kernels");
   for (const name of Object.keys(data.tables).filter((name) => name.startsWith("kernels_"))) {
     const table = make("div");
-    place.append(make("h3", {}, data.tables[name].title), table, note(data.tables[name].note));
+    place.append(make("h3", {}, rich(data.tables[name].title)), table, note(data.tables[name].note));
     whenChanged(() => table.replaceChildren(plainTable(name)));
   }
 }

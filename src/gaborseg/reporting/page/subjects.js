@@ -82,7 +82,7 @@ function dotsRow(svg, configuration, found, metric, x, frame, top, whole, narrow
     const px = x(value * metric.factor);
     const offset = freePlace(placed, px, height * 0.4);
     placed.push([px, offset]);
-    subjectMark(svg, configuration, configuration.kernel_mark, px, middle + offset, subject, value);
+    subjectMark(svg, configuration, configuration.mark, px, middle + offset, subject, value);
   }
 }
 
@@ -154,11 +154,11 @@ function duelWords() {
   const won = both.filter((f) => winnerOf(f, first, second, metric) === first).length;
   const sizes = both.map((f) => f.difference * (metric.better || 1));
   const say = (value) => `${signed(value, metric)} ${unitOf(metric)}`;
-  const counts = metric.better ? `${first.label} is better in ${won} of ${both.length} subjects, ${second.label} in ${both.filter((f) => winnerOf(f, first, second, metric) === second).length}. ` : "";
+  const counts = metric.better ? `${first.label} is better in ${won} of ${both.length} subjects, ${second.label} in ${both.filter((f) => winnerOf(f, first, second, metric) === second).length} (dashed lines). ` : "";
   return `${counts}Mean difference ${say(average(both.map((f) => f.difference)))}; from ${say(Math.min(...sizes) * (metric.better || 1))} to ${say(Math.max(...sizes) * (metric.better || 1))}. Whether that would hold for other subjects and trainings, Statistics tells.`;
 }
 
-// A line a subject from the one configuration to the other, in the colour of the better one.
+// A line a subject from the one configuration to the other, in the colour of the better one; dashed if that is the second.
 function duelChart() {
   return chart("Two configurations, subject by subject", (width, size, label) => {
     const metric = metrics.get(state.subjectMetric);
@@ -173,11 +173,12 @@ function duelChart() {
     [first, second].forEach((c, i) => svg.append(draw("g", { class: "axis" }, draw("text", { class: "title", x: ends[i], y: frame.bottom + 1.6 * size, "text-anchor": "middle" }, c.label))));
     for (const f of both) {
       const winner = winnerOf(f, first, second, metric) ?? first;
-      line(svg, winner, [[ends[0], y(f.value * metric.factor)], [ends[1], y(f.other * metric.factor)]], { "stroke-opacity": people.names[f.subject] === state.subject ? 1 : 0.55, "stroke-width": people.names[f.subject] === state.subject ? 3 : 1.6 });
+      const dash = winner === second ? "6 3" : null;
+      line(svg, winner, [[ends[0], y(f.value * metric.factor)], [ends[1], y(f.other * metric.factor)]], { "stroke-opacity": people.names[f.subject] === state.subject ? 1 : 0.55, "stroke-width": people.names[f.subject] === state.subject ? 3 : 1.6, "stroke-dasharray": dash });
     }
     for (const f of both) {
-      subjectMark(svg, first, first.kernel_mark, ends[0], y(f.value * metric.factor), f.subject, f.value);
-      subjectMark(svg, second, second.kernel_mark, ends[1], y(f.other * metric.factor), f.subject, f.other);
+      subjectMark(svg, first, first.mark, ends[0], y(f.value * metric.factor), f.subject, f.value);
+      subjectMark(svg, second, second.mark, ends[1], y(f.other * metric.factor), f.subject, f.other);
     }
     return svg;
   });
@@ -201,7 +202,7 @@ function factChart() {
     const place = (f) => (column.number ? column.values[f.subject] : words.indexOf(String(column.values[f.subject])) + (shown.indexOf(f.c) - (shown.length - 1) / 2) * 0.2);
     yAxis(svg, y, ticks(...range, 5), frame, `test ${metric.title} [${metric.unit}]`);
     xAxis(svg, x, column.number ? ticks(...across, width / (7 * size)) : [...words.keys()], frame, column.name, column.number ? undefined : (i) => [words[i]], false);
-    for (const f of found) subjectMark(svg, f.c, f.c.kernel_mark, x(place(f)), y(f.value * metric.factor), f.subject, f.value);
+    for (const f of found) subjectMark(svg, f.c, f.c.mark, x(place(f)), y(f.value * metric.factor), f.subject, f.value);
     return svg;
   });
 }

@@ -50,17 +50,25 @@ function wide(id, table, tall = false, files = {}) {
   frames.observe(scroll);
   const name = id.replaceAll("_", " ");
   const copy = make("button", { type: "button", class: "link", "aria-label": `copy table ${name}`, onclick: () => copyText(textOf(table), copy) }, "copy");
-  const saved = files.csv ? null : saveButton("csv", `table ${name} as csv`, () => save(`${id}.csv`, "text/csv", csvOf(table)));
+  const makers = { csv: ["text/csv", csvOf], tex: ["application/x-tex", latexOf] };
+  const saved = Object.entries(makers).filter(([kind]) => !files[kind]).map(([kind, [type, written]]) => saveButton(kind, `table ${name} as ${kind}`, () => save(`${id}.${kind}`, type, written(table))));
   const links = Object.entries(files).map(([kind, href]) => make("a", { href, "aria-label": `table ${name} as ${kind}` }, kind));
-  frame.append(make("p", { class: "files" }, copy, saved, links));
+  frame.append(make("p", { class: "files" }, copy, links, saved));
   return frame;
 }
 
 const frames = new ResizeObserver((entries) => entries.forEach((entry) => entry.target.look()));
 
+// What a cell says as plain text: raised exponents after a ^.
+function plainText(cell) {
+  const copy = cell.cloneNode(true);
+  for (const raised of copy.querySelectorAll("sup")) raised.prepend("^");
+  return copy.textContent.trim();
+}
+
 // A table as lines of cells with tabs between them, as spreadsheets take them.
 function textOf(table) {
-  return [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim()).join("\t")).join("\n");
+  return [...table.rows].map((row) => [...row.cells].map(plainText).join("\t")).join("\n");
 }
 
 // The same as csv, for tables that have no file beside the page; no cell is a formula to a spreadsheet.
@@ -70,15 +78,31 @@ function csvOf(table) {
     const safe = /^[=@\t\r]|^[+-](?![\d.])/.test(plain) ? `'${plain}` : plain;
     return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
-  return [...table.rows].map((row) => [...row.cells].map((found) => cell(found.textContent.trim())).join(",")).join("\n") + "\n";
+  return [...table.rows].map((row) => [...row.cells].map((found) => cell(plainText(found))).join(",")).join("\n") + "\n";
+}
+
+const LATEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "·": "$\\cdot$", "−": "$-$", "–": "--", "…": "\\dots{}" };
+
+function latexText(text) {
+  const powers = text.split(/(10\^[-−]?[\d.]*\d)/);
+  const escaped = (part) => part.replace(/[\\~^±·−–…&%$#_{}]/g, (sign) => LATEX[sign] ?? `\\${sign}`);
+  return powers.map((part, i) => (i % 2 ? `$10^{${part.slice(3).replace("−", "-")}}$` : escaped(part))).join("");
+}
+
+// The same for LaTeX with the package booktabs; best values bold.
+function latexOf(table) {
+  const cell = (found) => (found.classList.contains("best") ? `\\textbf{${latexText(plainText(found))}}` : latexText(plainText(found)));
+  const [head, ...rows] = [...table.rows].map((row) => `${[...row.cells].map(cell).join(" & ")} \\\\`);
+  const columns = `l${"r".repeat(table.rows[0].cells.length - 1)}`;
+  return [`\\begin{tabular}{${columns}}`, "\\toprule", head, "\\midrule", ...rows, "\\bottomrule", "\\end{tabular}", ""].join("\n");
 }
 
 function saveButton(kind, label, act) {
   return make("button", { type: "button", class: "link", "aria-label": label, onclick: act }, kind);
 }
 
-function save(name, type, text) {
-  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+function save(name, type, content) {
+  const link = make("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
@@ -185,7 +209,7 @@ function structureRow(index, shown, metric) {
     share: shareOf(f.mean, low, high, metric),
     node: make("span", {}, scoreNode(f, metric), paperNode(shown[i], index, metric)),
   }));
-  const name = index < 0 ? (everyStructure() ? "average" : `average of the ${state.structures.size} selected`) : structureName(index);
+  const name = structureName(index);
   const size = index >= 0 && data.structures[index].size ? `${data.structures[index].size} % of the labelled voxels in the paper's scans` : null;
   return { cells: [{ text: name, key: name, node: orderButton(index, name, size) }, ...cells] };
 }
@@ -241,7 +265,7 @@ function describeComparison(row, sign = 1) {
   const [low, high] = ["low", "high"].map((name) => field(row, name)).map((v) => (v === null ? null : v * sign)).sort((a, b) => a - b);
   return [
     sign > 0 ? `${first} minus ${second}` : `${second} minus ${first}`,
-    `${structureName(field(row, "structure"))}: ${signed(field(row, "difference") * sign, metric)} ${unitOf(metric)} (95 %: ${signed(low, metric)} … ${signed(high, metric)})`,
+    `${testedName(field(row, "structure"))}: ${signed(field(row, "difference") * sign, metric)} ${unitOf(metric)} (95 %: ${signed(low, metric)} … ${signed(high, metric)})`,
     `${field(row, "subjects")} subjects; same sign in ${field(row, "agreeing")} of ${field(row, "replicates")} trainings`,
     `p ${probability(field(row, "p_holm"))} over subjects (Holm), ${probability(field(row, "p_trainings"))} over trainings`,
     data.verdicts[field(row, "verdict")].id,
@@ -294,7 +318,7 @@ function comparisonRow(row, metric) {
     cells: [
       text(data.configurations[get("first")].label),
       text(data.configurations[get("second")].label),
-      ...(state.everyStructure ? [text(structureName(get("structure")))] : []),
+      ...(state.everyStructure ? [text(testedName(get("structure")))] : []),
       measured("difference", (v) => signed(v, metric)),
       { text: `${signed(get("low"), metric)} … ${signed(get("high"), metric)}`, key: get("low") },
       { key: verdict.id, node: explained(make("span", { class: `verdict v${get("verdict")}` }, verdict.id), verdict.meaning) },
