@@ -55,8 +55,8 @@ def test_scores_survive_the_file_to_the_last_digit(tmp_path: Path) -> None:
 def test_csv_has_the_agreed_columns_and_leaves_empty_what_does_not_exist(tmp_path: Path) -> None:
     write_scores(tmp_path / "subjects.csv", ROWS)
     header, *rest = (tmp_path / "subjects.csv").read_text().splitlines()
-    assert header == "subject,structure,dice,hd95,nsd,volume,true_volume"
-    assert rest[-1] == "b,outer,,,,0.0,0.0"
+    assert header == "subject,structure,dice,hd95,nsd,volume,true_volume,ece,calibrated_ece"
+    assert rest[-1] == "b,outer,,,,0.0,0.0,,"
     assert math.isnan(read_scores(tmp_path / "subjects.csv")[-1].hd95)
 
 

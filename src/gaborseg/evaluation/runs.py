@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gaborseg.data import PreparedCase, SegmentationData, fill_cache, infer_volume
+from gaborseg.decisions import probabilities
 from gaborseg.interface import build, mistakes_as_user_errors
 from gaborseg.machine import progress, refuse_link
-from gaborseg.metrics import case_scores, voxel_tolerance
+from gaborseg.metrics import calibration_errors, case_scores, voxel_tolerance
 from gaborseg.models import ModelError, TrainedModel, check_logits, choose_device, load_trained
 from gaborseg.networks import scale_kernels
 from gaborseg.runs import RunFile, Score, read_record, score_rows
@@ -78,9 +79,9 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
     tolerance = cases.tolerance if settings.tolerance is None else settings.tolerance
     rows: list[Score] = []
     for subject in progress(cases.prepared, "Segmenting and scoring"):
-        case = cases.prepared[subject]
+        case, unlabelled = cases.prepared[subject], cases.unlabelled.get(subject)
         with mistakes_as_user_errors():
-            prediction, truth = _segment(trained, decision, case)
+            prediction, truth, errors = _segment(trained, decision, case, cases.ignore, unlabelled)
         affine = case.read("affine")
         write_label_map(output / RunFile.PREDICTIONS / f"{subject}.nii.gz", prediction, affine)
         spacing = voxel_sides(affine).tolist()
@@ -91,9 +92,10 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
             spacing=spacing,
             tolerance=tolerance,
             ignore=cases.ignore,
-            unlabelled=cases.unlabelled.get(subject),
+            unlabelled=unlabelled,
         )
-        rows += score_rows(subject, trained.structures, [column.tolist() for column in scores])
+        columns = [column.tolist() for column in (*scores, *errors)]
+        rows += score_rows(subject, trained.structures, columns)
     inputs = {"checkpoint": str(trained.checkpoint), "data": cases.name}
     decided = type(decision).__name__.lower()
     return Result(rows, tolerance, inputs, decided, settings.network["scale"])
@@ -101,17 +103,26 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
 
 @torch.inference_mode()
 def _segment(
-    trained: TrainedModel, decision: nn.Module, case: PreparedCase
-) -> tuple[Tensor, Tensor]:
-    """The predicted and the true labels of a case, (D, H, W) each, on the CPU.
+    trained: TrainedModel,
+    decision: nn.Module,
+    case: PreparedCase,
+    ignore: int | None,
+    unlabelled: Tensor | None,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """The predicted and the true labels of a case (D, H, W), on the CPU, and calibration errors.
 
-    Whole or in patches, as in the training.
+    Whole or in patches, as in the training. Errors are (C - 1,), of all that are probabilities.
     """
     device = next(trained.network.parameters()).device
     image = torch.from_numpy(np.array(case.read("image"))).to(device)[None]
     logits = infer_volume(trained.network, image, trained.data.get("patch_size"))
     check_logits(logits, trained.checkpoint)
-    return decision(logits)[0].cpu(), torch.from_numpy(np.array(case.read("label")))
+    truth = torch.from_numpy(np.array(case.read("label")))
+    errors = [
+        calibration_errors(probs[0].cpu(), truth, ignore, unlabelled)
+        for probs in probabilities(decision, logits)
+    ]
+    return decision(logits)[0].cpu(), truth, errors
 
 
 def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:

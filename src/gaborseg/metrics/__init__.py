@@ -1,5 +1,6 @@
 """Scores of segmentations: pure functions, and torchmetrics that hold the state."""
 
+from gaborseg.metrics.calibration_error import calibration_errors
 from gaborseg.metrics.case_scores import case_scores
 from gaborseg.metrics.overlap import (
     confusion_counts,
@@ -16,6 +17,7 @@ __all__ = [
     "OwnMetrics",
     "SubjectDice",
     "SubjectTable",
+    "calibration_errors",
     "case_scores",
     "confusion_counts",
     "counted_labels",

@@ -27,8 +27,9 @@ class Score(NamedTuple):
     """What is scored of one structure of one subject: a row of ``subjects.csv``.
 
     dice and nsd are in [0, 1], hd95 in mm; they are NaN where neither the truth nor the prediction
-    has the structure, and the worst possible where only one has it. Volumes are in mm^3. NaN also
-    stands for what an older run did not measure.
+    has the structure, and the worst possible where only one has it. Volumes are in mm^3. The
+    expected calibration errors, in [0, 1], are of the softmax and of the calibrated decision, NaN
+    without one. NaN also stands for what an older run did not measure.
     """
 
     subject: str
@@ -38,6 +39,8 @@ class Score(NamedTuple):
     nsd: float = math.nan
     volume: float = math.nan
     true_volume: float = math.nan
+    ece: float = math.nan
+    calibrated_ece: float = math.nan
 
     @property
     def volume_error(self) -> float:
@@ -49,7 +52,7 @@ class Score(NamedTuple):
 
 _NUMBERS = Score._fields[2:]
 NEEDED = Score._fields[:3]
-_SHARES = ("dice", "nsd")  # scores in [0, 1]; the others are not negative
+_SHARES = ("dice", "nsd", "ece", "calibrated_ece")  # scores in [0, 1]; the others are not negative
 _VOLUME_ERROR = "volume\nerror %"
 _SPARE = ("subjects", _VOLUME_ERROR, "std", "NSD %", "HD95 mm")
 """Columns of the table on the screen that may be left out, the least important first."""
@@ -63,7 +66,8 @@ def score_rows(
     Args:
         subject: Its id.
         structures: Names of the labels 1 ... L.
-        columns: Dice, HD95, NSD, volumes and true volumes of its structures, L numbers each.
+        columns: Dice, HD95, NSD, volumes and true volumes of its structures, and what there is of
+            calibration errors; L numbers each.
     """
     return [
         Score(subject, structure, *numbers)

@@ -43,6 +43,7 @@ ABBREVIATIONS = {
     "exp-log": "exponential logarithmic loss",
     "HD95": "95 % Hausdorff distance",
     "NSD": "normalised surface Dice",
+    "ECE": "expected calibration error",
 }
 """What short names of losses and scores stand for."""
 AVERAGE = "average"
@@ -119,6 +120,26 @@ METRICS = {
             1,
             -1,
             "Difference of predicted and true volume, relative to the true one.",
+        ),
+        Metric(
+            "ece",
+            "ECE",
+            "%",
+            100,
+            2,
+            -1,
+            "Expected calibration error of the softmax: how far the probability of being a "
+            "structure is from the share of voxels that are it, in 15 bins of probability, as a "
+            "mean over all voxels of the volume.",
+        ),
+        Metric(
+            "calibrated_ece",
+            "calibrated ECE",
+            "%",
+            100,
+            2,
+            -1,
+            "The same of the scores of the calibrated decision, cut to 0 ... 1.",
         ),
     )
 }

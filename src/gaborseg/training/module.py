@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -13,13 +13,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
 from gaborseg.data import infer_volume
-from gaborseg.decisions import Argmax, are_finite
+from gaborseg.decisions import Argmax, are_finite, probabilities
 from gaborseg.gpu import choices_for
 from gaborseg.losses import MaskedLoss
 from gaborseg.metrics import (
     OwnMetrics,
     SubjectDice,
     SubjectTable,
+    calibration_errors,
     counted_labels,
     mean_dice,
     structure_means,
@@ -31,6 +32,19 @@ from gaborseg.training.schedules import constant
 log = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
+
+
+class Tested(TypedDict):
+    """What a test step returns.
+
+    Attributes:
+        prediction: Label maps (B, *S).
+        calibration: Of each sample, expected calibration errors (C - 1,): of the softmax and, if
+            the decision is calibrated, of its scores.
+    """
+
+    prediction: Tensor
+    calibration: list[list[Tensor]]
 
 
 class SegmentationModule(pl.LightningModule):
@@ -149,14 +163,14 @@ class SegmentationModule(pl.LightningModule):
             self.log(f"val/dice/{name}", value.float())
         self._log_own("val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Score one batch of test subjects and return its label map (B, *S)."""
+    def test_step(self, batch: Batch, batch_idx: int) -> Tested:
+        """Score one batch of test subjects; return its label maps and calibration errors."""
         logits = self.logits(batch["image"])
         if not are_finite(logits):
             log.warning("logits of a test subject are not finite: nothing is found in it")
         prediction: Tensor = self.decision(logits)
         self._score(prediction, batch)
-        return prediction
+        return {"prediction": prediction, "calibration": self._calibration(logits, batch)}
 
     def on_test_epoch_end(self) -> None:
         """Keep the scores of the test subjects of all processes."""
@@ -201,6 +215,18 @@ class SegmentationModule(pl.LightningModule):
         counted = counted_labels(prediction, batch["label"], self.ignore, unlabelled)
         self.dice.update(*counted, batch["index"])
         self.metrics.update(prediction, batch["label"], unlabelled)
+
+    def _calibration(self, logits: Tensor, batch: Batch) -> list[list[Tensor]]:
+        """Return, of each sample, calibration errors (C - 1,) of all that are probabilities."""
+        unlabelled = batch.get("unlabelled", [None] * len(logits))
+        kinds = [
+            [
+                calibration_errors(*sample[:2], self.ignore, sample[2])
+                for sample in zip(probs, batch["label"], unlabelled, strict=True)
+            ]
+            for probs in probabilities(self.decision, logits)
+        ]
+        return [[*errors] for errors in zip(*kinds, strict=True)]
 
     def _collect_scores(self) -> SubjectTable:
         scores = self.dice.compute()

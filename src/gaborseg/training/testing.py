@@ -29,7 +29,7 @@ from gaborseg.runs import (
     write_scores,
 )
 from gaborseg.scans import voxel_sides
-from gaborseg.training.module import Batch, SegmentationModule
+from gaborseg.training.module import Batch, SegmentationModule, Tested
 
 
 class TestReport(Callback):
@@ -77,12 +77,21 @@ class TestReport(Callback):
         module = cast(SegmentationModule, pl_module)
         if batch_idx == 0:
             self.weights = {weights_digest(module.state_dict())}
-        unlabelled = batch.get("unlabelled", [None] * len(outputs))
+        unlabelled = batch.get("unlabelled", [None] * len(batch["index"]))
         indices = batch["index"].tolist()
-        parts = zip(indices, batch["image"], batch["label"], outputs, unlabelled, strict=True)
-        for index, image, label, prediction, row in parts:
+        results = cast(Tested, outputs)
+        parts = zip(
+            indices,
+            batch["image"],
+            batch["label"],
+            results["prediction"],
+            results["calibration"],
+            unlabelled,
+            strict=True,
+        )
+        for index, image, label, prediction, errors, row in parts:
             subject = self.subjects[index]
-            self.rows[subject] = self._score(subject, module, prediction, label, row)
+            self.rows[subject] = self._score(subject, module, prediction, label, errors, row)
             path = self.run.path(RunFile.PREDICTIONS) / f"{subject}.nii.gz"
             write_label_map(path, prediction, self.affines[subject])
             _, truth = counted_labels(label, label, module.ignore)
@@ -114,6 +123,7 @@ class TestReport(Callback):
         module: SegmentationModule,
         prediction: Tensor,
         label: Tensor,
+        errors: list[Tensor],
         unlabelled: Tensor | None,
     ) -> list[Score]:
         scores = case_scores(
@@ -125,7 +135,8 @@ class TestReport(Callback):
             ignore=module.ignore,
             unlabelled=None if unlabelled is None else unlabelled.cpu(),
         )
-        return score_rows(subject, module.structures, [column.tolist() for column in scores])
+        columns = [column.tolist() for column in (*scores, *errors)]
+        return score_rows(subject, module.structures, columns)
 
 
 def write_label_map(path: Path, labels: Tensor, affine: NDArray) -> None:
