@@ -73,6 +73,7 @@ def test_the_best_is_decided_by_the_shown_digits() -> None:
     assert best_cells([[0.8123, 0.8121, 0.80]], [1, 2, 3], shown, -1) == {(0, 3)}
     assert best_cells([[0.8, math.nan]], [1, 2], shown, 1) == frozenset()
     assert best_cells([[0.8, 0.7]], [1, 2], shown, 0) == frozenset()
+    assert best_cells([[0.8001, 0.8, math.nan]], [1, 2, 3], shown, 1) == frozenset()
 
 
 def test_every_special_character_of_latex_is_escaped() -> None:

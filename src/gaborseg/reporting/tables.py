@@ -169,6 +169,8 @@ def best_cells(
 ) -> frozenset[tuple[int, int]]:
     """Return the cells that are the best of their row, as far as the shown digits tell.
 
+    Equal ones share the place; where all are equal, none is best.
+
     Args:
         means: Rows of values; NaN is never the best.
         columns: Position in the table of each value's column.
@@ -178,7 +180,7 @@ def best_cells(
     cells = set()
     for row, values in enumerate(means):
         rounded = [round(value * shown.factor, shown.digits or 0) * better for value in values]
-        there = [value for value in rounded if not math.isnan(value)]
+        there = {value for value in rounded if not math.isnan(value)}
         if better and len(there) > 1:
             top = max(there)
             cells |= {(row, c) for c, v in zip(columns, rounded, strict=True) if v == top}

@@ -24,7 +24,7 @@ function structures() {
   whenChanged(() => {
     const metric = metrics.get(state.metric);
     place.replaceChildren(structuresTable());
-    words.replaceChildren(...rich([metric.meaning, metric.better < 0 ? "Lower is better." : "", data.notes.spread, data.notes.counts[state.metric], metric.better ? "Bold: the best of the row, all of them where the shown digits are equal. The deeper the shade, the better within the row; a click on a structure orders the columns by it." : "A click on a structure orders the columns by it.", cvlWords(), state.paper ? "The paper's numbers are of other scans: not the same task." : ""].filter(Boolean).join(" ")));
+    words.replaceChildren(...rich([metric.meaning, metric.better < 0 ? "Lower is better." : "", data.notes.spread, data.notes.counts[state.metric], metric.better ? "Bold: the best of the row, several where the shown digits are equal, none where all are. The deeper the shade, the better within the row; a click on a structure orders the columns by it." : "A click on a structure orders the columns by it.", cvlWords(), state.paper ? "The paper's numbers are of other scans: not the same task." : ""].filter(Boolean).join(" ")));
     marks.replaceChildren(legend(selected(), (c) => c.mark, (c) => c.label));
     plot.again();
   });

@@ -200,7 +200,8 @@ function kernelHeads(shown) {
 function structureRow(index, shown, metric) {
   const found = shown.map((c) => summary(data.scores[metric.name][c.id].values, index));
   const rounded = found.map((f) => (f.mean === null ? null : Number(number(f.mean, metric)) * metric.better));
-  const best = metric.better && shown.length > 1 ? Math.max(...rounded.filter((v) => v !== null)) : null;
+  const different = new Set(rounded.filter((v) => v !== null));
+  const best = metric.better && different.size > 1 ? Math.max(...different) : null;
   const means = found.map((f) => f.mean).filter((v) => v !== null);
   const [low, high] = [Math.min(...means), Math.max(...means)];
   const cells = found.map((f, i) => ({
