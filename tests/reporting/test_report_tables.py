@@ -239,3 +239,22 @@ def test_a_leaderboard_without_any_score_has_no_best(tmp_path: Path) -> None:
     found = table(compute(study_of(tmp_path)), "leaderboard")
     assert found.best == frozenset()
     assert np.isnan(column(found, "Dice of the worst subject")).all()
+
+
+def test_energy_is_a_column_where_it_was_measured(tmp_path: Path) -> None:
+    energy = {"energy_joules": 7200.0, "energy_of": "processors"}
+    write_small_run(tmp_path / "mixed", outcome=energy)
+    write_small_run(tmp_path / "gabor", kernel="gabor")
+    results = compute(study_of(tmp_path))
+    for name in ("leaderboard", "cost"):
+        found = table(results, name)
+        place = [one.heading for one in found.columns].index("energy of a run [Wh]")
+        shown = {row[0]: found.cell(i, place) for i, row in enumerate(found.rows)}
+        assert shown == {"mixed · PCC": "2.00", "Gabor · PCC": "-"}
+        assert "of processors, with all that ran beside." in found.note
+
+
+def test_without_a_measured_energy_there_is_no_column(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "mixed")
+    found = table(compute(study_of(tmp_path)), "leaderboard")
+    assert not any("energy" in one.heading for one in found.columns)

@@ -71,7 +71,7 @@ def test_a_step_that_broke_off_is_forgotten(clock: Clock) -> None:
 
 
 def test_the_state_is_plain() -> None:
-    assert Cost().state_dict() == {"seconds": [], "peak_memory": 0}
+    assert Cost().state_dict() == {"seconds": [], "peak_memory": 0, "energy": None}
 
 
 def test_a_gpu_times_itself(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +106,66 @@ def test_the_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Cost().record()["device"].endswith(("thread", "threads"))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
     assert cost.device_name(torch.device("cuda", 1)) == "GPU 1"
+
+
+class Meter:
+    """Counters that have told so many joules since they were first looked at."""
+
+    parts: tuple[str, ...] = ("processors",)
+    told: float | None = 0.0
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def joules(self) -> float | None:
+        return self.told
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> type[Meter]:
+    found = type("Found", (Meter,), {})
+    monkeypatch.setattr(cost, "EnergyMeter", found)
+    return found
+
+
+def begun(state: dict[str, Any] | None = None, processes: int = 1) -> Cost:
+    """A session that goes on from another one's state."""
+    session = Cost()
+    if state is not None:
+        session.load_state_dict(state)
+    trainer: Any = SimpleNamespace(world_size=processes)
+    session.on_fit_start(trainer, MODULE)
+    return session
+
+
+def test_the_energy_of_all_sessions_is_added_up(measured: type[Meter]) -> None:
+    measured.told = 7.0
+    session = begun(begun().state_dict())
+    assert session.record()["energy_joules"] == 14
+    assert session.record()["energy_of"] == "processors"
+
+
+def test_a_machine_that_does_not_tell_leaves_no_energy(measured: type[Meter]) -> None:
+    measured.told = None
+    assert "energy_joules" not in begun().record()
+
+
+def test_energy_is_not_told_if_one_session_does_not_know_it(measured: type[Meter]) -> None:
+    measured.told = None
+    state = begun().state_dict()
+    measured.told = 7.0
+    assert "energy_joules" not in begun(state).record()
+
+
+def test_energies_of_different_parts_are_not_added(measured: type[Meter]) -> None:
+    state = begun().state_dict()
+    measured.parts = ("processors", "GPU")
+    assert "energy_joules" not in begun(state).record()
+
+
+def test_a_checkpoint_from_before_there_was_energy_has_none(measured: type[Meter]) -> None:
+    assert "energy_joules" not in begun({"seconds": [], "peak_memory": 0}).record()
+
+
+def test_the_energy_of_several_processes_is_not_measured(measured: type[Meter]) -> None:
+    assert "energy_joules" not in begun(processes=2).record()

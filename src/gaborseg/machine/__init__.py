@@ -1,6 +1,7 @@
 """This computer: memory, processors, versions, and files that are whole or not there."""
 
 from gaborseg.machine.allocator import PAGES, keep_freed_memory, returning_freed_memory
+from gaborseg.machine.energy import EnergyMeter
 from gaborseg.machine.files import (
     PARTIAL,
     cache_folder,
@@ -40,6 +41,7 @@ __all__ = [
     "PACKAGES",
     "PAGES",
     "PARTIAL",
+    "EnergyMeter",
     "FittedTable",
     "as_cell",
     "available_processors",

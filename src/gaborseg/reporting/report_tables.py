@@ -8,6 +8,7 @@ import numpy as np
 from gaborseg.networks import kinds_in
 from gaborseg.reporting.run_tables import (
     coverage_table,
+    energy_note,
     leaderboard_table,
     learning_rate_table,
     robustness_table,
@@ -291,8 +292,9 @@ def _counts(results: Results, configuration: Configuration) -> dict[str, int]:
 
 
 def _cost_table(results: Results) -> Table:
-    """Return time and memory of each configuration."""
-    columns = (
+    """Return time, memory and, where it was measured, energy of each configuration."""
+    costs = [(c, cost) for c in results.study.configurations for cost in results.costs[c.id]]
+    columns = [
         Column("configuration"),
         Column("parameters"),
         Column("time a step [s]", 1, 3),
@@ -301,8 +303,8 @@ def _cost_table(results: Results) -> Table:
         Column("epochs", 1, 0),
         Column("device"),
         Column("runs"),
-    )
-    rows = [
+    ]
+    rows: list[tuple[Value, ...]] = [
         (
             c.label,
             c.parameters,
@@ -313,14 +315,16 @@ def _cost_table(results: Results) -> Table:
             cost.device or "not recorded",
             cost.runs,
         )
-        for c in results.study.configurations
-        for cost in results.costs[c.id]
+        for c, cost in costs
     ]
+    if any(cost.energy_joules > 0 for _, cost in costs):
+        columns.append(Column("energy of a run [Wh]", 1 / 3600, 2))
+        rows = [(*row, cost.energy_joules) for row, (_, cost) in zip(rows, costs, strict=True)]
     return Table(
         name="cost",
         title="Time and memory",
-        columns=columns,
+        columns=tuple(columns),
         rows=tuple(rows),
         note="Medians over runs, memory the highest. Compare rows of one device alone; runs that "
-        "shared a machine with others took longer than they need.",
+        f"shared a machine with others took longer than they need.{energy_note(results)}",
     )

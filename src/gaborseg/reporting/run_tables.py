@@ -19,6 +19,7 @@ from gaborseg.study import (
 from gaborseg.sweeps import Round, read_rounds
 
 _MEBIBYTE = 2**20
+_PARTS = "energy_of"
 
 
 def leaderboard_table(results: Results) -> Table:
@@ -41,6 +42,9 @@ def leaderboard_table(results: Results) -> Table:
         results.shown, key=lambda c: -np.nan_to_num(_mean_score(results, c, "dice"), nan=-1)
     )
     rows = [_leaderboard_row(results, c, ranked) for c in order]
+    if any(_watt_hours(results, c) for c in order):
+        columns = (*columns, Column("energy of a run [Wh]", 1, 2))
+        rows = [(*row, _watt_hours(results, c)) for row, c in zip(rows, order, strict=True)]
     best = frozenset(
         (int(np.nanargmax(values)), column)
         for column, name in enumerate(ranked, 2)
@@ -56,8 +60,23 @@ def leaderboard_table(results: Results) -> Table:
         note="Means over structures, ± standard deviation over splits (over seeds, if there is one "
         "split). Interval: of the mean Dice, bootstrap over subjects; whether two configurations "
         "differ, only their paired difference tells. Time and memory: median and highest of the "
-        "runs, - where several devices are mixed. Bold: the best of its column.",
+        "runs, - where several devices are mixed. Bold: the best of its column."
+        f"{energy_note(results)}",
     )
+
+
+def _watt_hours(results: Results, configuration: Configuration) -> float | None:
+    """Return the energy of a run, None if it was not measured, or on several devices."""
+    energies = [cost.energy_joules for cost in results.costs[configuration.id]]
+    return energies[0] / 3600 if len(energies) == 1 and energies[0] > 0 else None
+
+
+def energy_note(results: Results) -> str:
+    """Return what the energies are of, as the runs tell; empty if none was measured."""
+    parts = sorted({str(part) for run in results.study.runs if (part := run.outcome.get(_PARTS))})
+    if not parts:
+        return ""
+    return f" Energy: median of the runs, of {', '.join(parts)}, with all that ran beside."
 
 
 def _mean_score(results: Results, configuration: Configuration, metric: str) -> float:

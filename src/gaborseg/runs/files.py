@@ -77,6 +77,8 @@ _KINDS: dict[RunFile, dict[str, Any]] = {
         "seconds_per_step": _NUMBER,
         "peak_memory_bytes": _NUMBER,
         "device": str,
+        "energy_joules": _NUMBER,
+        "energy_of": _TEXT,
         "metrics": {_ANY: _NUMBER},
         "best": {"name": str, "mode": str, "epoch": int, "value": _NUMBER},
         "stopped_early": {"epoch": int, "epochs": int, "by": str, "reason": str},

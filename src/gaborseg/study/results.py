@@ -37,6 +37,7 @@ class Cost:
         peak_memory_bytes: Highest of the runs, NaN if it was not logged.
         seconds_per_epoch: Median over runs of the median over epochs, validation included.
         epochs: Median over the runs.
+        energy_joules: Median over the runs, NaN if it was not measured, or not of the same parts.
     """
 
     device: str
@@ -45,6 +46,7 @@ class Cost:
     peak_memory_bytes: float
     seconds_per_epoch: float
     epochs: float
+    energy_joules: float
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,14 @@ def _cost(device: str, runs: list[RunRecord]) -> Cost:
         peak_memory_bytes=_highest(_number(run, "peak_memory_bytes") for run in runs),
         seconds_per_epoch=_median(_seconds_per_epoch(run) for run in runs),
         epochs=_median(float(len(run.curves)) for run in runs),
+        energy_joules=_energy(runs),
     )
+
+
+def _energy(runs: list[RunRecord]) -> float:
+    """Return the median energy of runs, NaN if it is not of the same parts of the machine."""
+    parts = {run.outcome.get("energy_of") for run in runs if run.outcome.get("energy_joules")}
+    return _median(_number(run, "energy_joules") for run in runs) if len(parts) == 1 else math.nan
 
 
 def _seconds_per_epoch(run: RunRecord) -> float:
