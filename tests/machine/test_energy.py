@@ -105,6 +105,17 @@ def test_a_gpu_is_added_to_the_processors(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("one_gpu")
+def test_energy_is_unknown_once_a_gpu_counts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = Nvml(40_000)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    meter = EnergyMeter(GPU, tmp_path)
+    nvml.millijoules = 500
+    assert meter.joules() is None
+
+
+@pytest.mark.usefixtures("one_gpu")
 def test_a_gpu_without_a_counter_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

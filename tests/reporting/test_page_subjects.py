@@ -448,6 +448,7 @@ def test_curves_answer_to_the_pointer_everywhere(page: Page, share: float) -> No
 
 def test_any_column_of_the_curves_can_be_drawn_on_any_axis(page: Page) -> None:
     path = "document.querySelector('#training .curve').getAttribute('d')"
+    page.wait("document.querySelector('#training .curve') !== null")
     drawn = [page.run(path)]
     for label, value in (("column", "train/loss"), ("along", "minutes"), ("smoothed", "9")):
         choose(page, "training", label, value)

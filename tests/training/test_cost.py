@@ -169,3 +169,14 @@ def test_a_checkpoint_from_before_there_was_energy_has_none(measured: type[Meter
 
 def test_the_energy_of_several_processes_is_not_measured(measured: type[Meter]) -> None:
     assert "energy_joules" not in begun(processes=2).record()
+
+
+@pytest.mark.parametrize("hook", ["on_validation_batch_end", "on_test_batch_end"])
+def test_counters_are_looked_at_outside_of_training_too(measured: type[Meter], hook: str) -> None:
+    looks = []
+    session = begun()
+    assert isinstance(session._meter, Meter)
+    session._meter.joules = lambda: looks.append(1)  # type: ignore[method-assign, assignment]
+    getattr(session, hook)(NOTHING, MODULE, NOTHING, NOTHING, 0)
+    getattr(session, hook)(NOTHING, MODULE, NOTHING, NOTHING, 1)  # within the minute
+    assert looks == [1]

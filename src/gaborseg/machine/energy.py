@@ -48,6 +48,8 @@ class EnergyMeter:
         try:
             self._look()
             of_gpu = 0 if self._gpu is None else self._gpu() - self._gpu_start
+            if of_gpu < 0:
+                raise ValueError("the GPU's counter has started anew")
         except Exception:  # whatever a counter that is lost raises: no training ends for that
             self.parts = ()
         return self._joules + of_gpu / 1e3 if self.parts else None

@@ -58,9 +58,15 @@ class Cost(Callback):
     ) -> None:
         """Note when the step ends."""
         self._marks.append(_now(pl_module.device))
-        if self._meter is not None and time.monotonic() > self._looked + _OFTEN:
-            self._meter.joules()
-            self._looked = time.monotonic()
+        self._look_at_energy()
+
+    def on_validation_batch_end(self, *arguments: Any) -> None:
+        """Look at the counters of energy, of which a long validation could miss a new start."""
+        self._look_at_energy()
+
+    def on_test_batch_end(self, *arguments: Any) -> None:
+        """Look at the counters of energy, of which a long test could miss a new start."""
+        self._look_at_energy()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Turn the notes of the epoch into seconds."""
@@ -98,6 +104,11 @@ class Cost(Callback):
             "device": device_name(self.device or torch.device("cpu")),
             **({"energy_joules": energy[0], "energy_of": energy[1]} if energy else {}),
         }
+
+    def _look_at_energy(self) -> None:
+        if self._meter is not None and time.monotonic() > self._looked + _OFTEN:
+            self._meter.joules()
+            self._looked = time.monotonic()
 
     def _energy(self) -> tuple[float, str] | None:
         """Return joules of all sessions, and whose; None if those of one are not known."""
