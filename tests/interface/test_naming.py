@@ -107,7 +107,7 @@ def test_options_of_the_users_own_folder_are_found(
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_runs_of_a_sweep_have_names_of_their_own(sweep: str) -> None:
     cells = sweep_cells([f"+sweeps={sweep}"])
-    cells = random.Random(0).sample(cells, min(len(cells), 4))
+    cells = random.Random(0).sample(cells, min(len(cells), 8))
     needed = ["data.root=somewhere"] if sweep == "malc_table" else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra

@@ -1,5 +1,6 @@
 """Volumes of one person on two scans."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,44 +17,63 @@ from synthetic_runs import FEW_STRUCTURES, split_of, study_of, write_run
 
 SUBJECTS = tuple(f"s{number:02d}" for number in range(40))
 TESTED = split_of(0, SUBJECTS)["test"]  # 12 of them
-PAIRS = [f"p{i // 2}" for i in range(len(TESTED))]
+PAIRS = {scan: f"p{i // 2}" for i, scan in enumerate(TESTED)}
 
 
-def tables_of(folder: Path, people: list[str], volumes: NDArray[np.float64]) -> list[Table]:
-    """The tables of one run whose test subjects are scans of these people."""
+def tables_of(
+    folder: Path,
+    people: Mapping[str, str],
+    volumes: NDArray[np.float64],
+    splits: Mapping[int, str] = {0: "pcc"},
+) -> list[Table]:
+    """The tables of runs of these splits and losses; people have the scans that are told."""
     data = folder / "data"
     data.mkdir()
-    lines = ["participant_id\tparticipant", *map("\t".join, zip(TESTED, people, strict=True))]
+    lines = ["participant_id\tparticipant", *map("\t".join, people.items())]
     (data / "participants.tsv").write_text("\n".join(lines) + "\n")
-    scores = {"dice": np.full((12, 2), 0.5), "volume": volumes, "true_volume": volumes[::-1]}
-    write_run(
-        folder / "runs/one",
-        scores,
-        structures=FEW_STRUCTURES,
-        subjects=SUBJECTS,
-        data={"root": str(data)},
-    )
+    for split, loss in splits.items():
+        scores = {"dice": np.full((12, 2), 0.5), "volume": volumes, "true_volume": volumes**2}
+        write_run(
+            folder / f"runs/{split}",
+            scores,
+            loss=loss,
+            split=split,
+            structures=FEW_STRUCTURES,
+            subjects=SUBJECTS,
+            data={"root": str(data)},
+        )
     return repeatability_tables(compute(study_of(folder / "runs")))
 
 
 def test_a_table_has_truth_and_prediction_of_people_scanned_twice(tmp_path: Path) -> None:
     volumes = np.random.default_rng(0).uniform(50, 100, (12, 2))
     (table,) = tables_of(tmp_path, PAIRS, volumes)
-    pairs = volumes.reshape(6, 2, 2)
-    ratios = pairs.std(axis=1, ddof=1) / pairs.mean(axis=1)
-    expected = np.sqrt((ratios**2).mean(axis=0))
     assert [column.heading for column in table.columns] == [
         "structure",
         "truth [%]",
         "mixed · PCC [%]",
     ]
-    np.testing.assert_allclose([row[2] for row in table.rows], expected)
-    np.testing.assert_allclose([row[1] for row in table.rows], expected)  # the same, reversed
+    for column, found in ((1, volumes**2), (2, volumes)):
+        pairs = found.reshape(6, 2, 2)
+        ratios = pairs.std(axis=1, ddof=1) / pairs.mean(axis=1)
+        expected = np.sqrt((ratios**2).mean(axis=0))
+        np.testing.assert_allclose([row[column] for row in table.rows], expected)
     assert table.note.startswith("Of 6 people")
 
 
+def test_configurations_that_tested_other_people_have_truths_of_their_own(tmp_path: Path) -> None:
+    others = split_of(1, SUBJECTS)["test"]
+    people = PAIRS | {scan: f"q{i // 2}" for i, scan in enumerate(others) if scan not in PAIRS}
+    volumes = np.random.default_rng(0).uniform(50, 100, (12, 2))
+    (table,) = tables_of(tmp_path, people, volumes, {0: "pcc", 1: "dice"})
+    assert [column.heading for column in table.columns[1:3]] == [
+        "mixed · PCC [%, truth]",
+        "mixed · Dice [%, truth]",
+    ]
+
+
 def test_people_scanned_once_make_no_table(tmp_path: Path) -> None:
-    assert tables_of(tmp_path, [*TESTED], np.ones((12, 2))) == []
+    assert tables_of(tmp_path, {scan: scan for scan in TESTED}, np.ones((12, 2))) == []
 
 
 def test_runs_without_volumes_make_no_table(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from gaborseg.decisions.calibrated import Calibrated
+from gaborseg.decisions.calibrated import Calibrated, calibrated_scores
 
 
 def probabilities(decision: nn.Module, logits: Tensor) -> Iterator[Tensor]:
@@ -20,6 +20,7 @@ def probabilities(decision: nn.Module, logits: Tensor) -> Iterator[Tensor]:
     Yields:
         One or two tensors, (B, C, *S) each, one after the other: each may fill the memory.
     """
-    yield logits.float().softmax(dim=1)
+    softmax = logits.float().softmax(dim=1)
+    yield softmax
     if isinstance(decision, Calibrated):
-        yield decision.scores(logits).clamp_(0, 1)
+        yield calibrated_scores(softmax, decision.scale, decision.offset).clamp_(0, 1)

@@ -7,6 +7,7 @@ import numpy as np
 
 from gaborseg.networks import kinds_in
 from gaborseg.reporting.run_tables import (
+    ENERGY,
     coverage_table,
     energy_note,
     leaderboard_table,
@@ -318,7 +319,7 @@ def _cost_table(results: Results) -> Table:
         for c, cost in costs
     ]
     if any(cost.energy_joules > 0 for _, cost in costs):
-        columns.append(Column("energy of a run [Wh]", 1 / 3600, 2))
+        columns.append(ENERGY)
         rows = [(*row, cost.energy_joules) for row, (_, cost) in zip(rows, costs, strict=True)]
     return Table(
         name="cost",

@@ -20,6 +20,8 @@ from gaborseg.sweeps import Round, read_rounds
 
 _MEBIBYTE = 2**20
 _PARTS = "energy_of"
+ENERGY = Column("energy of a run [Wh]", 1 / 3600, 2)
+"""Of joules."""
 
 
 def leaderboard_table(results: Results) -> Table:
@@ -42,9 +44,9 @@ def leaderboard_table(results: Results) -> Table:
         results.shown, key=lambda c: -np.nan_to_num(_mean_score(results, c, "dice"), nan=-1)
     )
     rows = [_leaderboard_row(results, c, ranked) for c in order]
-    if any(_watt_hours(results, c) for c in order):
-        columns = (*columns, Column("energy of a run [Wh]", 1, 2))
-        rows = [(*row, _watt_hours(results, c)) for row, c in zip(rows, order, strict=True)]
+    if any(_joules(results, c) for c in order):
+        columns = (*columns, ENERGY)
+        rows = [(*row, _joules(results, c)) for row, c in zip(rows, order, strict=True)]
     best = frozenset(
         (int(np.nanargmax(values)), column)
         for column, name in enumerate(ranked, 2)
@@ -65,10 +67,10 @@ def leaderboard_table(results: Results) -> Table:
     )
 
 
-def _watt_hours(results: Results, configuration: Configuration) -> float | None:
+def _joules(results: Results, configuration: Configuration) -> float | None:
     """Return the energy of a run, None if it was not measured, or on several devices."""
     energies = [cost.energy_joules for cost in results.costs[configuration.id]]
-    return energies[0] / 3600 if len(energies) == 1 and energies[0] > 0 else None
+    return energies[0] if len(energies) == 1 and energies[0] > 0 else None
 
 
 def energy_note(results: Results) -> str:

@@ -219,14 +219,12 @@ class SegmentationModule(pl.LightningModule):
     def _calibration(self, logits: Tensor, batch: Batch) -> list[list[Tensor]]:
         """Return, of each sample, calibration errors (C - 1,) of all that are probabilities."""
         unlabelled = batch.get("unlabelled", [None] * len(logits))
-        kinds = [
-            [
-                calibration_errors(*sample[:2], self.ignore, sample[2])
-                for sample in zip(probs, batch["label"], unlabelled, strict=True)
-            ]
-            for probs in probabilities(self.decision, logits)
-        ]
-        return [[*errors] for errors in zip(*kinds, strict=True)]
+        errors: list[list[Tensor]] = [[] for _ in logits]
+        for kind in probabilities(self.decision, logits):
+            samples = zip(errors, kind, batch["label"], unlabelled, strict=True)
+            for own, probs, truth, row in samples:
+                own.append(calibration_errors(probs, truth, self.ignore, row))
+        return errors
 
     def _collect_scores(self) -> SubjectTable:
         scores = self.dice.compute()

@@ -23,8 +23,9 @@ _NOTE = (
 def repeatability_tables(results: Results) -> list[Table]:
     """Return the table of within-person variation; none if nobody was tested on two scans.
 
-    It has the `within_person_variation` of each structure: that of the true volumes, and that of
-    those that each configuration predicts.
+    It has the `within_person_variation` of each structure: that of the volumes that each
+    configuration predicts, and of the true ones of the same scans, in one column if these are the
+    same for all.
     """
     study = results.study
     if not set(_VOLUMES) <= study.scores.keys():
@@ -34,17 +35,25 @@ def repeatability_tables(results: Results) -> list[Table]:
     if not count:
         return []
     runs = {c.label: [*results.replicates["dice"][c.id].runs] for c in results.shown}
-    every = sorted({run for own in runs.values() for run in own})
-    chosen = [("truth [%]", "true_volume", every)]
-    chosen += [(f"{label} [%]", "volume", own) for label, own in runs.items()]
-    values = [within_person_variation(study.scores[score][own], people) for _, score, own in chosen]
+
+    def variations(score: str) -> list[Array]:
+        volumes = study.scores[score]
+        return [within_person_variation(volumes[own], people) for own in runs.values()]
+
+    truths = variations("true_volume")
+    if all(np.allclose(truths[0], truth, equal_nan=True) for truth in truths):
+        columns = {"truth [%]": truths[0]}
+    else:
+        columns = dict(zip((f"{label} [%, truth]" for label in runs), truths, strict=True))
+    found = (f"{label} [%]" for label in runs)
+    columns |= dict(zip(found, variations("volume"), strict=True))
     return [
         Table(
             name="repeatability",
             title="Within-person variation of volumes",
-            columns=(Column("structure"), *(Column(heading, 100, 1) for heading, *_ in chosen)),
+            columns=(Column("structure"), *(Column(heading, 100, 1) for heading in columns)),
             rows=tuple(
-                (readable(structure), *(float(column[i]) for column in values))
+                (readable(structure), *(float(column[i]) for column in columns.values()))
                 for i, structure in enumerate(study.structures)
             ),
             note=_NOTE.format(count=count),
