@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from gaborseg.data import Case
 from gaborseg.preparation.discovery import Found
+from gaborseg.preparation.manifest import with_table_of_people
 from gaborseg.preparation.survey import discover
 from gaborseg.scans import DataError
 
@@ -118,3 +120,76 @@ def test_people_share_no_files(tmp_path: Path, kind: str) -> None:
 def test_a_path_may_be_absolute_inside_the_folder(tmp_path: Path) -> None:
     path = manifest(tmp_path, f"subject,T1w,label\na,{tmp_path}/x/a.nii,l.nii\n")
     assert discover(path).problems == ()
+
+
+def test_columns_without_files_are_told_of_the_subject(tmp_path: Path) -> None:
+    path = manifest(
+        tmp_path,
+        "subject,age,split,T1w,T2w,label\na,40,Training,1.nii,2.nii,l.nii\nb,,,3.nii,4.nii,m.nii\n",
+    )
+    found = discover(path, channels=["T1w"])
+    assert found.columns == {"sub-a": {"age": "40", "split": "train"}, "sub-b": {}}
+
+
+def test_a_split_of_another_name_is_refused(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "subject,split,T1w,label\na,fold 3,1.nii,l.nii\n")
+    with pytest.raises(DataError, match=r"scans\.csv: split must begin with one of .* got fold 3"):
+        discover(path)
+
+
+def three_scans_of_two_people() -> Found:
+    cases = [("sub-01_ses-1", "sub-01"), ("sub-01_ses-2", "sub-01"), ("sub-02", "sub-02")]
+    return Found(
+        tuple(Case(s, (Path(s),), Path("l"), person) for s, person in cases),
+        ("image",),
+        (),
+        {"sub-02": {"session": "1", "age": "unknown"}},
+    )
+
+
+def people(root: Path, text: str) -> Found:
+    path = root / "people.csv"
+    path.write_text(text)
+    return with_table_of_people(three_scans_of_two_people(), path)
+
+
+def test_a_row_of_a_person_tells_of_all_scans(tmp_path: Path) -> None:
+    found = people(
+        tmp_path, "participant_id\tage\tsex\nsub-02\t30\t\nsub-01\t71\tF\nsub-09\t5\tM\n"
+    )
+    assert found.columns == {
+        "sub-01_ses-1": {"age": "71", "sex": "F"},
+        "sub-01_ses-2": {"age": "71", "sex": "F"},
+        "sub-02": {"session": "1", "age": "30"},
+    }
+
+
+def test_a_row_of_a_scan_comes_before_one_of_its_person(tmp_path: Path) -> None:
+    found = people(tmp_path, "scan,age\n01,71\n01_ses-2,73\n")
+    assert [told.get("age") for told in found.columns.values()] == ["71", "73", "unknown"]
+
+
+def test_a_table_may_say_whose_scans_they_are(tmp_path: Path) -> None:
+    found = people(tmp_path, "subject,participant\n01_ses-1,anna\n01_ses-2,n/a\n02,anna\n")
+    assert [case.participant for case in found.cases] == ["anna", "sub-01", "anna"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "id,age\n7,30\n8,31\n",
+            "tell of the scans, such as sub-01_ses-1: its column id names sub-7",
+        ),
+        ("id,age\n", "its column id names nobody"),
+        ("", "its column participant_id names nobody"),
+        ("id,age\n02,30\nsub-02,31\n", "must name each scan or person once, got sub-02 twice"),
+        ("id,age\n02,30,31\n", "line 2 must have a cell for each column"),
+        ("id,split\n02,half\n", "split must begin with one of tr, va, te, ts, got half"),
+    ],
+)
+def test_a_table_that_tells_nothing_sure_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=rf"people\.csv.*{message}"):
+        people(tmp_path, text)

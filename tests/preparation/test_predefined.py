@@ -37,7 +37,7 @@ def test_names_of_folders_are_parts_of_a_split(folder: str, part: str) -> None:
 
 
 def test_another_name_is_refused() -> None:
-    with pytest.raises(DataError, match=r"{split} must begin with one of tr, va, te, ts, got foo"):
+    with pytest.raises(DataError, match=r"split must begin with one of tr, va, te, ts, got foo"):
         part_of("foo")
 
 

@@ -596,3 +596,66 @@ def test_distorted_scans_come_back_where_they_were(prepare: Prepare, tmp_path: P
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * (first & second).sum() / (first.sum() + second.sum())
+
+
+def people_of(output: Path) -> list[dict[str, str]]:
+    with (output / "participants.tsv").open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_a_table_in_the_input_tells_of_the_people(
+    prepare: Prepare, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (source / "participants.tsv").write_text("participant_id\tage\nsub-a\t30\nsub-b\t=1+1\n")
+    with caplog.at_level("INFO"):
+        prepare()
+    assert [row["age"] for row in people_of(tmp_path / "out")] == ["30", "'=1+1", "n/a", "n/a"]
+    assert "participants.tsv tells age, but nothing of 2 scans, sub-c first." in caplog.text
+
+
+def test_a_table_of_strangers_in_the_input_is_a_note(
+    prepare: Prepare, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (source / "participants.tsv").write_text("participant_id\tage\nsub-x\t30\n")
+    prepare()
+    assert [*people_of(tmp_path / "out")[0]] == ["participant_id", "participant"]
+    assert "note: nothing is told of the people: " in caplog.text
+
+
+def test_a_table_of_strangers_that_is_given_is_refused(prepare: Prepare, tmp_path: Path) -> None:
+    table = tmp_path / "ages.csv"
+    table.write_text("id,age\nx,30\n")
+    with pytest.raises(DataError, match=r"ages\.csv must tell of the scans, such as sub-a"):
+        prepare(participants=str(table))
+
+
+def test_a_table_may_tell_the_split(prepare: Prepare, tmp_path: Path) -> None:
+    table = tmp_path / "parts.csv"
+    table.write_text("id,split\na,train\nb,validation\nc,test\nd,train\n")
+    prepare(participants=str(table))
+    split = json.loads((tmp_path / "out/split.json").read_text())
+    assert split == {"train": ["sub-a", "sub-d"], "validation": ["sub-b"], "test": ["sub-c"]}
+
+
+def test_columns_that_somebody_has_added_stay(prepare: Prepare, tmp_path: Path) -> None:
+    prepare()
+    table = tmp_path / "out/participants.tsv"
+    heading, *rows = table.read_text().splitlines()
+    table.write_text(
+        "\n".join([f"{heading}\tage", *(f"{row}\t{40 + i}" for i, row in enumerate(rows))])
+    )
+    (tmp_path / "sexes.csv").write_text("id,sex\na,F\n")
+    prepare(participants=str(tmp_path / "sexes.csv"))
+    told = [(row["age"], row["sex"]) for row in people_of(tmp_path / "out")]
+    assert told == [("40", "F"), ("41", "n/a"), ("42", "n/a"), ("43", "n/a")]
+
+
+def test_a_damaged_table_of_participants_is_not_written_over(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    prepare()
+    table = tmp_path / "out/participants.tsv"
+    table.write_text("age\n40\n")
+    with pytest.raises(DataError, match=r"participants\.tsv cannot be read.*mend or delete it"):
+        prepare()
+    assert table.read_text() == "age\n40\n"

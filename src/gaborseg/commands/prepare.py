@@ -29,6 +29,7 @@ def main(config: DictConfig) -> None:
     with errors_in_log(), mistakes_as_user_errors():
         settings = plain(config)
         check_paths("input", settings.input)
+        check_paths("participants", settings.participants)
         with large_imports():
             from gaborseg.preparation import prepare_scans
 
@@ -45,6 +46,7 @@ def run() -> None:
         settings="prepare",
         paths=(
             *("input", "output", "labels", "problems", "name", "credit", "licence", "home_page"),
+            "participants",
             *("pattern", "label_pattern", "structures", "volumes", "masks", "channels", "label"),
         ),
     )

@@ -1,26 +1,31 @@
-"""Cases listed in a csv file: a row a scan, with a column for each image and one for the labels.
+"""Tables that come with scans: of the cases themselves, and of what is known of the people.
 
-::
+Cases are listed in a csv file: a row a scan, with a column for each image and one for the labels::
 
-    subject,participant,T1w,FLAIR,label
-    anna-1,anna,scans/anna_1.nii.gz,scans/anna_1_flair.nii.gz,labels/anna_1.nii.gz
+    subject,participant,age,T1w,FLAIR,label
+    anna-1,anna,40,scans/anna_1.nii.gz,scans/anna_1_flair.nii.gz,labels/anna_1.nii.gz
 
 Paths lead from the file's folder and stay inside it. ``participant`` may be left out; columns that
-name no files are ignored.
+name no files, such as ``age``, are told of the subject. A table of people names no files: its rows
+tell of a scan, or of all scans of a person.
 """
 
 import csv
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gaborseg.data import Case, person_of, told_person
-from gaborseg.machine import read_table, read_text
+from gaborseg.machine import of_cell, read_table, read_text
 from gaborseg.preparation.discovery import Found, subject_id, unique
+from gaborseg.preparation.predefined import SPLIT_COLUMN, part_of
 from gaborseg.scans import DataError, Problem, is_scan
 
 _SUBJECT, _LABEL, _PARTICIPANT = "subject", "label", "participant"
+_IDS = ("participant_id", _SUBJECT)
+"""Columns of a table of people that name the scan or the person; without them, the first does."""
 _DELIMITERS = ",;\t"
 
 _Row = dict[str, str]
@@ -49,13 +54,68 @@ def discover_manifest(path: Path, channels: Sequence[str] = ()) -> Found:
             f"{path} must have columns {_SUBJECT}, {_LABEL} and one for each image, e.g. T1w: "
             f"{what} is missing among {', '.join(columns) or 'none'}"
         )
+    files = {column for column in columns if any(is_scan(Path(row[column])) for row in rows)}
+    more = [c for c in columns if c not in {*files, *images, _SUBJECT, _LABEL, _PARTICIPANT, ""}]
     cases, problems = [], []
+    told: dict[str, _Row] = {}
     for row in rows:
         found = list(_row_problems(path, row, images))
         problems += found
         if not found:
             cases.append(_case_of_row(path.parent, row, images))
-    return unique(Found(tuple(cases), images, tuple(problems)))
+            told[cases[-1].subject] = _told(path, row, more)
+    return unique(Found(tuple(cases), images, tuple(problems), told))
+
+
+def with_table_of_people(found: Found, path: Path) -> Found:
+    """The same cases, with what a table tells of them and of their people.
+
+    Args:
+        found: The cases.
+        path: A csv file or one with tabs. ``participant_id``, ``subject`` or else the first column
+            names a scan, or a person whose scans it all tells of; ``participant``, whose the scan
+            is; ``split``, whether it is for train, validation or test. All others are kept as they
+            are. Rows of others are left out.
+
+    Raises:
+        DataError: It cannot be read, names somebody twice, or nobody who is among the cases.
+    """
+    columns, rows = _read_rows(path)
+    key = next((name for name in _IDS if name in columns), columns[0] if columns else "")
+    by_id: dict[str, _Row] = {}
+    for row in rows:
+        if by_id.setdefault(subject_id(row[key]), row) is not row:
+            raise DataError(f"{path} must name each scan or person once, got {row[key]} twice")
+    of_case = {
+        case.subject: by_id.get(case.subject) or by_id.get(subject_id(case.participant))
+        for case in found.cases
+    }
+    there = {subject: row for subject, row in of_case.items() if row}
+    if not there:
+        raise DataError(
+            f"{path} must tell of the scans, such as {next(iter(of_case), 'sub-01')}: its column "
+            f"{key or 'participant_id'} names {', '.join([*by_id][:3]) or 'nobody'}"
+        )
+    more = [name for name in columns if name not in (key, _PARTICIPANT, "")]
+    told = {subject: _told(path, row, more) for subject, row in there.items()}
+    people = {s: one for s, row in there.items() if (one := told_person(row.get(_PARTICIPANT)))}
+    merged = {s: {**found.columns.get(s, {}), **told.get(s, {})} for s in of_case}
+    return replace(found.with_people(people), columns=merged)
+
+
+def _told(path: Path, row: _Row, columns: Sequence[str]) -> _Row:
+    """What a row tells in some columns, but for empty cells.
+
+    Raises:
+        DataError: Its part of a split is none.
+    """
+    told = {name: of_cell(row[name]) for name in columns if row[name]}
+    if SPLIT_COLUMN not in told:
+        return told
+    try:
+        return told | {SPLIT_COLUMN: part_of(told[SPLIT_COLUMN])}
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[_Row]]:

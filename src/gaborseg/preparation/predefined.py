@@ -1,4 +1,4 @@
-"""A split that a data set comes with, in folders for training and test, kept as a split file."""
+"""A split that a data set comes with, in its folders or a table, kept as a split file."""
 
 import json
 import logging
@@ -13,6 +13,8 @@ from gaborseg.scans import DataError
 
 log = logging.getLogger(__name__)
 
+SPLIT_COLUMN = "split"
+"""Column of the part, of what is told of each subject."""
 _SPLIT = "split.json"
 _BEGINNINGS = {"tr": "train", "va": "validation", "te": "test", "ts": "test"}
 _SHARES = {"validation": 1 / 7, "test": 0.3}
@@ -20,7 +22,7 @@ _SHARES = {"validation": 1 / 7, "test": 0.3}
 
 
 def part_of(folder: str) -> str:
-    """The part of a split that a folder's name stands for.
+    """The part of a split that a folder's name, or a cell of a table, stands for.
 
     Raises:
         DataError: None.
@@ -32,29 +34,29 @@ def part_of(folder: str) -> str:
         return _BEGINNINGS[folder[:2].lower()]
     except KeyError:
         known = ", ".join(_BEGINNINGS)
-        raise DataError(f"{{split}} must begin with one of {known}, got {folder}") from None
+        raise DataError(f"split must begin with one of {known}, got {folder}") from None
 
 
 def write_split(
     output: Path, cases: Sequence[Case], columns: Mapping[str, Mapping[str, str]]
 ) -> Path | None:
-    """Write the split that the folders of a data set tell; None if they tell none, or too little.
+    """Write the split that a data set's folders or tables tell; None if none, or too little.
 
-    A part without a folder is drawn from the training people, always the same. A file that is
+    A part that is not told is drawn from the training people, always the same. A file that is
     there already stays as it is.
     """
     parts: dict[str, list[Case]] = {part: [] for part in PARTS}
     for case in cases:
-        if part := columns.get(case.subject, {}).get("split"):
+        if part := columns.get(case.subject, {}).get(SPLIT_COLUMN):
             parts[part].append(case)
     if not any(parts.values()):
         return None
     for part, share in _SHARES.items():
         if not parts[part]:
             parts["train"], parts[part] = _drawn(parts["train"], share)
-            log.info(f"No folder is for {part}: {len(parts[part])} training scans are drawn for it")
+            log.info(f"Nothing is for {part}: {len(parts[part])} training scans are drawn for it")
     if not all(parts.values()):
-        log.warning("note: the folders hold too few people for a split file")
+        log.warning("note: there are too few people for a split file")
         return None
     path = output / _SPLIT
     ids = {part: [case.subject for case in group] for part, group in parts.items()}
@@ -62,7 +64,9 @@ def write_split(
     if not path.exists():
         write_text(path, text)
     elif read_text(path) != text:
-        log.warning(f"note: {path} is not what the folders tell; delete it to have it made again")
+        log.warning(
+            f"note: {path} is not the split that is told now; delete it to have it made again"
+        )
     return path
 
 

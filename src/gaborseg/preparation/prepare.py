@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 from rich.table import Table
 
-from gaborseg.data import PARTS, case_of
+from gaborseg.data import PARTICIPANTS, PARTS, case_of
 from gaborseg.interface import UserError, as_list, command, quote_values, show
 from gaborseg.pictures import contact_sheets, prepared_viewer
 from gaborseg.preparation.channels import Channels, chosen_channels
 from gaborseg.preparation.discovery import Found, subject_id
 from gaborseg.preparation.label_tables import channel_names
+from gaborseg.preparation.manifest import with_table_of_people
 from gaborseg.preparation.mapping import named_mapping, read_mapping
 from gaborseg.preparation.masks import discover_masks, mask_names
 from gaborseg.preparation.patterns import layouts_of
@@ -55,7 +56,7 @@ def prepare_scans(settings: SimpleNamespace) -> None:
     channels = chosen_channels(
         source, as_list(settings.channels), list(settings.volumes), channel_names(labels)
     )
-    found = find(source, output, settings, channels)
+    found = with_people(find(source, output, settings, channels), source, settings.participants)
     log.info(f"Found {len(found.cases)} scans with {' and '.join(found.channels)} and labels.")
     reading = Reading(
         settings.forms, settings.geometry, channels.volumes, channels.num_volumes,
@@ -101,6 +102,38 @@ def find(source: Path, output: Path, settings: SimpleNamespace, channels: Channe
         told = "; ".join(map(str, settings.remembered))
         log.warning(f"note: the preset tells from memory, so check it: {told}")
     return channels.of(found).with_people(_people(settings.same_person))
+
+
+def with_people(found: Found, source: Path, participants: str | None) -> Found:
+    """The same cases, with what the table of participants tells of them.
+
+    Args:
+        found: The cases.
+        source: The input; a ``participants.tsv`` in it is used if no table is given.
+        participants: A table, or None.
+
+    Raises:
+        DataError: The table that is given cannot be used.
+    """
+    path = Path(participants).expanduser() if participants else source / PARTICIPANTS
+    if not participants and not path.is_file():
+        return found
+    try:
+        found = with_table_of_people(found, path)
+    except DataError as error:
+        if participants:
+            raise
+        log.warning(f"note: nothing is told of the people: {error}")
+        return found
+    names = sorted({name for told in found.columns.values() for name in told})
+    silent = [case.subject for case in found.cases if not found.columns[case.subject]]
+    log.info(f"{path} tells {', '.join(names) or 'whose scans they are'}{_but_of(silent)}.")
+    return found
+
+
+def _but_of(subjects: Sequence[str]) -> str:
+    """Of whom a table tells nothing."""
+    return f", but nothing of {len(subjects)} scans, {subjects[0]} first" if subjects else ""
 
 
 def _people(groups: Sequence[object]) -> dict[str, str]:

@@ -27,6 +27,8 @@ from gaborseg.data import (
 from gaborseg.machine import (
     as_cell,
     load_json,
+    of_cell,
+    read_table,
     read_text,
     remove_partials,
     whole_folder,
@@ -35,13 +37,15 @@ from gaborseg.machine import (
 from gaborseg.preparation.inspection import Inspection
 from gaborseg.preparation.reading import files_of, read_images, read_labels
 from gaborseg.preparation.recipe import Recipe
-from gaborseg.scans import Problem, ScanError, clip, labels_to_prepared, to_prepared
+from gaborseg.scans import DataError, Problem, ScanError, clip, labels_to_prepared, to_prepared
 
 SOURCE = "source.json"
 """In a subject's folder: the files that it was made from, and what they held."""
 _LOST = "lost"
 """In that file: names of structures that the label map had and the prepared one has not."""
 _SCANS = "scans.csv"
+_ID, _PERSON = "participant_id", "participant"
+"""Columns of the table of participants that name the subject, and whose scan it is."""
 _COLUMNS = ("subject", "participant", "label", "orientation")
 """Columns of that table that a channel may be called like."""
 PACKAGES = ("nibabel", "numpy", "simpleitk", "torch")
@@ -173,7 +177,8 @@ def write_description(
 ) -> None:
     """Write what holds for all subjects: participants, the table of scans, ``dataset.json``.
 
-    Of several commands that fill the folder at once, all three tables are of the last.
+    Of several commands that fill the folder at once, all three tables are of the last. Columns that
+    somebody has added to the table of participants stay in it.
 
     Args:
         output: The data set.
@@ -182,8 +187,10 @@ def write_description(
         inspections: What they held.
         about: Name, credit, licence and home page.
         columns: More columns of the table of participants, for each subject.
+
+    Raises:
+        DataError: The table of participants that is there cannot be read.
     """
-    people = _people(cases, columns)
     rows = [_scan_row(recipe, *pair) for pair in zip(cases, inspections, strict=True)]
     pairs = zip(cases, inspections, strict=True)
     empty = [c.subject for c, one in pairs if not recipe.mapping.found_in(dict(one.voxels))]
@@ -204,9 +211,33 @@ def write_description(
         "versions": {package: version(package) for package in PACKAGES},
     }
     with locked(output, ".preparation"):
+        added = _added_columns(output / PARTICIPANTS)
+        told = {s: {**added.get(s, {}), **columns.get(s, {})} for s in (c.subject for c in cases)}
+        people = _people(cases, told)
         write_text(output / PARTICIPANTS, _as_table(people, delimiter="\t"))
         write_text(output / _SCANS, _as_csv(rows))
         write_text(output / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+
+
+def _added_columns(path: Path) -> dict[str, dict[str, str]]:
+    """What a table of participants tells of each subject beyond its id and its person.
+
+    Raises:
+        DataError: It is there, and cannot be read.
+    """
+    if not path.exists():
+        return {}
+    try:
+        rows = list(read_table(io.StringIO(read_text(path), newline=""), delimiter="\t"))
+        return {row[_ID]: {k: of_cell(v) for k, v in row.items() if _tells(k, v)} for row in rows}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise DataError(
+            f"{path} cannot be read, and may hold columns of yours: {error}; mend or delete it"
+        ) from error
+
+
+def _tells(name: str | None, cell: str | None) -> bool:
+    return bool(name) and name not in (_ID, _PERSON) and cell not in (None, "", "n/a")
 
 
 def _people(
@@ -219,7 +250,7 @@ def _people(
         for one in cases
         for told in [columns.get(one.subject, {})]
     ]
-    return [("participant_id", "participant", *more), *rows]
+    return [(_ID, _PERSON, *more), *rows]
 
 
 def _scan_row(recipe: Recipe, case: Case, inspection: Inspection) -> dict[str, Any]:
