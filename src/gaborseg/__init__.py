@@ -17,8 +17,8 @@ The rest of a method: ``VNetDS``, the paper's network; ``Calibrated`` and ``Argm
 labels; ``case_scores``, Dice, HD95, NSD and volumes; ``load_trained``, a trained network.
 
 Training with Lightning: ``SegmentationData``, the data module, of an ``AtlasCohort`` or a folder,
-with an ``Augmentation`` of TorchIO's transforms, ``RandomAffine`` and ``RandomMirror``;
-``SegmentationModule``, the module around network and loss.
+with an ``Augmentation`` of TorchIO's transforms, ``RandomAffine``, ``RandomMirror`` and
+``RandomContrast``; ``SegmentationModule``, the module around network and loss.
 
 Names are imported when they are first used, so that ``import gaborseg`` takes no time.
 """
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AtlasCohort,
         Augmentation,
         RandomAffine,
+        RandomContrast,
         RandomMirror,
         SegmentationData,
     )
@@ -77,6 +78,7 @@ __all__ = [
     "PCCLoss",
     "ParametricConv3d",
     "RandomAffine",
+    "RandomContrast",
     "RandomMirror",
     "SegmentationData",
     "SegmentationModule",

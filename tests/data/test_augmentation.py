@@ -9,14 +9,8 @@ from SimpleITK import ProcessObject
 
 from config import CONF, compose_config
 from gaborseg.data import Augmentation, RandomAffine, RandomMirror
-from gaborseg.data.augmentation import (
-    AffineDraw,
-    Transform,
-    apply_affine,
-    augmented,
-    seeded,
-    try_augmentation,
-)
+from gaborseg.data.augmentation import Transform, augmented, seeded, try_augmentation
+from gaborseg.data.transforms import AffineDraw, apply_affine
 from gaborseg.interface import build
 
 SHAPE = (24, 30, 18)
@@ -180,7 +174,7 @@ def test_every_option_is_decided_by_the_seed(name: str) -> None:
     assert torch.equal(samples[0], samples[2]) == (name == "none")
 
 
-@pytest.mark.parametrize("name", ["intensity", "strong"])
+@pytest.mark.parametrize("name", ["intensity", "contrast", "strong"])
 def test_intensities_are_standardized_again(name: str) -> None:
     image, _ = augmented(option(name), *small_sample(), ())
     assert image.mean().item() == pytest.approx(0, abs=1e-5)

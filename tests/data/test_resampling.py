@@ -8,8 +8,9 @@ import torchio as tio
 from torch import Tensor
 
 from gaborseg.data import Augmentation, RandomAffine, SegmentationData
-from gaborseg.data.augmentation import AffineDraw, apply_affine, augmented, seeded, voxel_map
+from gaborseg.data.augmentation import augmented, seeded
 from gaborseg.data.sampling import postponed
+from gaborseg.data.transforms import AffineDraw, apply_affine, voxel_map
 from gaborseg.gpu import Resampling, resampled
 
 Build = Callable[..., SegmentationData]

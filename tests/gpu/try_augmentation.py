@@ -102,21 +102,21 @@ def against_torchio() -> None:
         import numpy as np
         from SimpleITK import ProcessObject
 
-        from gaborseg.data import augmentation
+        from gaborseg.data import augmentation, transforms
     except ImportError as error:
         print(f"TorchIO is not installed ({error}): no comparison with it")
         return
     ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     image, label = sample()
-    draw = augmentation.AffineDraw(20.0, 1.1, (5.3, -7.1, 2.2))
+    draw = transforms.AffineDraw(20.0, 1.1, (5.3, -7.1, 2.2))
     subject = augmentation._subject(image, label, np.eye(4), ())
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        moved = augmentation.apply_affine(subject, draw)
+        moved = transforms.apply_affine(subject, draw)
         times.append(1e3 * (time.perf_counter() - started))
     print(f"TorchIO on one thread: {statistics.median(times):.0f} ms")
-    matrix = augmentation.voxel_map(draw, np.eye(4), SHAPE)
+    matrix = transforms.voxel_map(draw, np.eye(4), SHAPE)
     got = resampled(batch(image.cuda(), label.cuda(), Resampling(matrix, ((0, 0, 0),), SHAPE)))
     want = {"image": moved["image"].data[None], "label": moved["label"].data.to(torch.uint8)}
     compare("against TorchIO", got, want)

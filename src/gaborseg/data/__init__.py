@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from gaborseg.data.anatomy import parse_ids
 from gaborseg.data.appearance import LEVELS, Appearance, appearance_of
 from gaborseg.data.atlas import AtlasCohort
-from gaborseg.data.augmentation import Augmentation, RandomAffine, RandomMirror, use_one_thread
+from gaborseg.data.augmentation import Augmentation, use_one_thread
 from gaborseg.data.cache import PreparedCase, locked, zscore
 from gaborseg.data.cases import Case, Source, person_of, shared_files, told_person
 from gaborseg.data.checks import MOST_UNEVEN, check_intensities, fill_cache, whole_numbers
@@ -23,6 +23,7 @@ from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import check_patches, infer_volume
 from gaborseg.data.sampling import EpochLoader
 from gaborseg.data.splits import PARTS
+from gaborseg.data.transforms import RandomAffine, RandomContrast, RandomMirror
 
 if TYPE_CHECKING:
     from gaborseg.data.segmentation import SegmentationData
@@ -43,6 +44,7 @@ __all__ = [
     "EpochLoader",
     "PreparedCase",
     "RandomAffine",
+    "RandomContrast",
     "RandomMirror",
     "SegmentationData",
     "Source",

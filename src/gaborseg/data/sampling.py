@@ -15,16 +15,15 @@ from torch.utils.data import Dataset as TorchDataset
 
 from gaborseg.data.augmentation import (
     Augmentation,
-    RandomAffine,
     Transform,
     augmented,
     seeded,
     transformed,
     use_one_thread,
-    voxel_map,
 )
 from gaborseg.data.cache import PreparedCase
 from gaborseg.data.patches import RandomPatches
+from gaborseg.data.transforms import RandomAffine, voxel_map
 from gaborseg.gpu import Resampling, coordinates, nearest_labels
 from gaborseg.machine import die_with_parent
 
