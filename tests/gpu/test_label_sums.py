@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gaborseg.losses import on_gpu as losses_on_gpu
+from gaborseg.losses.pcc import pearson_correlation
 from gaborseg.losses.slabs import SlabLogLikelihood, SlabSums
+from gaborseg.losses.statistics import LabelStatistics
 from on_gpu import DEVICE, error, needs_triton
 
 Function = Callable[[Tensor, Tensor], Tensor]
@@ -83,6 +85,21 @@ def test_scores_far_from_each_other_are_0_and_1() -> None:
     expected = torch.tensor([[1.0, 1.0]]).expand(4, 1, 2).double()
     torch.testing.assert_close(sums[:4], expected)
     torch.testing.assert_close(sums[4], torch.zeros(1, 2).double())
+
+
+@needs_triton
+def test_a_label_of_tiny_scores_has_the_gradient_of_an_ordinary_one() -> None:
+    def gradient(function: Function, logits: Tensor, target: Tensor) -> Tensor:
+        leaf = logits.clone().requires_grad_()
+        statistics = LabelStatistics(target[0].numel(), *function(leaf, target))
+        (result,) = torch.autograd.grad(pearson_correlation(statistics).sum(), leaf)
+        return result.cpu().double()
+
+    ours, reference = PAIRS["sums"]
+    logits, target = volume(2, 3, 4, 4, 4)
+    logits[:, 2] -= 60
+    got = gradient(ours, logits.float().to(DEVICE), target.to(DEVICE))
+    torch.testing.assert_close(got, gradient(reference, logits, target), rtol=1e-4, atol=1e-7)
 
 
 @needs_triton

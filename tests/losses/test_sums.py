@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gaborseg.losses import sums
+from gaborseg.losses.pcc import pearson_correlation
+from gaborseg.losses.statistics import LabelStatistics
 from gaborseg.losses.sums import label_sums, native_available
 
 needs_native = pytest.mark.skipif(not native_available(), reason="no compiler")
@@ -103,6 +105,24 @@ def test_extreme_logits_have_finite_sums_and_gradients(path: str, dtype: torch.d
     want, _ = with_gradient(definition, (1e4 * logits).double(), target)
     torch.testing.assert_close(got, want, rtol=1e-6, atol=0)
     assert torch.isfinite(grad).all()
+
+
+@pytest.mark.parametrize("gap", [30, 45, 60, 70])
+def test_the_gradient_of_a_correlation_does_not_depend_on_the_size_of_the_scores(
+    path: str, gap: int
+) -> None:
+    """Its factors, up to 1 / variance, are far beyond float32: exp(140)."""
+
+    def gradient(function, logits: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        leaf = logits.detach().requires_grad_()
+        statistics = LabelStatistics(target[0].numel(), *function(leaf, target))
+        return torch.autograd.grad(pearson_correlation(statistics)[0, 3], leaf)[0]
+
+    logits, target = example(1, 4, 6, 7, dtype=torch.float32)
+    logits[:, 3] -= gap
+    got, want = gradient(label_sums, logits), gradient(definition, logits.double())
+    assert want[:, 3].abs().max() > 1e-3
+    torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-7)
 
 
 def test_a_label_that_is_ruled_out_has_no_score(path: str) -> None:

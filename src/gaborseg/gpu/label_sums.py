@@ -52,7 +52,14 @@ def sums_forward(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def sums_backward(grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-    """Return the gradient of the sums: (5, B, C) in float64, (B, C, N), (B, N) -> (B, C, N)."""
+    """Return the gradient of the logits, (B, C, N), in their dtype.
+
+    Args:
+        grad: Gradient of the sums, (5, B, C) in float64, by q = k p instead of p; k is where the
+            gradient of the sum of y would be, see `losses/slabs.py`.
+        logits: (B, C, N).
+        target: (B, N).
+    """
     from gaborseg.gpu.kernels import label_sums as kernels
 
     logits, target, grad = logits.contiguous(), target.contiguous(), grad.contiguous()

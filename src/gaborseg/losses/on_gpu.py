@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gaborseg.gpu import TwinCheck, label_sums, largest_difference, trusted
-from gaborseg.losses.slabs import SlabLogLikelihood, SlabSums
+from gaborseg.losses.slabs import SlabLogLikelihood, SlabSums, scaled_gradient
 from gaborseg.machine import constant_when_traced
 
 _Function = Callable[[Tensor, Tensor], Tensor]
@@ -47,6 +47,7 @@ class _GpuSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         logits, target = ctx.saved_tensors
+        grad = scaled_gradient(grad)
         result = label_sums.sums_backward(grad, logits.flatten(2), target.flatten(1))
         return result.view(logits.shape), None
 

@@ -12,14 +12,15 @@ def pearson_correlation(statistics: LabelStatistics) -> Tensor:
 
     r = cov(p, y) / sqrt(var p * var y). An absent label, or one that fills the volume, or a score
     that is constant up to the rounding of float32, is unrelated: r = 0, and no gradient. NaN scores
-    give NaN.
+    give NaN. Otherwise r and its gradient in the logits do not depend on how small all scores are.
 
     References:
         Wong and Moradi, 3D segmentation with fully trainable Gabor kernels and Pearson's
         correlation coefficient, MLMI 2022, eqs. (3) and (4).
     """
     rounding = torch.finfo(torch.float32).eps * statistics.mean_p.detach()
-    constant = (statistics.variance_p <= rounding.square()) | (statistics.variance_y <= 0)
+    least = rounding.square().clamp(min=torch.finfo(statistics.variance_p.dtype).tiny ** 0.5)
+    constant = (statistics.variance_p <= least) | (statistics.variance_y <= 0)
     variances = torch.where(constant, 1, statistics.variance_p * statistics.variance_y)
     covariance = torch.where(constant, 0, statistics.covariance)
     return (covariance * variances.rsqrt()).clamp(-1, 1)

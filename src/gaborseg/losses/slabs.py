@@ -20,12 +20,16 @@ SLAB_VOXELS = 2**14
 _SLAB_VOXELS_CUDA = 2**19
 """Size of a slab on a GPU: enough to fill the device."""
 
+_HUGE = 2.0**40
+"""Factors of scores beyond which a gradient is scaled; their squares are far from overflow."""
+
 
 class SlabSums(torch.autograd.Function):
     """Sums of p, p^2, p y, y and y ln p over space, (5, B, C).
 
     Saves its arguments and the softmax's logarithmic denominator, one number a voxel. The first
     four sums are linear or quadratic in p, so that their gradient is affine in p, label by label.
+    The gradient is taken in q = k p, see `scaled_gradient`.
     """
 
     @staticmethod
@@ -44,17 +48,40 @@ class SlabSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_sums: Tensor) -> tuple[Tensor, None]:
         logits, target, *log_totals = ctx.saved_tensors
-        by_p, by_pp, by_py, _, by_log = grad_sums.to(_working_dtype(logits)).unsqueeze(-1).unbind()
+        scaled = scaled_gradient(grad_sums).to(_working_dtype(logits)).unsqueeze(-1)
+        by_p, by_pp, by_py, scale, by_log = scaled.unbind()
         grad = torch.empty_like(logits, memory_format=torch.contiguous_format)
         slabs = zip(_slabs(logits, 2), _slabs(target, 1), log_totals, _slabs(grad, 2), strict=True)
         for logits_slab, target_slab, log_total, grad_slab in slabs:
             probs, index = (_flat(logits_slab) - log_total).exp_(), _flat_index(target_slab)
             own_log = by_log.expand_as(probs).gather(1, index)
-            own = probs.gather(1, index) * by_py.expand_as(probs).gather(1, index) + own_log
-            weighted = torch.addcmul(by_p, probs, 2 * by_pp).mul_(probs).scatter_add_(1, index, own)
+            own = (
+                probs.gather(1, index) * (scale * by_py).expand_as(probs).gather(1, index) + own_log
+            )
+            large = probs * scale
+            weighted = torch.addcmul(by_p, large, 2 * by_pp).mul_(large).scatter_add_(1, index, own)
             shared = weighted.sum(1, keepdim=True)
             torch.addcmul(weighted, probs, shared, value=-1, out=grad_slab.flatten(2))
         return grad, None
+
+
+def scaled_gradient(grad: Tensor) -> Tensor:
+    """Scale a gradient of the sums, (5, B, C), so that float32 holds the factors of the scores.
+
+    A label whose scores p are tiny everywhere has a tiny variance, and its correlation a huge
+    gradient by p and p^2. With q = k p, where k is a power of 2,
+
+        p (dP + 2 dPP p) = q (dP / k + 2 dPP / k^2 q)
+
+    has factors of ordinary size. The sum of y has no gradient: its place is that of k, which is 1
+    for all labels but such ones.
+    """
+    by_p, by_pp, by_py, _, by_log = grad.unbind()
+    largest = torch.stack([by_p.abs(), by_py.abs(), by_pp.abs().sqrt()]).amax(0)
+    huge = (largest > _HUGE) & largest.isfinite()
+    exponent = torch.frexp(largest.where(huge, 1)).exponent
+    scale = torch.ldexp(torch.ones_like(largest), exponent).where(huge, 1)
+    return torch.stack([by_p / scale, by_pp / scale / scale, by_py / scale, scale, by_log])
 
 
 class SlabLogLikelihood(torch.autograd.Function):

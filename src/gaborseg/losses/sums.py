@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gaborseg.losses.slabs import SlabSums
+from gaborseg.losses.slabs import SlabSums, scaled_gradient
 from gaborseg.machine import constant_when_traced
 from gaborseg.native import call, native_library
 
@@ -69,7 +69,7 @@ def label_sums_op(logits: Tensor, target: Tensor) -> Tensor:
 def _label_sums_backward_op(sums_grad: Tensor, logits: Tensor, target: Tensor) -> Tensor:
     """Run the native gradient: (5, B, C), (B, C, *S), (B, *S) -> (B, C, *S)."""
     grad = logits.new_empty(logits.shape)
-    arguments = (*flattened(logits, target), sums_grad.contiguous(), grad)
+    arguments = (*flattened(logits, target), scaled_gradient(sums_grad).contiguous(), grad)
     call(native(), "label_sums_backward", logits.dtype, *arguments)
     return grad
 

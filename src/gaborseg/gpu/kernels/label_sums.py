@@ -59,7 +59,7 @@ def sums_gradient_kernel(
     """Write the gradient of a chunk of voxels.
 
     p has the gradient w(p) = dP + 2 dPP p, plus dPY where y is 1; softmax makes that
-    p (w - sum p w).
+    p (w - sum p w). The gradients come by q = k p, with k in the place of dY.
     """
     chunk, sample, label, logits, target = _start(logits, target, voxels, labels, side)
     result += sample * labels * voxels
@@ -68,13 +68,15 @@ def sums_gradient_kernel(
     by_p = tl.load(at, mask=there, other=0).to(tl.float32)
     by_pp = 2 * tl.load(at + kind, mask=there, other=0).to(tl.float32)
     by_py = tl.load(at + 2 * kind, mask=there, other=0).to(tl.float32)
+    scale = tl.load(at + 3 * kind, mask=there, other=0).to(tl.float32)
     by_log = tl.load(at + 4 * kind, mask=there, other=0).to(tl.float32)
     for step in range(tiles):
         voxel = (chunk * tiles + step) * tile + tl.arange(0, tile)[None, :]
         inside, own = _labels(target, voxel, voxels, label, labels)
         _, powers, total = _softmax(logits, voxel, inside, voxels, label, labels)
         p = powers * (1 / total)
-        weighted = p * (by_p + by_pp * p) + tl.where(own, p * by_py + by_log, 0)
+        q = p * scale
+        weighted = q * (by_p + by_pp * q) + tl.where(own, q * by_py + by_log, 0)
         shared = tl.sum(weighted, 0)[None, :]
         _write(result, weighted - p * shared, voxel, inside, voxels, label, labels)
 

@@ -24,6 +24,7 @@ constexpr int64_t kChunk = 16 * kBlock;
 // The sums of each sample and label, as they are laid out: [kSums][samples][labels]. p is a score,
 // y is 1 in the label's own voxels.
 enum Sum { kP, kPP, kPY, kY, kLog, kSums };
+constexpr int kScale = kY;  // in a gradient
 
 // Adding kRound to a small number leaves its nearest integer in the low bits of the sum; ln 2 is in
 // two parts; kTerms terms of exp's Taylor series reach the last bit on [-ln 2 / 2, ln 2 / 2].
@@ -206,6 +207,8 @@ class AddSums {
 // Writes the gradient of a block's logits, that of the sums given: [kSums][labels] of its sample.
 //
 // p has the gradient w(p) = dP + 2 dPP p, plus dPY where y is 1; softmax makes that p (w - sum p w).
+// They come scaled, for a label with tiny scores has a huge gradient: by q = k p instead of p, with
+// k where that of the sum of y would be, which there is none of. k is a power of 2, and mostly 1.
 template <typename T>
 class WriteGradient {
  public:
@@ -217,21 +220,30 @@ class WriteGradient {
     for (int64_t c = 0; c < labels_; ++c) {
       const T* p = scores_.of(c);
       const T constant = sums_grad[kP * labels_ + c], slope = 2 * sums_grad[kPP * labels_ + c];
-      for (int64_t v = 0; v < kBlock; ++v) shared[v] += p[v] * (constant + slope * p[v]);
+      const T scale = sums_grad[kScale * labels_ + c];
+      for (int64_t v = 0; v < kBlock; ++v) {
+        const T q = scale * p[v];
+        shared[v] += q * (constant + slope * q);
+      }
     }
     T own_grad[kBlock] = {};
     for (int64_t v = 0; v < block.voxels; ++v) {
       if (!block.labelled(v, labels_)) continue;
       const int64_t own = block.target[v];
       const T log_grad = sums_grad[kLog * labels_ + own];
-      const T hit = scores_.of(own)[v] * sums_grad[kPY * labels_ + own];
+      const T scale = sums_grad[kScale * labels_ + own];
+      const T hit = scale * scores_.of(own)[v] * sums_grad[kPY * labels_ + own];
       own_grad[v] = hit + log_grad;
       shared[v] += own_grad[v];
     }
     for (int64_t c = 0; c < labels_; ++c) {
       T* __restrict p = scores_.of(c);
       const T constant = sums_grad[kP * labels_ + c], slope = 2 * sums_grad[kPP * labels_ + c];
-      for (int64_t v = 0; v < kBlock; ++v) p[v] *= constant + slope * p[v] - shared[v];
+      const T scale = sums_grad[kScale * labels_ + c], inverse = 1 / scale;
+      for (int64_t v = 0; v < kBlock; ++v) {
+        const T q = scale * p[v];
+        p[v] = q * (constant + slope * q - shared[v] * inverse);
+      }
     }
     for (int64_t v = 0; v < block.voxels; ++v) {
       if (block.labelled(v, labels_)) scores_.of(block.target[v])[v] += own_grad[v];
