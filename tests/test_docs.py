@@ -12,7 +12,7 @@ import pytest
 
 from config import CONF, PROJECT, compose_config
 
-DOCS = sorted((PROJECT / "docs").glob("*.md"))
+DOCS = sorted((PROJECT / "docs").rglob("*.md"))
 PAGES = [*(PROJECT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")), *DOCS]
 COMMANDS = {path.stem for path in (PROJECT / "src").glob("*.py")}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -22,7 +22,7 @@ CALLED = re.compile(r"(?:python -m src\.|`gaborseg |^    gaborseg )(\w+)", re.MU
 TRAINED = re.compile(r"(?:python -m src\.|gaborseg )train([^#`\n|]*)")
 NAMED = re.compile(r"`((?:src/gaborseg|src|tests|conf|sweeps)/[\w./]+)[` ]")
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 
 
 def anchors(page: Path) -> set[str]:

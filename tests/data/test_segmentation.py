@@ -168,6 +168,7 @@ def test_the_description_is_json_and_names_the_split(tiny_data: Build) -> None:
     assert description["name"] == "tiny"
     assert {"credit", "licence", "versions"} <= set(description)
     assert [len(description["split"][p]) for p in PARTS] == [4, 1, 1]
+    assert "participants" not in description
 
 
 def test_patches_of_several_cases_are_one_batch(tiny_data: Build) -> None:
@@ -262,7 +263,10 @@ def test_only_training_cases_are_cut_into_patches(tiny_data: Build) -> None:
 def test_scans_of_one_person_stay_together(tiny_data: Build, cohort: Path) -> None:
     rows = "".join(f"sub-0{n}\t{person}\n" for n, person in enumerate("aabbcd", start=1))
     (cohort / "participants.tsv").write_text("participant_id\tparticipant\n" + rows)
-    split = tiny_data().split
+    data = tiny_data()
+    split = data.split
+    told = {"sub-01": "a", "sub-02": "a", "sub-03": "b", "sub-04": "b"}
+    assert data.describe()["participants"] == told
     people = [{"aabbcd"[int(name[4:]) - 1] for name in split.part(part)} for part in PARTS]
     assert [len(part) for part in people] == [2, 1, 1]
     assert set.union(*people) == set("abcd")

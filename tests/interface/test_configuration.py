@@ -28,7 +28,7 @@ OPTIONS = [
     (group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("[!_]*.yaml"))
 ]
 SWEEPS = sorted(path.stem for path in (CONF.parent / "sweeps").glob("*.yaml"))
-CPU_EVIDENCE = {  # the sweeps behind the tables of docs/evidence.md, and their epochs
+CPU_EVIDENCE = {  # the sweeps behind the tables of docs/evidence/cohort.md, and their epochs
     "evidence_baselines": 20,
     **{f"evidence_{n}": 5 for n in ("cpu", "initial", "kernels", "network", "rates", "sigma")},
 }

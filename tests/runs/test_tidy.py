@@ -41,6 +41,17 @@ def test_a_setting_that_a_run_lacks_is_empty(tmp_path: Path) -> None:
     assert found[-1].curves == {}
 
 
+def test_people_of_several_scans_have_a_column(tmp_path: Path) -> None:
+    scores = [Score(subject, "inner", 0.5) for subject in "abc"]
+    told = TidyRun({"seed": "0"}, scores, people={"a": "anna", "b": "anna"})
+    path = write(tmp_path, [told, TidyRun({"seed": "1"}, scores)])
+    header, first, *_ = path.read_text().splitlines()
+    assert (header, first) == ("seed,participant,subject,structure,dice", "0,anna,a,inner,0.5")
+    found = read_tidy(path)
+    assert [run.people for run in found] == [told.people, {}]
+    assert [run.settings for run in found] == [{"seed": "0"}, {"seed": "1"}]
+
+
 def test_without_curves_there_is_no_table_of_them() -> None:
     assert [*tidy_texts([TidyRun({}, [Score("a", "inner", 0.5)])], "kept")] == ["kept.csv"]
 

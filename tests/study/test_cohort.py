@@ -33,6 +33,15 @@ def test_runs_of_other_data_are_left_out_with_their_folder(tmp_path: Path) -> No
     assert "its data are others: name is other, and cohort in most runs" in str(problem)
 
 
+def test_runs_tell_whose_scans_their_subjects_are(tmp_path: Path) -> None:
+    first, second, *_ = FEW_SUBJECTS
+    write_small_run(tmp_path / "a", data={"participants": {first: "anna", second: "anna"}})
+    study = study_of(tmp_path)
+    told = dict(zip(study.subjects, study.people, strict=True))
+    wanted = {first: "anna", second: "anna"}
+    assert told == {subject: wanted.get(subject, subject) for subject in study.subjects}
+
+
 def test_the_size_of_the_volumes_is_a_setting_of_one_cohort(tmp_path: Path) -> None:
     write_small_run(tmp_path / "a")
     write_small_run(tmp_path / "b", data={"size": [128] * 3}, settings={"data.source.size": 128})

@@ -1,7 +1,7 @@
 """What a data set consists of: cases, their files, and what is known about all of them."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,3 +114,10 @@ class Source(Protocol):
             DataError: It is missing or cannot be read.
         """
         ...
+
+
+def rescanned(dataset: Dataset) -> dict[str, str]:
+    """Whose scan each subject is, of those that are not their person's only one."""
+    counts = Counter(dataset.participants)
+    pairs = zip(dataset.subjects, dataset.participants, strict=True)
+    return {subject: person for subject, person in pairs if counts[person] > 1}

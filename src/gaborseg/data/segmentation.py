@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gaborseg.data.augmentation import Transform, try_augmentation
 from gaborseg.data.cache import PreparedCase
-from gaborseg.data.cases import Dataset, Source
+from gaborseg.data.cases import Dataset, Source, rescanned
 from gaborseg.data.checks import (
     check_common_shape,
     check_ignored_label,
@@ -355,4 +355,5 @@ class SegmentationData(pl.LightningDataModule):
             "patch_size": self.patch_size,
             **{key: self.dataset.info.get(key) for key in told},
             "split": {part: list(self.split.part(part)) for part in PARTS},
+            **({"participants": people} if (people := rescanned(self.dataset)) else {}),
         }

@@ -203,10 +203,10 @@ def _comparisons_table(results: Results, metric: str) -> Table:
         title=f"Paired differences of test {kind.title}",
         columns=columns,
         rows=tuple(rows),
-        note="On the same test subjects in the same splits. Interval: bootstrap over subjects. "
-        "p (subjects): Wilcoxon signed rank, a subject's cases averaged. p (Holm): adjusted over "
-        "all averages, and over all structures. p (trainings): t-test over splits, corrected for "
-        f"overlapping training sets.{tolerance} {verdicts}",
+        note="On the same test subjects in the same splits; all splits and scans of a person count "
+        "as one subject. Interval: bootstrap over subjects. p (subjects): Wilcoxon signed rank. "
+        "p (Holm): adjusted over all averages, and over all structures. p (trainings): t-test over "
+        f"splits, corrected for overlapping training sets.{tolerance} {verdicts}",
     )
 
 

@@ -90,7 +90,7 @@ def _leaderboard_row(
 ) -> tuple[Value, ...]:
     found = results.replicates["dice"][configuration.id]
     cases = mean(found.cases, axis=2)[..., None]
-    low, high = bootstrap_interval(cases)
+    low, high = bootstrap_interval(cases, results.study.people)
     by_subject = mean(cases, axis=0)
     worst = float(np.nanmin(by_subject)) if not np.isnan(by_subject).all() else math.nan
     memory = [cost.peak_memory_bytes / _MEBIBYTE for cost in results.costs[configuration.id]]

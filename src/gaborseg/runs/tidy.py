@@ -15,6 +15,8 @@ from gaborseg.runs.files import RunFileError, open_table, reading
 from gaborseg.runs.scores import NEEDED, Score, check_scores, score_of
 
 _Settings = tuple[tuple[str, str], ...]
+_PERSON = "participant"
+"""Column of the person whose scan it is, of those who have several."""
 _CURVES = "_curves.csv"
 """How the name of the table of training curves ends, which lies beside that of the scores."""
 _LONGEST_HEADER = 2**16
@@ -28,11 +30,13 @@ class TidyRun:
         settings: What tells it from the others, as on the command line.
         scores: Of its test subjects.
         curves: The metrics of its epochs, by epoch; may be empty.
+        people: Whose scan each subject is, of those that are not their person's only one.
     """
 
     settings: dict[str, str]
     scores: Sequence[Score]
     curves: dict[int, dict[str, Any]] = field(default_factory=dict)
+    people: dict[str, str] = field(default_factory=dict)
 
 
 def is_tidy(path: Path) -> bool:
@@ -51,17 +55,23 @@ def read_tidy(path: Path) -> list[TidyRun]:
         RunFileError: If a table is damaged or empty, or holds impossible or repeated scores.
     """
     with reading(path):
-        settings = {*_header(path)} - {*Score._fields}
+        settings = {*_header(path)} - {*Score._fields, _PERSON}
     scores: dict[_Settings, list[Score]] = {}
+    people: dict[_Settings, dict[str, str]] = {}
     for run, row in _rows(path, settings):
         scores.setdefault(run, []).append(score_of(row, path.name))
+        if person := of_cell(row.get(_PERSON) or ""):
+            people.setdefault(run, {})[scores[run][-1].subject] = person
     curves: dict[_Settings, dict[int, dict[str, Any]]] = {}
     beside = path.with_name(f"{path.stem}{_CURVES}")
     for run, row in _rows(beside, settings) if beside.is_file() else ():
         curves.setdefault(run, {})[epoch_of(row, beside.name)] = row
     for rows in scores.values() or [[]]:
         check_scores(rows, path.name)
-    return [TidyRun(dict(run), rows, curves.get(run, {})) for run, rows in scores.items()]
+    return [
+        TidyRun(dict(run), rows, curves.get(run, {}), people.get(run, {}))
+        for run, rows in scores.items()
+    ]
 
 
 def _header(path: Path) -> list[str]:
@@ -102,8 +112,13 @@ def _scores_text(runs: Sequence[TidyRun]) -> str:
         for name in Score._fields
         if name in NEEDED or any(not math.isnan(getattr(s, name)) for r in runs for s in r.scores)
     ]
-    rows = [run.settings | _cells(score, scored) for run in runs for score in run.scores]
-    return _text([*_columns(runs), *scored], rows)
+    rows = [
+        run.settings | _cells(score, scored) | {_PERSON: run.people.get(score.subject, "")}
+        for run in runs
+        for score in run.scores
+    ]
+    told = [_PERSON] if any(run.people for run in runs) else []
+    return _text([*_columns(runs), *told, *scored], rows)
 
 
 def _curves_text(runs: Sequence[TidyRun]) -> str:

@@ -1,5 +1,6 @@
 """Runs to one tidy study, and from there to tables, statistics, figures and a page."""
 
+from gaborseg.study.cohort import participant_rows
 from gaborseg.study.comparisons import (
     ALPHA,
     RESAMPLES,
@@ -60,6 +61,7 @@ __all__ = [
     "make_study",
     "mean",
     "paper_sizes",
+    "participant_rows",
     "published",
     "rank_of",
     "rate_at_edge",

@@ -1,14 +1,24 @@
-"""Checks across runs: one cohort, no run twice, the same test subjects in the same split."""
+"""Checks across runs: one cohort and its people, no run twice, the same subjects in a split."""
 
+import csv
+import io
+import logging
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from gaborseg.data import PARTICIPANTS
+from gaborseg.machine import of_cell, read_table, read_text
 from gaborseg.runs import RunFile
 from gaborseg.study.configurations import find_configurations, kernel_of, loss_of
 from gaborseg.study.names import readable_split
 from gaborseg.study.run_folders import Problem, RunRecord
 
+log = logging.getLogger(__name__)
+
+_SUBJECT, _PERSON = "participant_id", "participant"
 _IDENTITY = ("name", "num_subjects", "channels", "seed")  # of data; the size is a setting
 
 
@@ -176,3 +186,40 @@ def lost_epochs(runs: Sequence[RunRecord]) -> list[Problem]:
         for run, found, trained in told
         if trained and found < trained
     ]
+
+
+def people_of(runs: Sequence[RunRecord], subjects: Sequence[str]) -> tuple[str, ...]:
+    """Return whose scan each subject is: as runs or their data set tell; else the subject's own."""
+    told = {subject: person for run in runs for subject, person in run.people.items()}
+    rows = {} if told else participant_rows(runs)
+    return tuple(told.get(s) or rows.get(s, {}).get(_PERSON) or s for s in subjects)
+
+
+def participant_rows(runs: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:
+    """Return the rows of the first table of participants in the runs' data sets, by subject."""
+    folders = dict.fromkeys(Path(run.data["root"]) for run in runs if run.data.get("root"))
+    path = next((f / PARTICIPANTS for f in folders if (f / PARTICIPANTS).is_file()), None)
+    if path is None:
+        return {}
+    try:
+        return _rows(path)
+    except (OSError, ValueError, csv.Error) as error:
+        _note_once(f"{path}: nothing is told of the subjects: {error}")
+        return {}
+
+
+@cache
+def _note_once(text: str) -> None:
+    log.warning(f"note: {text}")
+
+
+def _rows(path: Path) -> dict[str, Mapping[str, str]]:
+    """Return the rows of a table of participants by subject."""
+    table = read_table(io.StringIO(read_text(path), newline=""), delimiter="\t")
+    if _SUBJECT not in (table.fieldnames or ()):
+        raise ValueError(f"it must have a column {_SUBJECT}, and tabs between columns")
+    rows = [
+        {str(name): of_cell(cell or "").strip() for name, cell in row.items() if name}
+        for row in table
+    ]
+    return {row[_SUBJECT]: row for row in rows}

@@ -1,8 +1,8 @@
 """Paired comparisons of configurations on the same test subjects, and what they can show.
 
-Subjects are the independent units: one that is tested in several splits counts once. Two things
-must hold for a claim about configurations: the difference must stand out against the subjects, and
-against the trainings, whose splits share most of their training subjects.
+People are the independent units: one that is tested in several splits, or on several scans, counts
+once. Two things must hold for a claim about configurations: the difference must stand out against
+the people, and against the trainings, whose splits share most of their training subjects.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,11 +49,11 @@ class Comparison:
         difference: Mean over all test cases that both have.
         low: Lower end of its 95 % confidence interval.
         high: Upper end.
-        subjects: Different subjects behind it: the independent units.
+        subjects: Different people behind it: the independent units.
         cases: Tests of a subject by both configurations in the same split.
         replicates: Splits (or seeds) behind it.
         agreeing: Replicates whose difference has the sign of ``difference``.
-        p: Wilcoxon signed-rank test over subjects, two-sided.
+        p: Wilcoxon signed-rank test over people, two-sided.
         p_holm: The same, adjusted for all comparisons of its family.
         p_trainings: Corrected resampled t-test over the splits; NaN for fewer than two.
         rank_biserial: Matched-pairs rank-biserial correlation over subjects.
@@ -113,12 +113,12 @@ def _compare(
         return
     cases = _cases(first, names) - _cases(second, names)
     cases = np.concatenate([cases, mean(cases, axis=2)[..., None]], axis=2)
-    by_subject, by_replicate = mean(cases, axis=0), mean(cases, axis=1)
+    by_subject, by_replicate = of_people(cases, study.people), mean(cases, axis=1)
     if np.isnan(by_subject).all():
         return
     differences = mean(cases.reshape(-1, cases.shape[2]), axis=0)
     p, effect = signed_rank(by_subject)
-    low, high = bootstrap_interval(cases)
+    low, high = bootstrap_interval(cases, study.people)
     of_splits = first.kind == "split"
     for column, structure in enumerate([*study.structures, AVERAGE]):
         if np.isnan(differences[column]):
@@ -157,19 +157,43 @@ def _cases(replicates: Replicates, names: Sequence[str]) -> Array:
     return replicates.cases[[replicates.names.index(name) for name in names]]
 
 
-def bootstrap_interval(cases: Array, resamples: int = RESAMPLES) -> tuple[Array, Array]:
-    """Return 95 % confidence intervals of the mean over cases, resampling whole subjects.
+def of_people(cases: Array, people: Sequence[str]) -> Array:
+    """Return the mean over all cases of each person (P, C), NaN where there is none.
+
+    Args:
+        cases: Of replicates, subjects and columns (J, S, C), NaN where a subject was not tested.
+        people: Whose scan each subject is (S).
+    """
+    groups = _groups(people)
+    if len(groups) == len(people):
+        return mean(cases, axis=0)
+    return np.stack([mean(cases[:, own].reshape(-1, cases.shape[2]), axis=0) for own in groups])
+
+
+def _groups(people: Sequence[str]) -> list[list[int]]:
+    """Return the places of each person's scans."""
+    places: dict[str, list[int]] = {}
+    for place, person in enumerate(people):
+        places.setdefault(person, []).append(place)
+    return list(places.values())
+
+
+def bootstrap_interval(
+    cases: Array, people: Sequence[str], resamples: int = RESAMPLES
+) -> tuple[Array, Array]:
+    """Return 95 % confidence intervals of the mean over cases, resampling whole people.
 
     Percentiles of the bootstrap distribution, widened for small samples as Hesterberg's expanded
-    percentile interval is: with n subjects that have a value in a column, its tails hold
+    percentile interval is: with n people who have a value in a column, its tails hold
     Phi(-sqrt(n / (n - 1)) t(0.975, n - 1)).
 
     Args:
         cases: Differences (J, S, C), NaN where a subject was not tested.
+        people: Whose scan each subject is (S).
         resamples: Number of bootstrap samples; the same ones for every column.
 
     Returns:
-        Lower and upper ends (C,); both are NaN for a column of fewer than two subjects.
+        Lower and upper ends (C,); both are NaN for a column of fewer than two people.
 
     References:
         Hesterberg, What teachers should know about the bootstrap, The American Statistician 2015.
@@ -178,9 +202,11 @@ def bootstrap_interval(cases: Array, resamples: int = RESAMPLES) -> tuple[Array,
     low, high = np.full((2, cases.shape[2]), np.nan)
     if not there.any():
         return low, high
-    tested = there.any(axis=(0, 2))
-    sums = np.where(there, cases, 0).sum(axis=0)[tested]
-    counts = there.sum(axis=0)[tested].astype(float)
+    groups = _groups(people)
+    sums = np.stack([np.where(there, cases, 0)[:, own].sum(axis=(0, 1)) for own in groups])
+    counts = np.stack([there[:, own].sum(axis=(0, 1)) for own in groups]).astype(float)
+    tested = counts.any(axis=1)
+    sums, counts = sums[tested], counts[tested]
     weights = _resampling_weights(len(sums), resamples)
     with np.errstate(invalid="ignore"):
         means = (weights @ sums) / (weights @ counts)
@@ -195,7 +221,7 @@ def bootstrap_interval(cases: Array, resamples: int = RESAMPLES) -> tuple[Array,
 
 @cache
 def _resampling_weights(n: int, resamples: int) -> Array:
-    """Return how often each of n subjects is drawn in each bootstrap sample, (resamples, n)."""
+    """Return how often each of n people is drawn in each bootstrap sample, (resamples, n)."""
     draws = np.random.default_rng(_SEED).multinomial(n, np.full(n, 1 / n), size=resamples)
     return draws.astype(float)
 
@@ -239,13 +265,13 @@ def verdict(row: Comparison, smallest_adjusted_p: float = 0.0) -> str:
 def mean_ranks(
     study: Study, rates: dict[str, float | None], metric: str = "dice"
 ) -> tuple[dict[str, float], int, float]:
-    """Return each configuration's mean rank over subjects (1 is best), and Friedman's test.
+    """Return each configuration's mean rank over people (1 is best), and Friedman's test.
 
-    Subjects are those that all configurations were tested on, in the splits that all have; equal
+    People are those that all configurations were tested on, in the splits that all have; equal
     scores share the mean of their ranks.
 
     Returns:
-        Mean ranks by id, the number of subjects, and the p-value, NaN for fewer than three
+        Mean ranks by id, the number of people, and the p-value, NaN for fewer than three
         configurations.
     """
     chosen = [c for c in study.configurations if c.id in rates]
@@ -255,7 +281,8 @@ def mean_ranks(
         return {}, 0, float("nan")
     cases = np.stack([_cases(replicates, names) for replicates in found])
     cases[:, np.isnan(cases).any(axis=0)] = np.nan
-    scores = mean(mean(cases, axis=3), axis=1)
+    scores = np.stack([of_people(mean(own, axis=2)[..., None], study.people) for own in cases])
+    scores = scores[..., 0]
     scores = scores[:, ~np.isnan(scores).any(axis=0)] * -METRICS[metric].better
     if not scores.size:
         return {}, 0, float("nan")

@@ -69,6 +69,7 @@ class RunRecord:
         failure: The error that ended it, if one did.
         curves: A row for each epoch.
         monitor: What chose the epoch that was tested.
+        people: Whose scan each subject is, of those that are not their person's only one.
     """
 
     folder: Path
@@ -83,6 +84,7 @@ class RunRecord:
     failure: str = ""
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     monitor: Monitor = field(default_factory=Monitor)
+    people: dict[str, str] = field(default_factory=dict)
 
     @property
     def rate(self) -> float | None:
@@ -150,6 +152,7 @@ def _tidy_record(path: Path, run: TidyRun) -> RunRecord:
             scores=_frame(run.scores),
             curves=_curves(run.curves),
             monitor=monitor_in({"monitor": {k: told[v] for k, v in _MONITOR.items() if v in told}}),
+            people=run.people,
         )
     )
 
@@ -182,6 +185,7 @@ def read_run(folder: Path) -> RunRecord:
             scores=_scores(folder, data.get("structures")) if done else pd.DataFrame(),
             curves=_curves(read_curves(folder / RunFile.CURVES)),
             monitor=monitor_in(record),
+            people={str(s): str(p) for s, p in _part(data, "participants").items()},
         )
     )
 
@@ -241,7 +245,7 @@ def tidy_run(record: RunRecord, settings: dict[str, str]) -> TidyRun:
     epochs = record.curves.drop(columns="epoch", errors="ignore").to_dict("records")
     numbers = [int(epoch) for epoch in record.curves.get("epoch", ())]
     curves = dict(zip(numbers, epochs, strict=True))
-    return TidyRun(settings, [Score(**row) for row in rows], curves)
+    return TidyRun(settings, [Score(**row) for row in rows], curves, record.people)
 
 
 def _number(cell: str | None) -> float:

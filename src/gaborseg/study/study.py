@@ -13,6 +13,7 @@ from gaborseg.study.cohort import (
     keep_one_cohort,
     lost_epochs,
     other_subjects,
+    people_of,
     without_copies,
 )
 from gaborseg.study.configurations import (
@@ -38,6 +39,7 @@ class Study:
         configurations: What they are runs of.
         structures: Names, in the order of their labels (T).
         subjects: All subjects that were tested (S).
+        people: Whose scan each of them is (S): the independent units.
         scores: By name of the score, (R, S, T); NaN where a subject was not tested or the score
             does not exist. Dice is always there.
         unfinished: Runs that were started and not finished.
@@ -50,6 +52,7 @@ class Study:
     configurations: tuple[Configuration, ...]
     structures: tuple[str, ...]
     subjects: tuple[str, ...]
+    people: tuple[str, ...]
     scores: dict[str, Array]
     unfinished: tuple[RunRecord, ...]
     missing: tuple[Path, ...]
@@ -108,6 +111,7 @@ def make_study(
         configurations=tuple(configurations),
         structures=runs[0].structures,
         subjects=subjects,
+        people=people_of(runs, subjects),
         scores=arrays | _volume_errors(arrays),
         unfinished=tuple(record for record in records if not record.done),
         missing=tuple(sorted({p.resolve() for p in planned} - _folders(records, problems))),

@@ -73,7 +73,7 @@ function statistics() {
   main.append(section("statistics", "Statistics",
     note("Paired differences on the same test subjects in the same splits, row minus column. ● means that the difference is shown: over subjects (Wilcoxon signed rank, Holm) and over trainings (t-test over splits, corrected for overlapping training sets). Violet is better, orange is worse; the deeper, the larger the difference."),
     bar, matrix, make("h3", {}, "Against one configuration"), make("div", { class: "bar" }, against), plot, figureFiles("differences"),
-    make("h3", {}, "All pairs"), make("div", { class: "bar" }, make("label", {}, every, "every selected structure"), key), table, note("Interval: 95 %, bootstrap over subjects. p Holm: over subjects, adjusted for the number of comparisons; p subjects: the same, not adjusted; p trainings: over splits. r: matched-pairs rank-biserial correlation. dz: mean over standard deviation of the subjects' differences. Tests are of all subjects and structures, whatever is selected."),
+    make("h3", {}, "All pairs"), make("div", { class: "bar" }, make("label", {}, every, "every selected structure"), key), table, note("All splits and scans of a person count as one subject. Interval: 95 %, bootstrap over subjects. p Holm: over subjects, adjusted for the number of comparisons; p subjects: the same, not adjusted; p trainings: over splits. r: matched-pairs rank-biserial correlation. dz: mean over standard deviation of the subjects' differences. Tests are of all subjects and structures, whatever is selected."),
     data.tables.ranks ? make("h3", {}, data.tables.ranks.title) : null, ranks, data.tables.ranks ? note(data.tables.ranks.note) : null));
   whenChanged(() => {
     matrix.replaceChildren(comparisonMatrix());

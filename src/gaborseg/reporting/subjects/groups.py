@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from gaborseg.reporting.subjects.participants import participant_columns, people_of
+from gaborseg.reporting.subjects.participants import participant_columns
 from gaborseg.reporting.tables import Column, Spread, Table, Value
 from gaborseg.study import METRICS, Results, mean, std
 
@@ -28,7 +28,7 @@ def group_tables(results: Results) -> list[Table]:
     a person are averaged first. A column of numbers with many values is cut into quartiles.
     """
     study = results.study
-    people = people_of(study.runs, study.subjects)
+    people = study.people
     scores = {
         c.label: _by_person(people, mean(mean(results.replicates[_METRIC][c.id].cases, 0), 1))
         for c in results.shown

@@ -1,24 +1,13 @@
 """What a data set tells of its subjects: the columns of ``participants.tsv``."""
 
-import csv
-import io
-import logging
 import math
-from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from gaborseg.data import PARTICIPANTS
-from gaborseg.machine import of_cell, read_table, read_text
 from gaborseg.runs import number
-from gaborseg.study import RunRecord
+from gaborseg.study import RunRecord, participant_rows
 
-log = logging.getLogger(__name__)
-
-_SUBJECT = "participant_id"
-_PERSON = "participant"
-_NAMES = (_SUBJECT, _PERSON)
+_NAMES = ("participant_id", "participant")
 """Columns that name the subject or the person, and tell nothing about them."""
 _MISSING = ("", "n/a")
 _MOST_COLUMNS = 12
@@ -35,46 +24,10 @@ def participant_columns(runs: Sequence[RunRecord], subjects: Sequence[str]) -> l
         Of each column its name, whether all values are numbers, and S values; None where there is
         none.
     """
-    rows = _rows_of(runs)
+    rows = participant_rows(runs)
     names = [name for name in next(iter(rows.values()), {}) if name and name not in _NAMES]
     found = [_column(name, [rows.get(s, {}).get(name, "") for s in subjects]) for name in names]
     return [c for c in found if any(v is not None for v in c["values"])][:_MOST_COLUMNS]
-
-
-def people_of(runs: Sequence[RunRecord], subjects: Sequence[str]) -> list[str]:
-    """Return whose scan each subject is, by the first data set of the runs; else its own."""
-    rows = _rows_of(runs)
-    return [rows.get(s, {}).get(_PERSON) or s for s in subjects]
-
-
-def _rows_of(runs: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:
-    """Return the rows of the first table of participants in the runs' data sets, by subject."""
-    folders = dict.fromkeys(Path(run.data["root"]) for run in runs if run.data.get("root"))
-    path = next((f / PARTICIPANTS for f in folders if (f / PARTICIPANTS).is_file()), None)
-    if path is None:
-        return {}
-    try:
-        return _rows(path)
-    except (OSError, ValueError, csv.Error) as error:
-        _note_once(f"{path}: nothing is told of the subjects: {error}")
-        return {}
-
-
-@cache
-def _note_once(text: str) -> None:
-    log.warning(f"note: {text}")
-
-
-def _rows(path: Path) -> dict[str, Mapping[str, str]]:
-    """Return the rows of a table of participants by subject."""
-    table = read_table(io.StringIO(read_text(path), newline=""), delimiter="\t")
-    if _SUBJECT not in (table.fieldnames or ()):
-        raise ValueError(f"it must have a column {_SUBJECT}, and tabs between columns")
-    rows = [
-        {str(name): of_cell(cell or "").strip() for name, cell in row.items() if name}
-        for row in table
-    ]
-    return {row[_SUBJECT]: row for row in rows}
 
 
 def _column(name: str, cells: Sequence[str]) -> dict[str, Any]:

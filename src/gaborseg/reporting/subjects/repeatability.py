@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.reporting.subjects.participants import people_of
 from gaborseg.reporting.tables import Column, Table
 from gaborseg.study import Results, mean, readable
 
@@ -30,7 +29,7 @@ def repeatability_tables(results: Results) -> list[Table]:
     study = results.study
     if not set(_VOLUMES) <= study.scores.keys():
         return []
-    people = people_of(study.runs, study.subjects)
+    people = study.people
     count = _tested_twice(study.scores["volume"], people)
     if not count:
         return []
