@@ -2,11 +2,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gaborseg.study import make_study, read_runs
+from gaborseg.study import make_study, read_runs, tidy_runs
 from synthetic_runs import (
     FEW_STRUCTURES,
     FEW_SUBJECTS,
     NUM_TESTED,
+    split_of,
     study_of,
     write_small_run,
 )
@@ -34,12 +35,13 @@ def test_runs_of_other_data_are_left_out_with_their_folder(tmp_path: Path) -> No
 
 
 def test_runs_tell_whose_scans_their_subjects_are(tmp_path: Path) -> None:
-    first, second, *_ = FEW_SUBJECTS
+    first, second, *_ = split_of(0, FEW_SUBJECTS)["test"]
     write_small_run(tmp_path / "a", data={"participants": {first: "anna", second: "anna"}})
     study = study_of(tmp_path)
     told = dict(zip(study.subjects, study.people, strict=True))
     wanted = {first: "anna", second: "anna"}
     assert told == {subject: wanted.get(subject, subject) for subject in study.subjects}
+    assert [run.people for run in tidy_runs(study)] == [wanted]
 
 
 def test_the_size_of_the_volumes_is_a_setting_of_one_cohort(tmp_path: Path) -> None:

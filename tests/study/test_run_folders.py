@@ -105,7 +105,7 @@ def test_the_best_epoch_is_the_one_that_was_chosen_in_a_table_of_many_runs_too(
     (folder / "run.json").write_text(json.dumps(record))
     run = read_run(folder)
     assert run.best_row == run.curves["val/loss"].argmax() != run.curves["val/dice"].argmax()
-    for name, text in tidy_texts([tidy_run(run, {"split": "0"})], "kept").items():
+    for name, text in tidy_texts([tidy_run(run, {"split": "0"}, {})], "kept").items():
         (tmp_path / name).write_text(text)
     (again,) = read_records(tmp_path / "kept.csv")
     assert (again.monitor, again.best_row) == (run.monitor, run.best_row)

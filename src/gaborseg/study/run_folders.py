@@ -234,8 +234,10 @@ def _curves(epochs: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:
     return curves.assign(epoch=list(epochs)) if rows else curves
 
 
-def tidy_run(record: RunRecord, settings: dict[str, str]) -> TidyRun:
+def tidy_run(record: RunRecord, settings: dict[str, str], people: dict[str, str]) -> TidyRun:
     """Return a run as rows of a tidy table, with the settings that tell it from the others.
+
+    ``people`` are those of subjects that are not their person's only one.
 
     What has chosen its best epoch is one of them, unless that was validation Dice.
     """
@@ -245,7 +247,7 @@ def tidy_run(record: RunRecord, settings: dict[str, str]) -> TidyRun:
     epochs = record.curves.drop(columns="epoch", errors="ignore").to_dict("records")
     numbers = [int(epoch) for epoch in record.curves.get("epoch", ())]
     curves = dict(zip(numbers, epochs, strict=True))
-    return TidyRun(settings, [Score(**row) for row in rows], curves, record.people)
+    return TidyRun(settings, [Score(**row) for row in rows], curves, people)
 
 
 def _number(cell: str | None) -> float:

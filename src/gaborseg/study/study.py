@@ -1,5 +1,6 @@
 """All runs of a report as arrays: one cohort, finished runs, and what had to be left out."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,10 @@ def tidy_runs(study: Study, ignored: Sequence[str] = ()) -> list[TidyRun]:
         ignored: As it was made with.
     """
     settings = telling_settings(study.runs, ignored)
-    return [tidy_run(*pair) for pair in zip(study.runs, settings, strict=True)]
+    counts = Counter(study.people)
+    pairs = zip(study.subjects, study.people, strict=True)
+    people = {subject: person for subject, person in pairs if counts[person] > 1}
+    return [tidy_run(*pair, people) for pair in zip(study.runs, settings, strict=True)]
 
 
 def _folders(records: Sequence[RunRecord], problems: Sequence[Problem]) -> set[Path]:
