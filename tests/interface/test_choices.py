@@ -107,3 +107,19 @@ def test_null_is_no_option() -> None:
     ended = run_command("src.train", "loss=null")
     assert ended.returncode == 2
     assert ended.stderr == "error: null is no option of a group: --help lists those there are\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("hydra.run.dir=a,b=0", """hydra.run.dir must be readable, got a,b=0: close brackets, """),
+        ("loss=[a", """loss must be readable, got [a: close brackets, or quote it: 'loss="[a"'"""),
+        ("gabor", "gabor must be a setting, such as seed=1\n"),
+    ],
+)
+def test_an_argument_that_cannot_be_read_is_named(argument: str, message: str) -> None:
+    ended = run_command("src.train", argument)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: {message}")
+    assert ended.stderr.count("\n") == 1

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -197,6 +197,8 @@ def _run(main: Callable[[], object]) -> None:
         sys.exit(SHELLS_SIGNAL + number)
     except SweepFailed as error:
         sys.exit(printable(f"error: {error}"))
+    except OverrideParseException as error:
+        _end(_unreadable(error.override))
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _end(_one_line(error))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -229,6 +231,14 @@ def output_may_be_cut() -> Iterator[None]:
         yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unreadable(override: str) -> str:
+    """What is said of an argument that Hydra's grammar does not have."""
+    key, separator, value = override.partition("=")
+    if not separator:
+        return f"{override} must be a setting, such as seed=1"
+    return f"{key} must be readable, got {value}: close brackets, or quote it: '{key}=\"{value}\"'"
 
 
 def _end(message: str) -> NoReturn:
