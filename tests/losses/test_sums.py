@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaborseg.losses import sums
+from gaborseg.losses import CCCLoss, PCCLoss, StatisticsLoss, sums
 from gaborseg.losses.pcc import pearson_correlation
 from gaborseg.losses.statistics import LabelStatistics
 from gaborseg.losses.sums import label_sums, native_available
@@ -123,6 +123,18 @@ def test_the_gradient_of_a_correlation_does_not_depend_on_the_size_of_the_scores
     got, want = gradient(label_sums, logits), gradient(definition, logits.double())
     assert want[:, 3].abs().max() > 1e-3
     torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [PCCLoss, CCCLoss])
+@pytest.mark.parametrize(("offset", "spread"), [(-50, 1), (-80, 1e-5), (-86, 1e-3), (-100, 1)])
+def test_tiny_scores_of_any_label_have_finite_gradients(
+    path: str, kind: type[StatisticsLoss], offset: float, spread: float
+) -> None:
+    logits, target = example(1, 4, 6, 7, dtype=torch.float32)
+    logits[:, 2:] = offset + spread * logits[:, 2:]
+    leaf = logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(kind()(leaf, target.clamp_max(2)), leaf)  # 3 is absent
+    assert gradient.isfinite().all()
 
 
 def test_a_label_that_is_ruled_out_has_no_score(path: str) -> None:

@@ -22,6 +22,8 @@ _SLAB_VOXELS_CUDA = 2**19
 
 _HUGE = 2.0**40
 """Factors of scores beyond which a gradient is scaled; their squares are far from overflow."""
+_LARGEST_EXPONENT = 120
+"""Of the power of 2 by which it is scaled: float32 holds that and its reciprocal."""
 
 
 class SlabSums(torch.autograd.Function):
@@ -54,11 +56,9 @@ class SlabSums(torch.autograd.Function):
         slabs = zip(_slabs(logits, 2), _slabs(target, 1), log_totals, _slabs(grad, 2), strict=True)
         for logits_slab, target_slab, log_total, grad_slab in slabs:
             probs, index = (_flat(logits_slab) - log_total).exp_(), _flat_index(target_slab)
-            own_log = by_log.expand_as(probs).gather(1, index)
-            own = (
-                probs.gather(1, index) * (scale * by_py).expand_as(probs).gather(1, index) + own_log
-            )
             large = probs * scale
+            own = large.gather(1, index) * by_py.expand_as(probs).gather(1, index)
+            own += by_log.expand_as(probs).gather(1, index)
             weighted = torch.addcmul(by_p, large, 2 * by_pp).mul_(large).scatter_add_(1, index, own)
             shared = weighted.sum(1, keepdim=True)
             torch.addcmul(weighted, probs, shared, value=-1, out=grad_slab.flatten(2))
@@ -79,7 +79,7 @@ def scaled_gradient(grad: Tensor) -> Tensor:
     by_p, by_pp, by_py, _, by_log = grad.unbind()
     largest = torch.stack([by_p.abs(), by_py.abs(), by_pp.abs().sqrt()]).amax(0)
     huge = (largest > _HUGE) & largest.isfinite()
-    exponent = torch.frexp(largest.where(huge, 1)).exponent
+    exponent = torch.frexp(largest.where(huge, 1)).exponent.clamp(max=_LARGEST_EXPONENT)
     scale = torch.ldexp(torch.ones_like(largest), exponent).where(huge, 1)
     return torch.stack([by_p / scale, by_pp / scale / scale, by_py / scale, scale, by_log])
 
