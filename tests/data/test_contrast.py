@@ -99,6 +99,25 @@ def test_a_range_outside_the_images_is_refused(name: str, value: tuple[float, fl
         RandomContrast(**{name: value})
 
 
+@pytest.mark.parametrize("value", [0.5, ("a", 1), (0.1, 0.2, 0.3)])
+def test_what_is_no_range_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="mean must be two numbers, the smaller first, got"):
+        RandomContrast(mean=value)
+
+
+def test_an_image_of_integers_becomes_one_of_floats() -> None:
+    image, label = sample()
+    subject = tio.Subject(
+        image=tio.ScalarImage(tensor=(100 * image).short()),
+        label=tio.LabelMap(tensor=label[None]),
+        structures=NAMES,
+    )
+    with seeded(1):
+        changed = RandomContrast(probability=1)(subject)["image"].data
+    assert changed.dtype == torch.float32
+    assert changed[0][label == 1].unique().numel() > 1
+
+
 def test_the_option_draws_contrast_before_intensities_change() -> None:
     pipeline = build(compose_config(["augmentation=contrast"]).augmentation)
     assert [*pipeline.named][:3] == ["affine", "contrast", "zero_to_one"]

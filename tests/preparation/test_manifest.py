@@ -164,6 +164,26 @@ def test_a_row_of_a_person_tells_of_all_scans(tmp_path: Path) -> None:
     }
 
 
+def test_the_row_of_a_scan_adds_to_that_of_its_person(tmp_path: Path) -> None:
+    found = people(tmp_path, "subject,age,site\n01,71,\n01_ses-2,,B\n,5,\n,6,\n02,n/a,C\n")
+    assert [*found.columns.values()] == [
+        {"age": "71"},
+        {"age": "71", "site": "B"},
+        {"session": "1", "age": "unknown", "site": "C"},
+    ]
+
+
+def test_an_id_of_bids_in_a_csv_of_cases_is_no_column(tmp_path: Path) -> None:
+    text = "\nparticipant_id;subject;T1w;label\nsub-a;a;1.nii;l.nii\n"
+    assert discover(manifest(tmp_path, text)).columns == {"sub-a": {}}
+
+
+def test_a_table_of_people_hides_no_problem_of_the_scans(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id,age\na,5\n")
+    none = Found((), ("image",), ())
+    assert with_table_of_people(none, tmp_path / "people.csv") == none
+
+
 def test_a_row_of_a_scan_comes_before_one_of_its_person(tmp_path: Path) -> None:
     found = people(tmp_path, "scan,age\n01,71\n01_ses-2,73\n")
     assert [told.get("age") for told in found.columns.values()] == ["71", "73", "unknown"]

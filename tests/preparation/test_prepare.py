@@ -610,7 +610,7 @@ def test_a_table_in_the_input_tells_of_the_people(
     with caplog.at_level("INFO"):
         prepare()
     assert [row["age"] for row in people_of(tmp_path / "out")] == ["30", "'=1+1", "n/a", "n/a"]
-    assert "participants.tsv tells age, but nothing of 2 scans, sub-c first." in caplog.text
+    assert "participants.tsv: age; nothing of 2 scans, sub-c first." in caplog.text
 
 
 def test_a_table_of_strangers_in_the_input_is_a_note(
@@ -650,12 +650,53 @@ def test_columns_that_somebody_has_added_stay(prepare: Prepare, tmp_path: Path) 
     assert told == [("40", "F"), ("41", "n/a"), ("42", "n/a"), ("43", "n/a")]
 
 
+def test_a_table_may_say_nothing_but_whose_scans_they_are(
+    prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "who.csv").write_text("subject,participant\na,anna\nb,anna\n")
+    with caplog.at_level("INFO"):
+        prepare(participants=str(tmp_path / "who.csv"))
+    assert [row["participant"] for row in people_of(tmp_path / "out")][:2] == ["anna", "anna"]
+    assert "who.csv tells whose scans they are." in caplog.text
+
+
+def test_names_of_added_columns_stay_what_they_were(prepare: Prepare, tmp_path: Path) -> None:
+    (tmp_path / "odd.csv").write_text("subject,=x\na,=1\n")
+    for _ in range(3):
+        prepare(participants=str(tmp_path / "odd.csv"))
+    assert people_of(tmp_path / "out")[0]["'=x"] == "'=1"
+
+
+def test_what_is_known_of_scans_that_are_left_out_is_kept(
+    prepare: Prepare, source: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "ages.csv"
+    table.write_text("id,age\na,30\nb,31\nc,32\nd,33\n")
+    prepare(participants=str(table))
+    old = (tmp_path / "out/participants.tsv").read_text()
+    (source / "a_T1w.nii.gz").write_bytes(b"")
+    prepare(participants=str(table), skip_faulty=True)
+    assert (tmp_path / "out/participants.previous.tsv").read_text() == old
+
+
+def test_scans_without_a_part_are_told(
+    prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = tmp_path / "parts.csv"
+    table.write_text("id,split\na,train\nb,validation\nc,test\nd,n/a\n")
+    prepare(participants=str(table))
+    assert "1 scans, sub-d first, are in no part of the split" in caplog.text
+
+
 def test_a_damaged_table_of_participants_is_not_written_over(
     prepare: Prepare, tmp_path: Path
 ) -> None:
     prepare()
     table = tmp_path / "out/participants.tsv"
     table.write_text("age\n40\n")
-    with pytest.raises(DataError, match=r"participants\.tsv cannot be read.*mend or delete it"):
+    with pytest.raises(
+        DataError,
+        match=r"participants\.tsv cannot be read.*a column participant_id.*mend or delete",
+    ):
         prepare()
     assert table.read_text() == "age\n40\n"

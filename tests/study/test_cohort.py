@@ -44,6 +44,14 @@ def test_runs_tell_whose_scans_their_subjects_are(tmp_path: Path) -> None:
     assert [run.people for run in tidy_runs(study)] == [wanted]
 
 
+def test_nobody_is_called_not_available(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "a", data={"root": str(tmp_path)})
+    lines = ["participant_id\tparticipant", *(f"{subject}\tn/a" for subject in FEW_SUBJECTS)]
+    (tmp_path / "participants.tsv").write_text("\n".join(lines))
+    study = study_of(tmp_path)
+    assert study.people == study.subjects
+
+
 def test_the_size_of_the_volumes_is_a_setting_of_one_cohort(tmp_path: Path) -> None:
     write_small_run(tmp_path / "a")
     write_small_run(tmp_path / "b", data={"size": [128] * 3}, settings={"data.source.size": 128})

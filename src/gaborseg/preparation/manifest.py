@@ -25,6 +25,8 @@ from gaborseg.scans import DataError, Problem, is_scan
 
 _SUBJECT, _LABEL, _PARTICIPANT = "subject", "label", "participant"
 _IDS = ("participant_id", _SUBJECT)
+_NAMES = (*_IDS, _PARTICIPANT, "")
+"""Columns that tell nothing about the person."""
 """Columns of a table of people that name the scan or the person; without them, the first does."""
 _DELIMITERS = ",;\t"
 
@@ -55,7 +57,7 @@ def discover_manifest(path: Path, channels: Sequence[str] = ()) -> Found:
             f"{what} is missing among {', '.join(columns) or 'none'}"
         )
     files = {column for column in columns if any(is_scan(Path(row[column])) for row in rows)}
-    more = [c for c in columns if c not in {*files, *images, _SUBJECT, _LABEL, _PARTICIPANT, ""}]
+    more = [c for c in columns if c not in {*files, *images, *_NAMES, _LABEL}]
     cases, problems = [], []
     told: dict[str, _Row] = {}
     for row in rows:
@@ -75,47 +77,63 @@ def with_table_of_people(found: Found, path: Path) -> Found:
         path: A csv file or one with tabs. ``participant_id``, ``subject`` or else the first column
             names a scan, or a person whose scans it all tells of; ``participant``, whose the scan
             is; ``split``, whether it is for train, validation or test. All others are kept as they
-            are. Rows of others are left out.
+            are. What the row of a scan tells comes before that of its person. Rows of others are
+            left out.
 
     Raises:
         DataError: It cannot be read, names somebody twice, or nobody who is among the cases.
     """
     columns, rows = _read_rows(path)
     key = next((name for name in _IDS if name in columns), columns[0] if columns else "")
-    by_id: dict[str, _Row] = {}
-    for row in rows:
-        if by_id.setdefault(subject_id(row[key]), row) is not row:
-            raise DataError(f"{path} must name each scan or person once, got {row[key]} twice")
-    of_case = {
-        case.subject: by_id.get(case.subject) or by_id.get(subject_id(case.participant))
-        for case in found.cases
-    }
-    there = {subject: row for subject, row in of_case.items() if row}
-    if not there:
+    by_id = _by_id(path, key, rows)
+    more = [name for name in columns if name not in (key, *_NAMES)]
+    told: dict[str, _Row] = {}
+    people: dict[str, str] = {}
+    for case in found.cases:
+        ids = (subject_id(case.participant), case.subject)
+        for row in (by_id[one] for one in ids if one in by_id):
+            told[case.subject] = told.get(case.subject, {}) | _told(path, row, more)
+            if person := told_person(row.get(_PARTICIPANT)):
+                people[case.subject] = person
+    if found.cases and not told:
         raise DataError(
-            f"{path} must tell of the scans, such as {next(iter(of_case), 'sub-01')}: its column "
-            f"{key or 'participant_id'} names {', '.join([*by_id][:3]) or 'nobody'}"
+            f"{path} must tell of the scans, such as {found.cases[0].subject}: its column "
+            f"{key or _IDS[0]} names {', '.join([*by_id][:3]) or 'nobody'}"
         )
-    more = [name for name in columns if name not in (key, _PARTICIPANT, "")]
-    told = {subject: _told(path, row, more) for subject, row in there.items()}
-    people = {s: one for s, row in there.items() if (one := told_person(row.get(_PARTICIPANT)))}
-    merged = {s: {**found.columns.get(s, {}), **told.get(s, {})} for s in of_case}
+    merged = {c.subject: {**found.columns.get(c.subject, {})} for c in found.cases}
+    for subject, row in told.items():
+        merged[subject] |= row
     return replace(found.with_people(people), columns=merged)
 
 
+def _by_id(path: Path, key: str, rows: Sequence[_Row]) -> dict[str, _Row]:
+    """The rows by whom they tell of; those of nobody are left out.
+
+    Raises:
+        DataError: Two tell of the same.
+    """
+    by_id: dict[str, _Row] = {}
+    for row in rows:
+        if row[key] and by_id.setdefault(subject_id(row[key]), row) is not row:
+            raise DataError(f"{path} must name each scan or person once, got {row[key]} twice")
+    return by_id
+
+
 def _told(path: Path, row: _Row, columns: Sequence[str]) -> _Row:
-    """What a row tells in some columns, but for empty cells.
+    """What a row tells in some columns, but for empty cells and BIDS' ``n/a``.
 
     Raises:
         DataError: Its part of a split is none.
     """
-    told = {name: of_cell(row[name]) for name in columns if row[name]}
+    told = {name: of_cell(row[name]) for name in columns if row[name] not in ("", "n/a")}
     if SPLIT_COLUMN not in told:
         return told
     try:
         return told | {SPLIT_COLUMN: part_of(told[SPLIT_COLUMN])}
     except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(
+            f"{path}: {error}; if the column tells no split, call it otherwise"
+        ) from None
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[_Row]]:
@@ -125,7 +143,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[_Row]]:
         DataError: It cannot be read.
     """
     try:
-        lines = read_text(path).splitlines()
+        lines = read_text(path).lstrip("\r\n").splitlines()
         delimiter = max(_DELIMITERS, key="".join(lines[:1]).count)
         table = read_table(lines, delimiter)
         rows = [_stripped(row, table.line_num) for row in table]

@@ -51,6 +51,9 @@ def write_split(
             parts[part].append(case)
     if not any(parts.values()):
         return None
+    chosen = {case.subject for group in parts.values() for case in group}
+    if silent := [case.subject for case in cases if case.subject not in chosen]:
+        log.warning(f"note: {len(silent)} scans, {silent[0]} first, are in no part of the split")
     for part, share in _SHARES.items():
         if not parts[part]:
             parts["train"], parts[part] = _drawn(parts["train"], share)

@@ -119,21 +119,22 @@ def with_people(found: Found, source: Path, participants: str | None) -> Found:
     if not participants and not path.is_file():
         return found
     try:
-        found = with_table_of_people(found, path)
+        told = with_table_of_people(found, path)
     except DataError as error:
         if participants:
             raise
         log.warning(f"note: nothing is told of the people: {error}")
         return found
-    names = sorted({name for told in found.columns.values() for name in told})
-    silent = [case.subject for case in found.cases if not found.columns[case.subject]]
-    log.info(f"{path} tells {', '.join(names) or 'whose scans they are'}{_but_of(silent)}.")
-    return found
+    names = sorted({name for known in told.columns.values() for name in known})
+    silent = [subject for subject, known in told.columns.items() if names and not known]
+    known = f"Known of the people, with {path}: {', '.join(names)}"
+    log.info(f"{known}{_but_of(silent)}." if names else f"{path} tells whose scans they are.")
+    return told
 
 
 def _but_of(subjects: Sequence[str]) -> str:
     """Of whom a table tells nothing."""
-    return f", but nothing of {len(subjects)} scans, {subjects[0]} first" if subjects else ""
+    return f"; nothing of {len(subjects)} scans, {subjects[0]} first" if subjects else ""
 
 
 def _people(groups: Sequence[object]) -> dict[str, str]:

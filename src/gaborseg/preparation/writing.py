@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,16 +35,20 @@ from gaborseg.machine import (
     whole_folder,
     write_text,
 )
+from gaborseg.preparation.discovery import subject_id
 from gaborseg.preparation.inspection import Inspection
 from gaborseg.preparation.reading import files_of, read_images, read_labels
 from gaborseg.preparation.recipe import Recipe
 from gaborseg.scans import DataError, Problem, ScanError, clip, labels_to_prepared, to_prepared
+
+log = logging.getLogger(__name__)
 
 SOURCE = "source.json"
 """In a subject's folder: the files that it was made from, and what they held."""
 _LOST = "lost"
 """In that file: names of structures that the label map had and the prepared one has not."""
 _SCANS = "scans.csv"
+_PREVIOUS = "participants.previous.tsv"
 _ID, _PERSON = "participant_id", "participant"
 """Columns of the table of participants that name the subject, and whose scan it is."""
 _COLUMNS = ("subject", "participant", "label", "orientation")
@@ -212,6 +217,7 @@ def write_description(
     }
     with locked(output, ".preparation"):
         added = _added_columns(output / PARTICIPANTS)
+        _keep_others(output / PARTICIPANTS, {*added} - {case.subject for case in cases})
         told = {s: {**added.get(s, {}), **columns.get(s, {})} for s in (c.subject for c in cases)}
         people = _people(cases, told)
         write_text(output / PARTICIPANTS, _as_table(people, delimiter="\t"))
@@ -228,16 +234,29 @@ def _added_columns(path: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
     try:
-        rows = list(read_table(io.StringIO(read_text(path), newline=""), delimiter="\t"))
-        return {row[_ID]: {k: of_cell(v) for k, v in row.items() if _tells(k, v)} for row in rows}
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+        table = read_table(io.StringIO(read_text(path), newline=""), delimiter="\t")
+        if _ID not in (table.fieldnames or ()):
+            raise ValueError(f"it must have a column {_ID}, and tabs between columns")
+        rows = {subject_id(row[_ID] or ""): _added_cells(row) for row in table}
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read, and may hold columns of yours: {error}; mend or delete it"
         ) from error
+    return {subject: cells for subject, cells in rows.items() if cells}
 
 
-def _tells(name: str | None, cell: str | None) -> bool:
-    return bool(name) and name not in (_ID, _PERSON) and cell not in (None, "", "n/a")
+def _added_cells(row: Mapping[str | None, str | None]) -> dict[str, str]:
+    """The cells of a row that tell anything, but for its id and its person."""
+    told = {of_cell(name): of_cell(cell or "") for name, cell in row.items() if name}
+    return {k: v for k, v in told.items() if k not in (_ID, _PERSON) and v not in ("", "n/a")}
+
+
+def _keep_others(path: Path, subjects: Collection[str]) -> None:
+    """Keep a table of participants beside the new one if it tells of subjects that this has not."""
+    if subjects:
+        kept = path.with_name(_PREVIOUS)
+        write_text(kept, read_text(path))
+        log.warning(f"note: {min(subjects)} is left out now; what is known of it is in {kept}")
 
 
 def _people(

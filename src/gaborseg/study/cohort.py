@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gaborseg.data import PARTICIPANTS
+from gaborseg.data import PARTICIPANTS, person_of, told_person
 from gaborseg.machine import of_cell, read_table, read_text
 from gaborseg.runs import RunFile
 from gaborseg.study.configurations import find_configurations, kernel_of, loss_of
@@ -189,10 +189,12 @@ def lost_epochs(runs: Sequence[RunRecord]) -> list[Problem]:
 
 
 def people_of(runs: Sequence[RunRecord], subjects: Sequence[str]) -> tuple[str, ...]:
-    """Return whose scan each subject is: as runs or their data set tell; else the subject's own."""
+    """Return whose scan each subject is: as runs, their data set or the subject's name tell."""
     told = {subject: person for run in runs for subject, person in run.people.items()}
-    rows = {} if told else participant_rows(runs)
-    return tuple(told.get(s) or rows.get(s, {}).get(_PERSON) or s for s in subjects)
+    rows = participant_rows(runs)
+    return tuple(
+        told.get(s) or told_person(rows.get(s, {}).get(_PERSON)) or person_of(s) for s in subjects
+    )
 
 
 def participant_rows(runs: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:

@@ -142,7 +142,8 @@ def tidy_runs(study: Study, ignored: Sequence[str] = ()) -> list[TidyRun]:
     settings = telling_settings(study.runs, ignored)
     counts = Counter(study.people)
     pairs = zip(study.subjects, study.people, strict=True)
-    people = {subject: person for subject, person in pairs if counts[person] > 1}
+    told = {subject for run in study.runs for subject in run.people}
+    people = {s: p for s, p in pairs if counts[p] > 1 or s in told or p != s}
     return [tidy_run(*pair, people) for pair in zip(study.runs, settings, strict=True)]
 
 

@@ -36,19 +36,20 @@ class RandomContrast(RandomTransform, IntensityTransform):
         std: tuple[float, float] = (0.01, 0.1),
         probability: float = 0.5,
     ) -> None:
-        for name, (low, high) in {"mean": mean, "std": std}.items():
-            if not 0 <= low <= high <= 1:
-                raise ValueError(f"{name} must be increasing and in 0..1, got {(low, high)}")
+        self.ranges = _range("mean", mean), _range("std", std)
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability must be in 0..1, got {probability}")
         super().__init__(p=probability)
-        self.ranges = tuple(mean), tuple(std)
-        self.args_names = ["ranges"]
+        self.args_names = ["ranges", "probability"]
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         """Change the image of a subject, channel by channel."""
         names: Sequence[str] = subject.get("structures", ())  # type: ignore[assignment]
         images = subject.get_images_dict(intensity_only=False)
         label = images["label"].data[0]
-        changed = [self._changed(one, label, len(names)) for one in images["image"].data]
+        image = images["image"].data
+        image = image.to(torch.promote_types(image.dtype, torch.float32))
+        changed = [self._changed(one, label, len(names)) for one in image]
         images["image"].set_data(torch.stack(changed))
         return subject
 
@@ -67,6 +68,16 @@ class RandomContrast(RandomTransform, IntensityTransform):
         gains = torch.cat([unchanged[1:], gains, unchanged[1:]])
         place = label.long().clamp(max=structures + 1)  # what is beyond has no structure's name
         return (offsets[place] + gains[place] * channel).to(channel.dtype)
+
+
+def _range(name: str, value: object) -> tuple[float, float]:
+    """The smallest and the largest of a range in 0..1."""
+    values = tuple(value) if isinstance(value, list | tuple) else ()
+    if len(values) != 2 or not all(isinstance(one, int | float) for one in values):
+        raise ValueError(f"{name} must be two numbers, the smaller first, got {value}")
+    if not 0 <= values[0] <= values[1] <= 1:
+        raise ValueError(f"{name} must be increasing and in 0..1, got {values}")
+    return values
 
 
 def _moments(channel: Tensor, label: Tensor, structures: int) -> tuple[Tensor, Tensor]:
