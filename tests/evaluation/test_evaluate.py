@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +169,31 @@ def test_other_data_are_scored_whole_and_what_was_trained_with_is_told(
     rows = evaluated(f"run={run}", *data, f"output={tmp_path / 'out'}")
     assert len({row.subject for row in rows}) == 6
     assert "5 of these 6 subjects are called as subjects that the run was trained" in caplog.text
+
+
+def bent(cohort: Path, root: Path) -> Path:
+    """A cohort whose scans another scanner has bent."""
+    shutil.copytree(cohort, root)
+    for path in root.glob("sub-*/anat/*_T1w.nii.gz"):
+        image = nib.load(path)
+        voxels = image.get_fdata()
+        low, high = voxels.min(), voxels.max()
+        nib.save(nib.Nifti1Image(((voxels - low) / (high - low)) ** 6, image.affine), path)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("told", "matched"), [(None, True), ("always", True), ("auto", True), ("never", False)]
+)
+def test_scans_of_other_data_get_the_histogram_of_the_training_scans(
+    run: Path, cohort: Path, tmp_path: Path, told: str | None, matched: bool
+) -> None:
+    other = bent(cohort, tmp_path / "other")
+    choice = [] if told is None else [f"match_histograms={told}"]
+    out = tmp_path / "out"
+    evaluated(f"run={run}", "data=folder", f"data.root={other}", f"output={out}", *choice)
+    record = json.loads((out / "evaluation.json").read_text())
+    assert bool(record["histogram_matched"]) is matched
 
 
 def test_data_of_another_window_are_told(
@@ -558,6 +584,7 @@ def test_maps_that_do_not_belong_together_are_named(
         (["run=a", "decision=calibrated"], "decision must be argmax, which needs no fit"),
         (["run=a", "labels=aal"], "labels must only be given with predictions= and truth="),
         (["predictions=a", "truth=b", "decision=argmax"], "decision .* only be given with run="),
+        (["predictions=a", "truth=b", "match_histograms=auto"], "match_histograms must only be"),
         (["run=a", "device=moon"], "device must be auto, cpu or cuda, got moon"),
     ],
 )

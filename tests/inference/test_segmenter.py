@@ -142,6 +142,40 @@ def test_outside_the_cube_is_background() -> None:
     assert int((found.labels == 1).sum()) == 16**3  # 96 mm of the 240 and the 120
 
 
+@pytest.mark.parametrize(
+    ("matching", "window", "matched"),
+    [
+        ("auto", None, True),
+        ("never", None, False),
+        ("auto", [0, 1], False),
+        ("always", [0, 1], True),
+    ],
+)
+def test_a_strange_scan_gets_the_histogram_of_the_training_scans(
+    matching: str, window: list[int] | None, matched: bool
+) -> None:
+    told = description(size=16, appearance=LIMITS)["data"]
+    told["preparation"] = {**(told.get("preparation") or {}), "window": window}
+    seen = []
+
+    def scores(image: Tensor) -> Tensor:
+        seen.append(image[0].numpy())
+        return by_brightness(image)
+
+    one = Model(Path("m"), facts_of(told), scores, unchanged)
+    image = torch.rand(1, 16, 16, 16, generator=torch.Generator().manual_seed(0)) ** 9
+    segmenter = Segmenter([one], matching=matching)
+    found = segmenter(image, np.diag([6.0, 6, 6, 1]))
+    prepared = segmenter.prepare(image, np.diag([6.0, 6, 6, 1]))[0].numpy()
+    assert found.matched is matched
+    assert np.array_equal(seen[0], prepared) is not matched
+
+
+def test_an_unknown_matching_is_refused() -> None:
+    with pytest.raises(ValueError, match="match_histograms must be one of auto, always, never"):
+        Segmenter([model()], matching="sometimes")
+
+
 def test_what_has_no_contrast_cannot_be_segmented() -> None:
     image = torch.zeros(1, 40, 20, 20)
     image[0, 0, 0, 0] = image[0, -1, -1, -1] = 1

@@ -1,4 +1,4 @@
-"""What the scans of a training look like, to tell when another scan does not."""
+"""What the scans of a training look like, to tell when another scan does not, and to match it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 from gaborseg.data.cache import PreparedCase
 from gaborseg.scans import voxel_sides
 
+_MATCHINGS = ("auto", "always", "never")
+"""When a scan's histogram is made that of the training scans."""
+_UNUSUAL = 0.5
+"""So far from the training scans, 1 being the farthest of them, a scan is matched to them."""
 LEVELS = np.linspace(0.01, 0.99, 50)
 """Shares of the visible voxels below each of the quantiles that stand for their histogram."""
+_DARK = 0.01
+"""Share of the voxels that are darker than the background is taken to be."""
 _VISIBLE = 0.1
 """What is brighter than this share of the range of intensities is not background."""
 _LEAST_DISTANCE = 0.1
@@ -48,6 +54,24 @@ class Appearance:
         distances = distance(intensity_quantiles(image), np.array(self.quantiles))
         return float((distances / np.array(self.distances)).max())
 
+    def matched(self, image: NDArray) -> NDArray:
+        """A scan with the histogram of these: each channel is mapped by a rising polygon.
+
+        Quantiles of what is not background become those of the training scans, and the background
+        becomes theirs; between them, and beyond, the map is straight. A channel of one intensity
+        stays as it is.
+
+        Args:
+            image: (C, *S), prepared and z-scored.
+
+        References:
+            Nyul, Udupa and Zhang, New variants of a method of MRI scale standardization, IEEE
+            Transactions on Medical Imaging 2000.
+        """
+        own = intensity_quantiles(image)
+        channels = zip(image, own, np.array(self.quantiles), strict=True)
+        return np.stack([_matched(*channel) for channel in channels]).astype(image.dtype)
+
 
 def appearance_of(cases: Sequence[PreparedCase]) -> Appearance:
     """What prepared cases look like."""
@@ -62,16 +86,81 @@ def appearance_of(cases: Sequence[PreparedCase]) -> Appearance:
     )
 
 
+class Histograms:
+    """Gives scans that are unlike the training scans their histogram.
+
+    Args:
+        known: What the training scans of one or more models look like; perhaps of none.
+        matching: ``"always"``, ``"never"``, or ``"auto"``: scans that are more than half as far
+            from the training scans as the farthest of these.
+
+    Raises:
+        ValueError: There is no such matching.
+    """
+
+    def __init__(self, known: Sequence[Appearance], matching: str) -> None:
+        if matching not in _MATCHINGS:
+            told = ", ".join(_MATCHINGS)
+            raise ValueError(f"match_histograms must be one of {told}, got {matching}")
+        self.known = known
+        self.least = {"always": 0.0, "auto": _UNUSUAL, "never": np.inf}[matching]
+
+    def __call__(self, image: NDArray) -> tuple[NDArray, float, bool]:
+        """A scan, how far it was from the training scans nearest to it, and whether it is changed.
+
+        Args:
+            image: (C, *S), prepared and z-scored.
+        """
+        if not self.known:
+            return image, float("nan"), False
+        distances = [one.unlikeness(image) for one in self.known]
+        nearest = int(np.argmin(distances))
+        if distances[nearest] < self.least:
+            return image, distances[nearest], False
+        return self.known[nearest].matched(image), distances[nearest], True
+
+
+def _matched(channel: NDArray, quantiles: NDArray, wanted: NDArray) -> NDArray[np.float64]:
+    """A channel (*S) whose background and quantiles (50,) become those of z-scored scans."""
+    low = float(np.quantile(_sampled(channel.ravel()), _DARK))
+    x, y = np.append(low, quantiles), np.append(min(_background(wanted), wanted[0]), wanted)
+    rising = np.append(True, np.diff(x) > 1e-6 * (x[-1] - x[0]))
+    x, y = x[rising], y[rising]
+    if len(x) < 2:
+        return channel.astype(np.float64)
+    ends = (0, -1)
+    slopes = [(y[-1] - y[0]) / (x[-1] - x[0])] * 2
+    beyond = [(channel - x[end]) * slope for end, slope in zip(ends, slopes, strict=True)]
+    inside = np.interp(channel, x, y)
+    return inside + np.minimum(beyond[0], 0) + np.maximum(beyond[1], 0)
+
+
+def _background(quantiles: NDArray) -> float:
+    """What the background of scans is, if the quantiles of the rest are these after z-scoring.
+
+    A share f of the voxels has mean m and variance v, the others one intensity b. z-scoring makes
+    f m + (1 - f) b = 0 and f (v + m^2) + (1 - f) b^2 = 1, so that v f^2 - (v + m^2 + 1) f + 1 = 0.
+    """
+    mean, variance = float(quantiles.mean()), float(quantiles.var())
+    half = variance + mean**2 + 1
+    share = 2 / (half + np.sqrt(max(half**2 - 4 * variance, 0)))
+    return float(quantiles[0]) if share > 1 - 1e-6 else -share * mean / (1 - share)
+
+
 def intensity_quantiles(image: NDArray) -> NDArray[np.float64]:
     """The quantiles of each channel (C, *S) where it is not background, at the LEVELS: (C, 50)."""
     flat = image.reshape(len(image), -1)
-    step = max(1, flat.shape[1] // _MOST_VOXELS)
-    return np.stack([np.quantile(visible(channel), LEVELS) for channel in flat[:, ::step]])
+    return np.stack([np.quantile(visible(_sampled(channel)), LEVELS) for channel in flat])
+
+
+def _sampled(values: NDArray) -> NDArray:
+    """Some of the intensities (n,) of a volume, evenly spread."""
+    return values[:: max(1, len(values) // _MOST_VOXELS)]
 
 
 def visible(values: NDArray) -> NDArray:
     """Those of some intensities that are not background, (n,); all if they are the same."""
-    low, high = np.quantile(values, [0.01, 0.995])
+    low, high = np.quantile(values, [_DARK, 0.995])
     seen = values[values > low + _VISIBLE * (high - low)]
     return seen if seen.size else values
 

@@ -7,9 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gaborseg.data import PreparedCase, SegmentationData, fill_cache, infer_volume
+from gaborseg.data import (
+    Appearance,
+    Histograms,
+    PreparedCase,
+    SegmentationData,
+    fill_cache,
+    infer_volume,
+)
 from gaborseg.decisions import probabilities
 from gaborseg.interface import build, mistakes_as_user_errors
 from gaborseg.machine import progress, refuse_link
@@ -38,7 +46,8 @@ _LOCAL = ("cache", "processes")
 class Result(NamedTuple):
     """Scores of every subject and structure, the NSD tolerance in mm, what was scored, and how.
 
-    ``scale`` is that of the kernels, if another than the training's was asked for.
+    ``scale`` is that of the kernels, if another than the training's was asked for; ``matched`` the
+    subjects whose histogram was made that of the training scans.
     """
 
     rows: list[Score]
@@ -46,6 +55,7 @@ class Result(NamedTuple):
     inputs: dict[str, str]
     decision: str | None = None
     scale: int | None = None
+    matched: tuple[str, ...] = ()
 
 
 class _Cases(NamedTuple):
@@ -73,15 +83,21 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
         if settings.network["scale"] is not None:
             scale_kernels(trained.network, settings.network["scale"])
         decision = build(settings.decision) if settings.decision else trained.decision
+        histograms = _histograms(trained, settings)
         cases = _other_cases(settings, trained) if settings.data else own_cases(settings, trained)
         refuse_link(output / RunFile.PREDICTIONS)
         (output / RunFile.PREDICTIONS).mkdir(parents=True, exist_ok=True)
     tolerance = cases.tolerance if settings.tolerance is None else settings.tolerance
     rows: list[Score] = []
+    matched = []
     for subject in progress(cases.prepared, "Segmenting and scoring"):
         case, unlabelled = cases.prepared[subject], cases.unlabelled.get(subject)
+        image, _, is_matched = histograms(np.array(case.read("image")))
+        matched += [subject] if is_matched else []
         with mistakes_as_user_errors():
-            prediction, truth, errors = _segment(trained, decision, case, cases.ignore, unlabelled)
+            logits = _logits(trained, image)
+            truth = torch.from_numpy(np.array(case.read("label")))
+            prediction, errors = _decided(decision, logits, truth, cases.ignore, unlabelled)
         affine = case.read("affine")
         write_label_map(output / RunFile.PREDICTIONS / f"{subject}.nii.gz", prediction, affine)
         spacing = voxel_sides(affine).tolist()
@@ -98,31 +114,50 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
         rows += score_rows(subject, trained.structures, columns)
     inputs = {"checkpoint": str(trained.checkpoint), "data": cases.name}
     decided = type(decision).__name__.lower()
-    return Result(rows, tolerance, inputs, decided, settings.network["scale"])
+    if matched:
+        log.info(f"{len(matched)} of {len(cases.prepared)} scans: histogram matched")
+    return Result(rows, tolerance, inputs, decided, settings.network["scale"], tuple(matched))
+
+
+def _histograms(trained: TrainedModel, settings: SimpleNamespace) -> Histograms:
+    """What gives scans the histogram of the training scans, where that is wanted.
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    told = settings.match_histograms or ("auto" if settings.data else "never")
+    if told == "auto" and window_of(trained.data):
+        told = "never"
+    known = trained.data.get("appearance")
+    return Histograms([Appearance(**known)] if known else [], told)
 
 
 @torch.inference_mode()
-def _segment(
-    trained: TrainedModel,
+def _logits(trained: TrainedModel, image: NDArray) -> Tensor:
+    """Logits (1, C, D, H, W) of an image (I, D, H, W), whole or in patches, as in the training."""
+    device = next(trained.network.parameters()).device
+    batch = torch.from_numpy(image).to(device)[None]
+    logits = infer_volume(trained.network, batch, trained.data.get("patch_size"))
+    return check_logits(logits, trained.checkpoint)
+
+
+@torch.inference_mode()
+def _decided(
     decision: nn.Module,
-    case: PreparedCase,
+    logits: Tensor,
+    truth: Tensor,
     ignore: int | None,
     unlabelled: Tensor | None,
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The predicted and the true labels of a case (D, H, W), on the CPU, and calibration errors.
+) -> tuple[Tensor, list[Tensor]]:
+    """The predicted labels (D, H, W), on the CPU, and the errors of all that are probabilities.
 
-    Whole or in patches, as in the training. Errors are (C - 1,), of all that are probabilities.
+    Errors are expected calibration errors, (C - 1,) each.
     """
-    device = next(trained.network.parameters()).device
-    image = torch.from_numpy(np.array(case.read("image"))).to(device)[None]
-    logits = infer_volume(trained.network, image, trained.data.get("patch_size"))
-    check_logits(logits, trained.checkpoint)
-    truth = torch.from_numpy(np.array(case.read("label")))
     errors = [
         calibration_errors(probs[0].cpu(), truth, ignore, unlabelled)
         for probs in probabilities(decision, logits)
     ]
-    return decision(logits)[0].cpu(), truth, errors
+    return decision(logits)[0].cpu(), errors
 
 
 def own_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:

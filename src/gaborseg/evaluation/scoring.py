@@ -86,6 +86,8 @@ def _check(settings: SimpleNamespace) -> None:
         )
     if not isinstance(settings.ignore, int | None):
         raise ValueError(f"ignore must be an integer, got {settings.ignore}")
+    if settings.match_histograms is not None and not settings.run:
+        raise ValueError("match_histograms must only be given with run=")
     if settings.network["scale"] is not None and not settings.run:
         raise ValueError("network.scale must only be given with run=")
     if settings.decision and (not settings.run or "num_classes" in settings.decision):
@@ -98,6 +100,7 @@ def write(output: Path, result: Result) -> None:
         **result.inputs,
         "decision": result.decision,
         "scale": result.scale,
+        "histogram_matched": list(result.matched),
         "subjects": len({row.subject for row in result.rows}),
         "means": overall_means(result.rows)._asdict(),
         "nsd_tolerance": result.tolerance,

@@ -96,6 +96,7 @@ def _segment_one(segmenter: Segmenter, scan: ScanFiles, results: Results, work: 
     line = (
         f"{present}/{len(volumes)} structures, confidence {found.confidence:.2f}, {seconds:.1f} s"
     )
+    line += ", histogram matched" if found.matched else ""
     return f"{line}; look at it: {warnings}" if warnings else line
 
 

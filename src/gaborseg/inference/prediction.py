@@ -40,7 +40,9 @@ def predict(settings: SimpleNamespace) -> list[Problem]:
         files = _checkpoint_files(_paths_of(settings.checkpoint))
         trust = tuple(as_list(settings.trust))
         models = [load_model(path, device, trust) for path in files]
-        segmenter = Segmenter(models, list(settings.flips), settings.patch_size, device)
+        segmenter = Segmenter(
+            models, list(settings.flips), settings.patch_size, device, settings.match_histograms
+        )
         facts = segmenter.facts
         in_one = bool(facts.volumes)
         scans = find_scans(
@@ -136,6 +138,7 @@ def _record_of(
         "models": [digest(path) for path in files],
         "structures": list(segmenter.facts.structures),
         "flips": sorted(settings.flips),
+        "match_histograms": segmenter.matching,
         "patch_size": segmenter.patch_size,
     }
 

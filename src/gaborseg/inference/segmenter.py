@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gaborseg.data import check_patches, infer_volume, zscore
+from gaborseg.data import Histograms, check_patches, infer_volume, zscore
 from gaborseg.inference.framing import Frame, frame_for
 from gaborseg.models import Facts, Model, ModelError, check_logits
 from gaborseg.scans import PreparedGrid, clip, labels_to_native, to_prepared, voxel_sides
@@ -36,6 +36,7 @@ class Segmentation:
             background; in scores, which are about 0..1. NaN where nothing was found.
         unlikeness: How far the intensities are from those of the training scans, 1 being the
             farthest of them; NaN if that is not known.
+        matched: Whether they were given the histogram of the training scans.
         warnings: What speaks against trusting it.
     """
 
@@ -44,6 +45,7 @@ class Segmentation:
     grid: PreparedGrid
     confidence: float
     unlikeness: float
+    matched: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -56,11 +58,13 @@ class Segmenter:
         patch_size: Voxels a side of the patches in which the prepared scan is segmented; whole, or
             as in training, if None.
         device: Where the models are.
+        matching: Whether a scan gets the histogram of the training scans: ``"always"``,
+            ``"never"``, or ``"auto"``, where it is unlike them, and not of a CT.
 
     Raises:
         ModelError: The models do not belong together.
-        ValueError: A flip is unknown or would swap left and right structures, or ``patch_size`` is
-            not positive or not what an exported model takes.
+        ValueError: ``matching`` or a flip is unknown or would swap left and right structures, or
+            ``patch_size`` is not positive or not what an exported model takes.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Segmenter:
         flips: Sequence[str] = (),
         patch_size: int | None = None,
         device: torch.device | str = "cpu",
+        matching: str = "auto",
     ) -> None:
         _check_agreement(models)
         _check_flips(flips, models[0].facts.structures)
@@ -76,6 +81,9 @@ class Segmenter:
         self.flips = [_AXES.index(axis) + 2 for axis in dict.fromkeys(flips)]
         self.patch_size = _common_patch(models) if patch_size is None else patch_size
         self.device = torch.device(device)
+        self.matching = "never" if matching == "auto" and self.facts.window else matching
+        known = [model.facts.appearance for model in models]
+        self.histograms = Histograms([one for one in known if one is not None], self.matching)
         _check_patch_size(self.patch_size, models)
 
     @property
@@ -98,8 +106,9 @@ class Segmenter:
             ModelError: A model's logits are not finite.
         """
         prepared, grid, frame = self.prepare(image, affine)
-        scores = self.scores(prepared)
-        confidence, unlikeness = mean_margin(scores), self.unlikeness(prepared)
+        seen, unlikeness, matched = self.histograms(prepared.numpy())
+        scores = self.scores(torch.from_numpy(seen))
+        confidence = mean_margin(scores)
         longest = float((grid.scan_spacing * grid.shape).max())
         return Segmentation(
             labels=labels_to_native(scores, grid),
@@ -107,6 +116,7 @@ class Segmenter:
             grid=grid,
             confidence=confidence,
             unlikeness=unlikeness,
+            matched=matched,
             warnings=list(self._warnings(frame, longest, confidence, unlikeness)),
         )
 
@@ -145,11 +155,6 @@ class Segmenter:
             return self._scores_of(model, image.flip(flipped), ()).flip(flipped)
         logits = infer_volume(model.logits, image, self.patch_size)
         return model.scores(check_logits(logits, model.file))
-
-    def unlikeness(self, prepared: Tensor) -> float:
-        """How far a prepared scan is from the training scans of the model nearest to it."""
-        known = [model.facts.appearance for model in self.models if model.facts.appearance]
-        return min((a.unlikeness(prepared.numpy()) for a in known), default=float("nan"))
 
     def _warnings(
         self, frame: Frame, longest: float, confidence: float, unlikeness: float
