@@ -171,6 +171,22 @@ def test_other_data_are_scored_whole_and_what_was_trained_with_is_told(
     assert "5 of these 6 subjects are called as subjects that the run was trained" in caplog.text
 
 
+def test_the_only_channel_may_have_another_name(
+    run: Path, cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = shutil.copytree(cohort, tmp_path / "other")
+    for path in other.glob("sub-*/anat/*_T1w.nii.gz"):
+        path.rename(path.with_name(path.name.replace("_T1w", "_MPRAGE")))
+    told = json.loads((other / "dataset.json").read_text()) | {"channels": ["MPRAGE"]}
+    (other / "dataset.json").write_text(json.dumps(told))
+    with caplog.at_level("INFO"):
+        rows = evaluated(
+            f"run={run}", "data=folder", f"data.root={other}", f"output={tmp_path / 'out'}"
+        )
+    assert len({row.subject for row in rows}) == 6
+    assert "The channel MPRAGE is taken for the network's, T1w" in caplog.text
+
+
 def bent(cohort: Path, root: Path) -> Path:
     """A cohort whose scans another scanner has bent."""
     shutil.copytree(cohort, root)

@@ -277,7 +277,9 @@ def _fit_cases(data: SegmentationData, trained: TrainedModel) -> _Cases:
     dataset = data.source.dataset()
     for what in ("structures", "channels"):
         found, wanted = getattr(dataset, what), getattr(trained, what)
-        if found != wanted:
+        if what == "channels" and found != wanted and len(found) == len(wanted) == 1:
+            log.info(f"The channel {found[0]} is taken for the network's, {wanted[0]}")
+        elif found != wanted:
             raise DataError(
                 f"{dataset.root} must have the {what} of {trained.checkpoint}, "
                 f"{', '.join(wanted)}, got {', '.join(found)}"
