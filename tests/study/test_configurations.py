@@ -97,6 +97,14 @@ def test_a_label_of_a_fine_tuned_run_survives_a_tidy_table(tmp_path: Path) -> No
     assert labels == ["mixed · PCC", "mixed · PCC · from default, 0.1x rate"]
 
 
+def test_a_column_of_somebodys_own_is_said_in_the_label(tmp_path: Path) -> None:
+    lines = ["kernel,loss,gamma,site,subject,structure,dice"]
+    lines += [f"mixed,pcc,{gamma},A,sub-1,inner,0.5" for gamma in ("1", "0.5")]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    labels = [c.label for c in study_of(tmp_path).configurations]
+    assert sorted(labels) == ["mixed · PCC · gamma 0.5", "mixed · PCC · gamma 1"]
+
+
 def test_gabor_layers_of_before_were_drawn_and_trained_as_it_was_then(tmp_path: Path) -> None:
     layer = "network.convolutions.0."
     before = {f"{layer}_target_": "src.layers.GaborConv3d"}

@@ -4,7 +4,7 @@ Splits and seeds are the replicates of a configuration; the learning rate is an 
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -254,7 +254,8 @@ def _variants(
     """
     some_recorded = any(record.settings is not None for record in records)
     otherwise = "settings not recorded" if some_recorded else ""
-    words = [_unrecorded_words(record, otherwise) for record in records]
+    own = _own_columns(records)
+    words = [_unrecorded_words(record, otherwise, own) for record in records]
     for _, values, word in _news(records, told, identities, keys):
         for parts, value in zip(words, values, strict=True):
             parts.extend([word(value)] if value is not None else [])
@@ -298,7 +299,17 @@ def _distinctions(
         yield key, tuple(own.get(key) for own in told), partial(setting_in_words, key)
 
 
-def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
+def _own_columns(records: Sequence[RunRecord]) -> set[str]:
+    """Return the columns of somebody's own, such as ``gamma``, that tell tidy runs apart."""
+    values: dict[str, set[str]] = {}
+    for record in records:
+        for key, choice in record.choices.items() if record.settings is None else ():
+            values.setdefault(key, set()).add(choice)
+    known = {"kernel", "loss", "lr", "monitor", "monitor_mode", *_CHOICES, *_REPLICATES}
+    return {key for key, found in values.items() if len(found) > 1 and key not in known}
+
+
+def _unrecorded_words(record: RunRecord, otherwise: str, own: Collection[str]) -> list[str]:
     """Return what the folder of a run without settings says beyond its choices, if anything."""
     if record.settings is not None:
         return []
@@ -307,7 +318,7 @@ def _unrecorded_words(record: RunRecord, otherwise: str) -> list[str]:
         words = re.sub(rf"(^|[-_,])([\w.]+=)?{re.escape(choice)}($|[-_,])", r"\1", words)
         if key == START:
             settings.append(choice)
-        elif "." in key and key not in _ELSEWHERE:
+        elif ("." in key or key in own) and key not in _ELSEWHERE:
             settings.append(f"{key.rpartition('.')[2]} {choice}")
     return [words.strip("-_,") or ", ".join(settings) or otherwise]
 
