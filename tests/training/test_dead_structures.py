@@ -16,10 +16,14 @@ def module(decision: nn.Module | None = None) -> SegmentationModule:
     return SegmentationModule(nn.Identity(), PCCLoss(), structures=("a", "b"), decision=decision)
 
 
-def after(callback: DeadStructures, epochs: int, decision: nn.Module, **dice: float) -> None:
-    """Let a callback see so many epochs with the same scores."""
+def after(
+    callback: DeadStructures, epochs: int, decision: nn.Module, of: int = 40, **dice: float
+) -> None:
+    """Let a callback see so many epochs with the same scores, of a training of more."""
     metrics = {f"val/dice/{name}": torch.tensor(value) for name, value in dice.items()}
-    trainer = SimpleNamespace(callback_metrics={"val/dice": torch.tensor(0.0), **metrics})
+    trainer = SimpleNamespace(
+        callback_metrics={"val/dice": torch.tensor(0.0), **metrics}, max_epochs=of
+    )
     for _ in range(epochs):
         callback.on_train_epoch_end(trainer, module(decision))
 
@@ -42,6 +46,14 @@ def test_it_is_named_once_with_a_remedy(
     (line,) = caplog.messages
     assert line.startswith("validation Dice has been 0 for 20 epochs: a; it will hardly rise")
     assert remedy in line
+
+
+def test_a_long_training_has_more_patience(caplog: pytest.LogCaptureFixture) -> None:
+    callback = DeadStructures()
+    after(callback, 29, Argmax(), of=60, a=0.0)
+    assert caplog.messages == []
+    after(callback, 1, Argmax(), of=60, a=0.0)
+    assert "has been 0 for 30 epochs: a" in caplog.text
 
 
 def test_one_that_is_found_in_between_or_is_in_no_subject_is_not_named(
