@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gaborseg.data import SegmentationData
-from gaborseg.data.folder import Folder
+from gaborseg.data.folder import Folder, Folders
 from gaborseg.scans import DataError
 from tiny_cohort import write_cohort
 
@@ -141,3 +141,82 @@ def test_tables_and_descriptions_may_come_from_any_system(cohort: Path, encoding
     dataset = Folder(cohort).dataset()
     assert dataset.subjects == tuple(subjects)
     assert set(dataset.participants) == {"Jürgen"}
+
+
+def described(root: Path, **told: object) -> Path:
+    """A cohort that says more of itself."""
+    write_cohort(root, num_subjects=3)
+    info = json.loads((root / "dataset.json").read_text()) | told
+    (root / "dataset.json").write_text(json.dumps(info))
+    return root
+
+
+def test_two_folders_are_one_data_set(tmp_path: Path) -> None:
+    first = described(
+        tmp_path / "a", name="site A", credit="anna", licence="free", empty=["sub-02"]
+    )
+    told = {"size": 8, "forms": "agree"}
+    other = described(tmp_path / "b", name="B", credit="bo", licence="free", preparation=told)
+    (other / "participants.tsv").write_text("participant_id\tparticipant\nsub-01\tx\nsub-03\tx\n")
+    both = Folders([first, other]).dataset()
+    assert both.name == both.info["name"] == "site A + B"
+    assert both.subjects == (
+        *("sub-site-A-01", "sub-site-A-02", "sub-site-A-03"), *("sub-B-01", "sub-B-03")
+    )  # fmt: skip
+    assert both.participants[-2:] == ("sub-B-x", "sub-B-x")
+    assert both.cases[3].images == (other / "sub-01/anat/sub-01_T1w.nii.gz",)
+    assert (both.info["credit"], both.info["licence"]) == ("anna; bo", "free")
+    assert both.info["empty"] == ["sub-site-A-02"]
+
+
+def test_subjects_that_share_no_name_keep_theirs(tmp_path: Path) -> None:
+    first, other = (described(tmp_path / name) for name in "ab")
+    (first / "participants.tsv").write_text("participant_id\nsub-01\n")
+    (other / "participants.tsv").write_text("participant_id\nsub-02\n")
+    assert Folders([first, other]).dataset().subjects == ("sub-01", "sub-02")
+
+
+def test_folders_of_one_name_are_numbered(tmp_path: Path) -> None:
+    both = Folders([described(tmp_path / name) for name in "ab"]).dataset()
+    assert both.subjects[::3] == ("sub-tiny-1-01", "sub-tiny-2-01")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (
+            {"structures": ["outer", "inner"]},
+            r"b must have the structures of .*a, inner, outer, got",
+        ),
+        ({"preparation": {"window": [0, 1]}}, r"prepared like .*a, with window None, got \[0, 1\]"),
+    ],
+)
+def test_folders_that_do_not_belong_together_are_refused(
+    tmp_path: Path, told: dict[str, object], message: str
+) -> None:
+    folders = Folders([described(tmp_path / "a"), described(tmp_path / "b", **told)])
+    with pytest.raises(DataError, match=message):
+        folders.dataset()
+
+
+def test_channels_of_folders_must_be_the_same_unless_there_is_but_one(tmp_path: Path) -> None:
+    one = write_cohort(tmp_path / "a", 1, channels=("T1w",))
+    other = write_cohort(tmp_path / "b", 1, channels=("MPRAGE",))
+    several = write_cohort(tmp_path / "c", 1, channels=("T1w", "FLAIR"))
+    assert Folders([one, other]).dataset().channels == ("T1w",)
+    with pytest.raises(DataError, match=r"must have the channels of .*, T1w, got T1w, FLAIR"):
+        Folders([one, several]).dataset()
+
+
+@pytest.mark.parametrize("roots", [[], ["a", "a"], ["a", "./a"]])
+def test_a_folder_is_named_once(roots: list[str]) -> None:
+    with pytest.raises(DataError, match=r"data\.root must name each folder once, got"):
+        Folders(roots)
+
+
+def test_the_data_of_several_folders_are_split_together(tmp_path: Path) -> None:
+    roots = [write_cohort(tmp_path / name, 6) for name in "ab"]
+    data = SegmentationData.from_folder(roots, tmp_path / "cache", num_workers=0)
+    data.prepare()
+    assert len({*data.subjects}) == 12
+    assert {name[:10] for name in data.split.train} == {"sub-tiny-1", "sub-tiny-2"}

@@ -1,10 +1,12 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from config import compose_config
 from gaborseg.interface import (
     UserError,
+    check_paths,
     effective_choices,
     refuse_idle_kernel,
     refuse_missing_parts,
@@ -100,6 +102,16 @@ def test_a_part_that_nothing_can_be_built_from_is_refused(override: str, message
 
 def test_no_logger_and_no_callback_are_parts_enough() -> None:
     refuse_missing_parts(compose_config(["logger=none", "~callbacks.progress"]))
+
+
+@pytest.mark.parametrize("paths", [["{}"], ["{}", "{}/*"]])
+def test_paths_of_a_composed_list_are_looked_for_one_by_one(
+    paths: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "there").touch()
+    check_paths("data.root", OmegaConf.create([path.format(tmp_path) for path in paths]))
+    with pytest.raises(UserError, match=r"data\.root must name what exists, got /nowhere"):
+        check_paths("data.root", OmegaConf.create([str(tmp_path), "/nowhere"]))
 
 
 @pytest.mark.slow

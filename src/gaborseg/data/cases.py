@@ -2,13 +2,21 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from gaborseg.scans import DataError
+
+EMPTY = "empty"
+"""In a description: subjects without any structure, such as healthy controls, if there are."""
+_ALIKE: dict[str, Any] = {"window": None, "forms": "agree", "volumes": [], "num_volumes": 1}
+"""What must be the same in the preparations of data sets that are used together, and what it is
+where it is not told."""
 
 
 @dataclass(frozen=True)
@@ -121,3 +129,81 @@ def rescanned(dataset: Dataset) -> dict[str, str]:
     counts = Counter(dataset.participants)
     pairs = zip(dataset.subjects, dataset.participants, strict=True)
     return {subject: person for subject, person in pairs if counts[person] > 1}
+
+
+def merged(datasets: Sequence[Dataset]) -> Dataset:
+    """Several data sets as one, the cases in order.
+
+    Where two have a subject of the same name, all subjects and people have the data set's name in
+    theirs. A single channel may be called otherwise in each.
+
+    Raises:
+        DataError: They differ in structures, channels, or how they were prepared.
+    """
+    first, *others = datasets
+    for other in others:
+        _check_alike(first, other)
+    counts = Counter(subject for one in datasets for subject in one.subjects)
+    parts = _with_names_of_their_own(datasets) if max(counts.values()) > 1 else datasets
+    name = " + ".join(one.name for one in datasets)
+    told = {key: [one.info.get(key) for one in datasets] for key in ("credit", "licence")}
+    info = {
+        **first.info,
+        **{key: "; ".join(dict.fromkeys(filter(None, found))) for key, found in told.items()},
+        "name": name,
+        "preparation": _common([one.info.get("preparation") or {} for one in datasets]),
+        EMPTY: [subject for one in parts for subject in one.info.get(EMPTY, ())],
+    }
+    cases = tuple(case for one in parts for case in one.cases)
+    return replace(first, name=name, cases=cases, info=info)
+
+
+def _check_alike(first: Dataset, other: Dataset) -> None:
+    """Check that two data sets can be used together.
+
+    Raises:
+        DataError: They cannot.
+    """
+    several = len(first.channels) > 1 or len(other.channels) > 1
+    pairs = {"structures": (first.structures, other.structures)}
+    if several:
+        pairs["channels"] = (first.channels, other.channels)
+    for what, (here, there) in pairs.items():
+        if here != there:
+            raise DataError(
+                f"{other.root} must have the {what} of {first.root}, {', '.join(here)}, got "
+                f"{', '.join(there)}: prepare both with the same {what}=[...]"
+            )
+    preparations = [one.info.get("preparation") or {} for one in (first, other)]
+    for key, usual in _ALIKE.items():
+        wanted, found = (preparation.get(key, usual) for preparation in preparations)
+        if wanted != found:
+            raise DataError(
+                f"{other.root} must be prepared like {first.root}, with {key} {wanted}, got {found}"
+            )
+
+
+def _with_names_of_their_own(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """The data sets with subjects and people called after the data set, too."""
+    names = [re.sub(r"[^\w]+", "-", one.name).strip("-") for one in datasets]
+    if len({*names}) < len(names):
+        names = [f"{name}-{place}" for place, name in enumerate(names, start=1)]
+    return [_renamed(*pair) for pair in zip(datasets, names, strict=True)]
+
+
+def _renamed(dataset: Dataset, name: str) -> Dataset:
+    def of(subject: str) -> str:
+        return f"sub-{name}-{subject.removeprefix('sub-')}"
+
+    cases = (
+        replace(case, subject=of(case.subject), participant=of(case.participant))
+        for case in dataset.cases
+    )
+    info = {**dataset.info, EMPTY: [of(subject) for subject in dataset.info.get(EMPTY, ())]}
+    return replace(dataset, cases=tuple(cases), info=info)
+
+
+def _common(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is the same in all parts."""
+    first, *others = parts
+    return {k: v for k, v in first.items() if all(k in part and part[k] == v for part in others)}

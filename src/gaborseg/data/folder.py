@@ -13,7 +13,7 @@
 import csv
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,15 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.data.cases import Case, Dataset, person_of, shared_files, told_person
+from gaborseg.data.cases import (
+    EMPTY,
+    Case,
+    Dataset,
+    merged,
+    person_of,
+    shared_files,
+    told_person,
+)
 from gaborseg.machine import cache_folder, load_json, of_cell, read_table, read_text
 from gaborseg.scans import DataError
 
@@ -32,8 +40,7 @@ DESCRIPTION = "dataset.json"
 PARTICIPANTS = "participants.tsv"
 UNLABELLED = "unlabelled"
 """In the description: by subject, the structures that nobody has looked for in its scan."""
-EMPTY = "empty"
-"""In the description: subjects without any structure, such as healthy controls, if there are."""
+Roots = str | Path | Sequence[str | Path]
 MAX_STRUCTURES = 255
 """Label maps are kept as uint8."""
 
@@ -159,6 +166,39 @@ def _listed_people(lines: Iterable[str]) -> Iterator[tuple[str, str | None]]:
             )
         seen.add(name)
         yield name, told_person(of_cell(row.get("participant") or ""))
+
+
+class Folders:
+    """Several prepared folders as one data set: see ``merged``.
+
+    Args:
+        roots: The folders, the first of which names the channels.
+        cache: As for ``Folder``.
+
+    Raises:
+        DataError: There is none, or one is named twice.
+    """
+
+    def __init__(self, roots: Sequence[str | Path], cache: str | Path | None = None) -> None:
+        self.folders = [Folder(root, cache) for root in roots]
+        self.cache = cache_folder(cache)
+        places = [folder.root.resolve() for folder in self.folders]
+        if not places or len({*places}) < len(places):
+            told = ", ".join(map(str, roots)) or "none"
+            raise DataError(f"data.root must name each folder once, got {told}")
+
+    def dataset(self) -> Dataset:
+        """The cases of all folders.
+
+        Raises:
+            DataError: One cannot be used, or they do not belong together.
+        """
+        return merged([folder.dataset() for folder in self.folders])
+
+
+def in_folders(roots: Roots, cache: str | Path | None = None) -> Folder | Folders:
+    """The data set in a folder, or that of several together."""
+    return Folder(roots, cache) if isinstance(roots, str | Path) else Folders(roots, cache)
 
 
 def _description_problem(info: object) -> str | None:

@@ -19,7 +19,7 @@ from gaborseg.data.checks import (
     fill_cache,
     note_uneven_voxels,
 )
-from gaborseg.data.folder import EMPTY, Folder
+from gaborseg.data.folder import EMPTY, Roots, in_folders
 from gaborseg.data.patches import RandomPatches, check_patches
 from gaborseg.data.sampling import (
     DEVICES,
@@ -124,10 +124,10 @@ class SegmentationData(pl.LightningDataModule):
 
     @classmethod
     def from_folder(
-        cls, root: str | Path, cache: str | Path | None = None, **options: Any
+        cls, root: Roots, cache: str | Path | None = None, **options: Any
     ) -> "SegmentationData":
-        """The data in a folder; further arguments as for the class."""
-        return cls(Folder(root, cache), **options)
+        """The data in a folder, or in several; further arguments as for the class."""
+        return cls(in_folders(root, cache), **options)
 
     def prepare(self) -> None:
         """Build or find the data set, check every case, fill the cache, choose the split.

@@ -100,7 +100,8 @@ def check_paths(key: str, value: object) -> None:
     Raises:
         UserError: Nothing matches.
     """
-    for path in value if isinstance(value, list | tuple) else [value]:
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    for path in list(value) if several else [value]:  # type: ignore[call-overload]
         text = os.path.expanduser(str(path))
         if path is not None and not (os.path.exists(text) or glob.glob(text)):
             raise UserError(f"{key} must name what exists, got {path}")
