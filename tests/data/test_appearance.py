@@ -123,6 +123,27 @@ def test_scans_without_a_background_are_matched_too() -> None:
     assert np.isfinite(whole.matched(zscore(rng.exponential(size=(1, 12, 12, 12))))).all()
 
 
+def test_few_intensities_become_the_mean_of_what_they_stand_for(appearance: Appearance) -> None:
+    scan = image(100)
+    coarse = np.round(scan * 2) / 2
+    matched = appearance.matched(zscore(coarse[0])[None])
+    assert abs(matched[coarse > 0].mean() - scan[coarse > 0].mean()) < 0.1
+
+
+def test_a_hot_voxel_stays_within_reach(appearance: Appearance) -> None:
+    scan = with_gamma(image(100), 0.5)
+    scan[0, 0, 0, 0] = 1e6
+    top = np.ptp(appearance.quantiles[0])
+    assert appearance.matched(scan).max() < appearance.quantiles[0][-1] + 3 * top
+
+
+def test_what_is_no_number_is_not_matched(appearance: Appearance) -> None:
+    scan = image(0)
+    scan[0, 5] = np.nan
+    for matching in ("auto", "never"):
+        assert Histograms([appearance], matching)(scan)[2] is False
+
+
 def test_channels_are_matched_each_for_itself() -> None:
     both = appearance_of([Case(np.concatenate([image(k), image(k, -1)])) for k in range(4)])
     scan = np.concatenate([with_gamma(image(9), 0.5), with_gamma(image(9, -1), 0.7)])

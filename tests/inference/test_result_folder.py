@@ -190,6 +190,19 @@ def test_a_table_that_is_not_ours_is_left_alone(mine: str, recorded: bool, tmp_p
     assert (tmp_path / "volumes.csv").read_text() == mine
 
 
+def test_folders_of_before_histograms_were_matched_go_on_without(tmp_path: Path) -> None:
+    results(tmp_path)
+    results(tmp_path)
+    with pytest.raises(FileExistsError, match="with match_histograms never, not auto"):
+        results(tmp_path, RECORD | {"match_histograms": "auto"})
+
+
+def test_matched_results_do_not_go_on_without(tmp_path: Path) -> None:
+    results(tmp_path, RECORD | {"match_histograms": "auto"})
+    with pytest.raises(FileExistsError, match="with match_histograms auto, not never"):
+        results(tmp_path)
+
+
 def test_what_decides_the_results_may_not_change(tmp_path: Path) -> None:
     results(tmp_path)
     assert json.loads((tmp_path / "predict.json").read_text()) == RECORD

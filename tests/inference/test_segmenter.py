@@ -171,6 +171,14 @@ def test_a_strange_scan_gets_the_histogram_of_the_training_scans(
     assert np.array_equal(seen[0], prepared) is not matched
 
 
+def test_a_model_that_knows_no_histogram_cannot_always_match() -> None:
+    with pytest.raises(
+        ModelError, match=r"model\.ckpt does not tell the histogram of its training"
+    ):
+        Segmenter([model()], matching="always")
+    assert Segmenter([model()], matching="auto").histograms.in_use is False
+
+
 def test_an_unknown_matching_is_refused() -> None:
     with pytest.raises(ValueError, match="match_histograms must be one of auto, always, never"):
         Segmenter([model()], matching="sometimes")

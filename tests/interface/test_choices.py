@@ -125,8 +125,9 @@ def test_null_is_no_option() -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("hydra.run.dir=a,b=0", """hydra.run.dir must be readable, got a,b=0: close brackets, """),
-        ("loss=[a", """loss must be readable, got [a: close brackets, or quote it: 'loss="[a"'"""),
+        ("hydra.run.dir=a,b=0", "hydra.run.dir must be readable, got a,b=0: quote it: "),
+        ("loss=[a", """loss must be readable, got [a: quote it: 'loss="[a"'"""),
+        ("a b=3", "a b=3 must be a setting, such as seed=1"),
         ("gabor", "gabor must be a setting, such as seed=1\n"),
     ],
 )

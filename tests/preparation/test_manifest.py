@@ -165,7 +165,9 @@ def test_a_row_of_a_person_tells_of_all_scans(tmp_path: Path) -> None:
 
 
 def test_the_row_of_a_scan_adds_to_that_of_its_person(tmp_path: Path) -> None:
-    found = people(tmp_path, "subject,age,site\n01,71,\n01_ses-2,,B\n,5,\n,6,\n02,n/a,C\n")
+    found = people(
+        tmp_path, "subject,age,site\n01,71,\n01_ses-2,,B\n,5,\n,6,\nn/a,7,\nn/a,8,\n02,n/a,C\n"
+    )
     assert [*found.columns.values()] == [
         {"age": "71"},
         {"age": "71", "site": "B"},

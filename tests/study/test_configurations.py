@@ -105,6 +105,14 @@ def test_a_column_of_somebodys_own_is_said_in_the_label(tmp_path: Path) -> None:
     assert sorted(labels) == ["mixed · PCC · gamma 0.5", "mixed · PCC · gamma 1"]
 
 
+def test_a_column_that_only_some_runs_fill_tells_them_apart(tmp_path: Path) -> None:
+    lines = ["kernel,loss,gamma,subject,structure,dice"]
+    lines += [f"mixed,pcc,{gamma},sub-1,inner,0.5" for gamma in ("", "2")]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    labels = [c.label for c in study_of(tmp_path).configurations]
+    assert sorted(labels) == ["mixed · PCC", "mixed · PCC · gamma 2"]
+
+
 def test_gabor_layers_of_before_were_drawn_and_trained_as_it_was_then(tmp_path: Path) -> None:
     layer = "network.convolutions.0."
     before = {f"{layer}_target_": "src.layers.GaborConv3d"}

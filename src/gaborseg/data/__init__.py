@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from gaborseg.data.anatomy import parse_ids
-from gaborseg.data.appearance import LEVELS, Appearance, Histograms, appearance_of
+from gaborseg.data.appearance import LEVELS, NO_HISTOGRAM, Appearance, Histograms, appearance_of
 from gaborseg.data.atlas import AtlasCohort
 from gaborseg.data.augmentation import Augmentation, use_one_thread
 from gaborseg.data.cache import PreparedCase, locked, zscore
@@ -34,6 +34,7 @@ __all__ = [
     "LEVELS",
     "MAX_STRUCTURES",
     "MOST_UNEVEN",
+    "NO_HISTOGRAM",
     "PARTICIPANTS",
     "PARTS",
     "UNLABELLED",

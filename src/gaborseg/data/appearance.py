@@ -12,6 +12,7 @@ from gaborseg.scans import voxel_sides
 
 _MATCHINGS = ("auto", "always", "never")
 """When a scan's histogram is made that of the training scans."""
+NO_HISTOGRAM = "does not tell the histogram of its training scans: match_histograms=never"
 _UNUSUAL = 0.5
 """So far from the training scans, 1 being the farthest of them, a scan is matched to them."""
 LEVELS = np.linspace(0.01, 0.99, 50)
@@ -105,6 +106,11 @@ class Histograms:
         self.known = known
         self.least = {"always": 0.0, "auto": _UNUSUAL, "never": np.inf}[matching]
 
+    @property
+    def in_use(self) -> bool:
+        """Whether any scan can be changed."""
+        return bool(self.known) and np.isfinite(self.least)
+
     def __call__(self, image: NDArray) -> tuple[NDArray, float, bool]:
         """A scan, how far it was from the training scans nearest to it, and whether it is changed.
 
@@ -115,24 +121,29 @@ class Histograms:
             return image, float("nan"), False
         distances = [one.unlikeness(image) for one in self.known]
         nearest = int(np.argmin(distances))
-        if distances[nearest] < self.least:
+        if not distances[nearest] >= self.least:  # of NaN, neither is true
             return image, distances[nearest], False
         return self.known[nearest].matched(image), distances[nearest], True
 
 
 def _matched(channel: NDArray, quantiles: NDArray, wanted: NDArray) -> NDArray[np.float64]:
-    """A channel (*S) whose background and quantiles (50,) become those of z-scored scans."""
+    """A channel (*S) whose background and quantiles (50,) become those of z-scored scans.
+
+    Where quantiles are the same, for a scan has few intensities, they become the mean of the wanted
+    ones. Beyond the last quantile the map goes on as far as the quantiles reach, and then ends.
+    """
+    width = float(np.ptp(quantiles))
+    x, place = np.unique(np.round(quantiles, 6), return_inverse=True)
+    y = np.bincount(place, wanted) / np.bincount(place)
     low = float(np.quantile(_sampled(channel.ravel()), _DARK))
-    x, y = np.append(low, quantiles), np.append(min(_background(wanted), wanted[0]), wanted)
-    rising = np.append(True, np.diff(x) > 1e-6 * (x[-1] - x[0]))
-    x, y = x[rising], y[rising]
+    if low < x[0]:
+        x, y = np.append(low, x), np.append(min(_background(wanted), y[0]), y)
     if len(x) < 2:
         return channel.astype(np.float64)
-    ends = (0, -1)
-    slopes = [(y[-1] - y[0]) / (x[-1] - x[0])] * 2
-    beyond = [(channel - x[end]) * slope for end, slope in zip(ends, slopes, strict=True)]
-    inside = np.interp(channel, x, y)
-    return inside + np.minimum(beyond[0], 0) + np.maximum(beyond[1], 0)
+    slope = (y[-1] - y[0]) / (x[-1] - x[0])
+    above = np.clip(channel - x[-1], 0, width) * slope
+    below = np.clip(channel - x[0], -width, 0) * slope
+    return np.interp(channel, x, y) + above + below
 
 
 def _background(quantiles: NDArray) -> float:

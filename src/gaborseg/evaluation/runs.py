@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gaborseg.data import (
+    NO_HISTOGRAM,
     Appearance,
     Histograms,
     PreparedCase,
@@ -47,7 +48,7 @@ class Result(NamedTuple):
     """Scores of every subject and structure, the NSD tolerance in mm, what was scored, and how.
 
     ``scale`` is that of the kernels, if another than the training's was asked for; ``matched`` the
-    subjects whose histogram was made that of the training scans.
+    subjects whose histogram was made that of the training scans, None if none was to be.
     """
 
     rows: list[Score]
@@ -55,7 +56,7 @@ class Result(NamedTuple):
     inputs: dict[str, str]
     decision: str | None = None
     scale: int | None = None
-    matched: tuple[str, ...] = ()
+    matched: tuple[str, ...] | None = None
 
 
 class _Cases(NamedTuple):
@@ -116,7 +117,8 @@ def score_run(settings: SimpleNamespace, output: Path) -> Result:
     decided = type(decision).__name__.lower()
     if matched:
         log.info(f"{len(matched)} of {len(cases.prepared)} scans: histogram matched")
-    return Result(rows, tolerance, inputs, decided, settings.network["scale"], tuple(matched))
+    told = tuple(matched) if histograms.in_use else None
+    return Result(rows, tolerance, inputs, decided, settings.network["scale"], told)
 
 
 def _histograms(trained: TrainedModel, settings: SimpleNamespace) -> Histograms:
@@ -125,10 +127,14 @@ def _histograms(trained: TrainedModel, settings: SimpleNamespace) -> Histograms:
     Raises:
         ValueError: There is no such choice.
     """
-    told = settings.match_histograms or ("auto" if settings.data else "never")
+    told = settings.match_histograms
+    if told is None:
+        told = "auto" if settings.data else "never"
     if told == "auto" and window_of(trained.data):
         told = "never"
     known = trained.data.get("appearance")
+    if told == "always" and not known:
+        raise ModelError(f"{trained.checkpoint} {NO_HISTOGRAM}")
     return Histograms([Appearance(**known)] if known else [], told)
 
 

@@ -100,7 +100,7 @@ def write(output: Path, result: Result) -> None:
         **result.inputs,
         "decision": result.decision,
         "scale": result.scale,
-        "histogram_matched": list(result.matched),
+        "histogram_matched": result.matched,
         "subjects": len({row.subject for row in result.rows}),
         "means": overall_means(result.rows)._asdict(),
         "nsd_tolerance": result.tolerance,

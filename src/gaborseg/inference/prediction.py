@@ -138,7 +138,7 @@ def _record_of(
         "models": [digest(path) for path in files],
         "structures": list(segmenter.facts.structures),
         "flips": sorted(settings.flips),
-        "match_histograms": segmenter.matching,
+        **({} if segmenter.matching == "never" else {"match_histograms": segmenter.matching}),
         "patch_size": segmenter.patch_size,
     }
 

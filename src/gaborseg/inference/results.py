@@ -26,6 +26,8 @@ from gaborseg.runs import locked
 _TABLE, _RECORD = "volumes.csv", "predict.json"
 SOURCE, _DECIDED = "source", "decided_by"
 """The columns that tell the scan's content, and models and settings."""
+_AT_FIRST: dict[str, Any] = {"match_histograms": "never"}
+"""What holds where it is not written down: results of before there were these settings."""
 _DECIMALS = {"seconds": 1, "confidence": 4, "unlikeness": 3, "field_of_view_mm": 1}
 COLUMNS = ("scan", "problem", "warnings", *_DECIMALS, SOURCE, _DECIDED)
 _ENDINGS = {
@@ -140,11 +142,12 @@ class Results:
             raise FileExistsError(
                 f"{path} is damaged: choose another folder, or overwrite=true"
             ) from error
-        for key, value in self.record.items():
-            if old.get(key) != value:
+        for key in {**self.record, **_AT_FIRST}:
+            before, now = (told.get(key, _AT_FIRST.get(key)) for told in (old, self.record))
+            if before != now:
                 raise FileExistsError(
-                    f"output {self.folder} holds results with {key} {old.get(key)}, "
-                    f"not {value}: choose another folder, or overwrite=true"
+                    f"output {self.folder} holds results with {key} {before}, "
+                    f"not {now}: choose another folder, or overwrite=true"
                 )
 
     @property

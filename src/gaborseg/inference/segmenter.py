@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gaborseg.data import Histograms, check_patches, infer_volume, zscore
+from gaborseg.data import NO_HISTOGRAM, Histograms, check_patches, infer_volume, zscore
 from gaborseg.inference.framing import Frame, frame_for
 from gaborseg.models import Facts, Model, ModelError, check_logits
 from gaborseg.scans import PreparedGrid, clip, labels_to_native, to_prepared, voxel_sides
@@ -83,6 +83,9 @@ class Segmenter:
         self.device = torch.device(device)
         self.matching = "never" if matching == "auto" and self.facts.window else matching
         known = [model.facts.appearance for model in models]
+        silent = [model.file for model in models if model.facts.appearance is None]
+        if matching == "always" and silent:
+            raise ModelError(f"{silent[0]} {NO_HISTOGRAM}")
         self.histograms = Histograms([one for one in known if one is not None], self.matching)
         _check_patch_size(self.patch_size, models)
 

@@ -5,6 +5,7 @@ import glob
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -237,9 +238,10 @@ def output_may_be_cut() -> Iterator[None]:
 def _unreadable(override: str) -> str:
     """What is said of an argument that Hydra's grammar does not have."""
     key, separator, value = override.partition("=")
-    if not separator:
+    if not separator or not re.fullmatch(r"[\w.@/+~]+", key):
         return f"{override} must be a setting, such as seed=1"
-    return f"{key} must be readable, got {value}: close brackets, or quote it: '{key}=\"{value}\"'"
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f"{key} must be readable, got {value}: quote it: " + shlex.quote(f'{key}="{quoted}"')
 
 
 def _end(message: str) -> NoReturn:

@@ -114,7 +114,7 @@ def _by_id(path: Path, key: str, rows: Sequence[_Row]) -> dict[str, _Row]:
     """
     by_id: dict[str, _Row] = {}
     for row in rows:
-        if row[key] and by_id.setdefault(subject_id(row[key]), row) is not row:
+        if told_person(row[key]) and by_id.setdefault(subject_id(row[key]), row) is not row:
             raise DataError(f"{path} must name each scan or person once, got {row[key]} twice")
     return by_id
 

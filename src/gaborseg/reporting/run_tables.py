@@ -89,9 +89,8 @@ def _leaderboard_row(
     results: Results, configuration: Configuration, metrics: Sequence[str]
 ) -> tuple[Value, ...]:
     found = results.replicates["dice"][configuration.id]
-    cases = mean(found.cases, axis=2)[..., None]
-    low, high = bootstrap_interval(cases, results.study.people)
-    by_subject = mean(cases, axis=0)
+    low, high = bootstrap_interval(mean(found.by_person, axis=2)[..., None])
+    by_subject = mean(mean(found.cases, axis=2), axis=0)
     worst = float(np.nanmin(by_subject)) if not np.isnan(by_subject).all() else math.nan
     memory = [cost.peak_memory_bytes / _MEBIBYTE for cost in results.costs[configuration.id]]
     summaries = [results.summaries[metric][configuration.id] for metric in metrics]

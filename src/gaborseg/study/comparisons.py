@@ -46,11 +46,11 @@ class Comparison:
         first: Id of a configuration.
         second: Id of the other one.
         structure: Name, or ``average`` over structures.
-        difference: Mean over all test cases that both have.
+        difference: Mean over all test cases that both have, the scans of a person averaged.
         low: Lower end of its 95 % confidence interval.
         high: Upper end.
         subjects: Different people behind it: the independent units.
-        cases: Tests of a subject by both configurations in the same split.
+        cases: Tests of a person by both configurations in the same split.
         replicates: Splits (or seeds) behind it.
         agreeing: Replicates whose difference has the sign of ``difference``.
         p: Wilcoxon signed-rank test over people, two-sided.
@@ -113,12 +113,12 @@ def _compare(
         return
     cases = _cases(first, names) - _cases(second, names)
     cases = np.concatenate([cases, mean(cases, axis=2)[..., None]], axis=2)
-    by_subject, by_replicate = of_people(cases, study.people), mean(cases, axis=1)
+    by_subject, by_replicate = mean(cases, axis=0), mean(cases, axis=1)
     if np.isnan(by_subject).all():
         return
     differences = mean(cases.reshape(-1, cases.shape[2]), axis=0)
     p, effect = signed_rank(by_subject)
-    low, high = bootstrap_interval(cases, study.people)
+    low, high = bootstrap_interval(cases)
     of_splits = first.kind == "split"
     for column, structure in enumerate([*study.structures, AVERAGE]):
         if np.isnan(differences[column]):
@@ -154,33 +154,10 @@ def _common_names(found: Sequence[Replicates]) -> list[str]:
 
 
 def _cases(replicates: Replicates, names: Sequence[str]) -> Array:
-    return replicates.cases[[replicates.names.index(name) for name in names]]
+    return replicates.by_person[[replicates.names.index(name) for name in names]]
 
 
-def of_people(cases: Array, people: Sequence[str]) -> Array:
-    """Return the mean over all cases of each person (P, C), NaN where there is none.
-
-    Args:
-        cases: Of replicates, subjects and columns (J, S, C), NaN where a subject was not tested.
-        people: Whose scan each subject is (S).
-    """
-    groups = _groups(people)
-    if len(groups) == len(people):
-        return mean(cases, axis=0)
-    return np.stack([mean(cases[:, own].reshape(-1, cases.shape[2]), axis=0) for own in groups])
-
-
-def _groups(people: Sequence[str]) -> list[list[int]]:
-    """Return the places of each person's scans."""
-    places: dict[str, list[int]] = {}
-    for place, person in enumerate(people):
-        places.setdefault(person, []).append(place)
-    return list(places.values())
-
-
-def bootstrap_interval(
-    cases: Array, people: Sequence[str], resamples: int = RESAMPLES
-) -> tuple[Array, Array]:
+def bootstrap_interval(cases: Array, resamples: int = RESAMPLES) -> tuple[Array, Array]:
     """Return 95 % confidence intervals of the mean over cases, resampling whole people.
 
     Percentiles of the bootstrap distribution, widened for small samples as Hesterberg's expanded
@@ -188,8 +165,7 @@ def bootstrap_interval(
     Phi(-sqrt(n / (n - 1)) t(0.975, n - 1)).
 
     Args:
-        cases: Differences (J, S, C), NaN where a subject was not tested.
-        people: Whose scan each subject is (S).
+        cases: Differences (J, P, C), NaN where a person was not tested.
         resamples: Number of bootstrap samples; the same ones for every column.
 
     Returns:
@@ -202,11 +178,9 @@ def bootstrap_interval(
     low, high = np.full((2, cases.shape[2]), np.nan)
     if not there.any():
         return low, high
-    groups = _groups(people)
-    sums = np.stack([np.where(there, cases, 0)[:, own].sum(axis=(0, 1)) for own in groups])
-    counts = np.stack([there[:, own].sum(axis=(0, 1)) for own in groups]).astype(float)
-    tested = counts.any(axis=1)
-    sums, counts = sums[tested], counts[tested]
+    tested = there.any(axis=(0, 2))
+    sums = np.where(there, cases, 0).sum(axis=0)[tested]
+    counts = there.sum(axis=0)[tested].astype(float)
     weights = _resampling_weights(len(sums), resamples)
     with np.errstate(invalid="ignore"):
         means = (weights @ sums) / (weights @ counts)
@@ -281,8 +255,7 @@ def mean_ranks(
         return {}, 0, float("nan")
     cases = np.stack([_cases(replicates, names) for replicates in found])
     cases[:, np.isnan(cases).any(axis=0)] = np.nan
-    scores = np.stack([of_people(mean(own, axis=2)[..., None], study.people) for own in cases])
-    scores = scores[..., 0]
+    scores = mean(mean(cases, axis=3), axis=1)
     scores = scores[:, ~np.isnan(scores).any(axis=0)] * -METRICS[metric].better
     if not scores.size:
         return {}, 0, float("nan")

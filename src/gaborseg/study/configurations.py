@@ -301,12 +301,10 @@ def _distinctions(
 
 def _own_columns(records: Sequence[RunRecord]) -> set[str]:
     """Return the columns of somebody's own, such as ``gamma``, that tell tidy runs apart."""
-    values: dict[str, set[str]] = {}
-    for record in records:
-        for key, choice in record.choices.items() if record.settings is None else ():
-            values.setdefault(key, set()).add(choice)
+    told = [record.choices for record in records if record.settings is None]
     known = {"kernel", "loss", "lr", "monitor", "monitor_mode", *_CHOICES, *_REPLICATES}
-    return {key for key, found in values.items() if len(found) > 1 and key not in known}
+    keys = {key for choices in told for key in choices} - known
+    return {key for key in keys if len({choices.get(key) for choices in told}) > 1}
 
 
 def _unrecorded_words(record: RunRecord, otherwise: str, own: Collection[str]) -> list[str]:

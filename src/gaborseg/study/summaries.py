@@ -1,7 +1,7 @@
-"""Means over subjects, then standard deviations over splits: what Table 1b and Fig. 3 show."""
+"""Means over people, then standard deviations over splits: what Table 1b and Fig. 3 show."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ class Replicates:
         cases: Scores of subjects and structures (J, S, T), NaN where there is none.
         runs: Positions of the runs in the study.
         rate: The learning rate.
+        people: Whose scan each subject is (S).
     """
 
     kind: str
@@ -34,21 +35,27 @@ class Replicates:
     cases: Array
     runs: tuple[int, ...]
     rate: float | None
+    people: tuple[str, ...]
+
+    @property
+    def by_person(self) -> Array:
+        """Mean over the scans of each person, (J, P, T)."""
+        return by_person(self.cases, self.people)
 
     @property
     def by_structure(self) -> Array:
-        """Mean over subjects, (J, T)."""
-        return mean(self.cases, axis=1)
+        """Mean over people, (J, T)."""
+        return mean(self.by_person, axis=1)
 
     @property
     def averages(self) -> Array:
-        """Mean over structures of the mean over subjects, (J,)."""
+        """Mean over structures of the mean over people, (J,)."""
         return mean(self.by_structure, axis=1)
 
     @property
     def subjects(self) -> int:
-        """Number of different subjects that were tested."""
-        return int((~np.isnan(self.cases)).any(axis=(0, 2)).sum())
+        """Number of different people who were tested."""
+        return int((~np.isnan(self.by_person)).any(axis=(0, 2)).sum())
 
     @property
     def count(self) -> str:
@@ -102,7 +109,22 @@ def replicates_of(
     scores = study.scores[metric]
     cases = np.stack([mean(scores[groups[name]], axis=0) for name in names])
     splits = frozenset(study.runs[i].split for i in positions)
-    return Replicates(kind, names, splits, cases, positions, rate)
+    return Replicates(kind, names, splits, cases, positions, rate, study.people)
+
+
+def by_person(cases: Array, people: Sequence[str]) -> Array:
+    """Return the mean over the scans of each person, (J, P, C), NaN where there is none.
+
+    Args:
+        cases: Of replicates, subjects and columns (J, S, C), NaN where a subject was not tested.
+        people: Whose scan each subject is (S).
+    """
+    places: dict[str, list[int]] = {}
+    for place, person in enumerate(people):
+        places.setdefault(person, []).append(place)
+    if len(places) == len(people):
+        return cases
+    return np.stack([mean(cases[:, own], axis=1) for own in places.values()], axis=1)
 
 
 def kind_of(study: Study, positions: Iterable[int]) -> str:
