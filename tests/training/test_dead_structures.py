@@ -32,7 +32,7 @@ def after(
     ("decision", "remedy"),
     [
         (Argmax(), "decision=calibrated finds scores that are right but too low"),
-        (Calibrated(3), "try another seed=, or loss=dice_ce"),
+        (Calibrated(3), "try loss=pcc, or if it is that, loss=dice_ce or another seed="),
     ],
 )
 def test_it_is_named_once_with_a_remedy(
