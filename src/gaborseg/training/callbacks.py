@@ -37,7 +37,7 @@ _BAR_WIDTH = 12
 _RECENT = 10  # epochs whose time tells how long the others will take
 _REMEDY = {
     False: "decision=calibrated finds scores that are right but too low to win the argmax",
-    True: "try loss=pcc, or if it is that, loss=dice_ce or another seed= (docs/evidence/dead_structures.md)",
+    True: "try loss=pcc, or if it is that, loss=dice_ce or another seed=",
 }
 """What to do about a dead structure, by whether the decision is calibrated."""
 
