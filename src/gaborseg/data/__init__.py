@@ -7,11 +7,10 @@ from gaborseg.data.appearance import LEVELS, NO_HISTOGRAM, Appearance, Histogram
 from gaborseg.data.atlas import AtlasCohort
 from gaborseg.data.augmentation import Augmentation, use_one_thread
 from gaborseg.data.cache import PreparedCase, locked, zscore
-from gaborseg.data.cases import Case, Source, person_of, shared_files, told_person
+from gaborseg.data.cases import EMPTY, Case, Source, person_of, shared_files, told_person
 from gaborseg.data.checks import MOST_UNEVEN, check_intensities, fill_cache, whole_numbers
 from gaborseg.data.folder import (
     DESCRIPTION,
-    EMPTY,
     MAX_STRUCTURES,
     PARTICIPANTS,
     UNLABELLED,

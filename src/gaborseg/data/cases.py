@@ -149,7 +149,10 @@ def merged(datasets: Sequence[Dataset]) -> Dataset:
     told = {key: [one.info.get(key) for one in datasets] for key in ("credit", "licence")}
     info = {
         **first.info,
-        **{key: "; ".join(dict.fromkeys(filter(None, found))) for key, found in told.items()},
+        **{
+            key: "; ".join(dict.fromkeys(filter(None, found))) or None
+            for key, found in told.items()
+        },
         "name": name,
         "preparation": _common([one.info.get("preparation") or {} for one in datasets]),
         EMPTY: [subject for one in parts for subject in one.info.get(EMPTY, ())],

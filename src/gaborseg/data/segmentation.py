@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gaborseg.data.augmentation import Transform, try_augmentation
 from gaborseg.data.cache import PreparedCase
-from gaborseg.data.cases import Dataset, Source, rescanned
+from gaborseg.data.cases import EMPTY, Dataset, Source, rescanned
 from gaborseg.data.checks import (
     check_common_shape,
     check_ignored_label,
@@ -19,7 +19,7 @@ from gaborseg.data.checks import (
     fill_cache,
     note_uneven_voxels,
 )
-from gaborseg.data.folder import EMPTY, Roots, in_folders
+from gaborseg.data.folder import Roots, in_folders
 from gaborseg.data.patches import RandomPatches, check_patches
 from gaborseg.data.sampling import (
     DEVICES,

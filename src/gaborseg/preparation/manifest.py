@@ -25,9 +25,9 @@ from gaborseg.scans import DataError, Problem, is_scan
 
 _SUBJECT, _LABEL, _PARTICIPANT = "subject", "label", "participant"
 _IDS = ("participant_id", _SUBJECT)
-_NAMES = (*_IDS, _PARTICIPANT, "")
-"""Columns that tell nothing about the person."""
 """Columns of a table of people that name the scan or the person; without them, the first does."""
+_NAMES = (*_IDS, _PARTICIPANT, "")
+"""Columns that name, and tell nothing else."""
 _DELIMITERS = ",;\t"
 
 _Row = dict[str, str]
@@ -44,11 +44,8 @@ def discover_manifest(path: Path, channels: Sequence[str] = ()) -> Found:
         DataError: It cannot be read, or has not the columns it must have.
     """
     columns, rows = _read_rows(path)
-    images = tuple(channels) or tuple(
-        column
-        for column in columns
-        if column != _LABEL and any(is_scan(Path(row[column])) for row in rows)
-    )
+    files = [column for column in columns if any(is_scan(Path(row[column])) for row in rows)]
+    images = tuple(channels) or tuple(column for column in files if column != _LABEL)
     missing = [column for column in (_SUBJECT, *images, _LABEL) if column not in columns]
     if missing or not images:
         what = missing[0] if missing else "an image"
@@ -56,7 +53,6 @@ def discover_manifest(path: Path, channels: Sequence[str] = ()) -> Found:
             f"{path} must have columns {_SUBJECT}, {_LABEL} and one for each image, e.g. T1w: "
             f"{what} is missing among {', '.join(columns) or 'none'}"
         )
-    files = {column for column in columns if any(is_scan(Path(row[column])) for row in rows)}
     more = [c for c in columns if c not in {*files, *images, *_NAMES, _LABEL}]
     cases, problems = [], []
     told: dict[str, _Row] = {}
