@@ -16,6 +16,7 @@ from gaborseg.data.folder import (
     UNLABELLED,
     case_of,
     is_name,
+    participant_table,
     write_volume,
 )
 from gaborseg.data.parallel import map_in_processes
@@ -59,6 +60,7 @@ __all__ = [
     "locked",
     "map_in_processes",
     "parse_ids",
+    "participant_table",
     "person_of",
     "shared_files",
     "told_person",

@@ -148,6 +148,23 @@ class Folder:
         return people
 
 
+def participant_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a ``participants.tsv``, without blanks around what is in the cells.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It has no column of subjects.
+        csv.Error: It is no table.
+    """
+    table = read_table(io.StringIO(read_text(path), newline=""), delimiter="\t")
+    if "participant_id" not in (table.fieldnames or ()):
+        raise ValueError("it must have a column participant_id, and tabs between columns")
+    return [
+        {of_cell(str(name)): of_cell(cell or "").strip() for name, cell in row.items() if name}
+        for row in table
+    ]
+
+
 def _listed_people(lines: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """The subjects of a ``participants.tsv``, and whose scan each is; None if it does not say.
 

@@ -23,13 +23,12 @@ from gaborseg.data import (
     case_of,
     locked,
     map_in_processes,
+    participant_table,
     write_volume,
 )
 from gaborseg.machine import (
     as_cell,
     load_json,
-    of_cell,
-    read_table,
     read_text,
     remove_partials,
     whole_folder,
@@ -234,10 +233,7 @@ def _added_columns(path: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
     try:
-        table = read_table(io.StringIO(read_text(path), newline=""), delimiter="\t")
-        if _ID not in (table.fieldnames or ()):
-            raise ValueError(f"it must have a column {_ID}, and tabs between columns")
-        rows = {subject_id(row[_ID] or ""): _added_cells(row) for row in table}
+        rows = {subject_id(row[_ID]): _added_cells(row) for row in participant_table(path)}
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path} cannot be read, and may hold columns of yours: {error}; mend or delete it"
@@ -245,10 +241,9 @@ def _added_columns(path: Path) -> dict[str, dict[str, str]]:
     return {subject: cells for subject, cells in rows.items() if cells}
 
 
-def _added_cells(row: Mapping[str | None, str | None]) -> dict[str, str]:
+def _added_cells(row: Mapping[str, str]) -> dict[str, str]:
     """The cells of a row that tell anything, but for its id and its person."""
-    told = {of_cell(name): of_cell(cell or "") for name, cell in row.items() if name}
-    return {k: v for k, v in told.items() if k not in (_ID, _PERSON) and v not in ("", "n/a")}
+    return {k: v for k, v in row.items() if k not in (_ID, _PERSON) and v not in ("", "n/a")}
 
 
 def _keep_others(path: Path, subjects: Collection[str]) -> None:

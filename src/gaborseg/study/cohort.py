@@ -1,7 +1,6 @@
 """Checks across runs: one cohort and its people, no run twice, the same subjects in a split."""
 
 import csv
-import io
 import logging
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -9,8 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gaborseg.data import PARTICIPANTS, person_of, told_person
-from gaborseg.machine import of_cell, read_table, read_text
+from gaborseg.data import PARTICIPANTS, participant_table, person_of, told_person
 from gaborseg.runs import RunFile
 from gaborseg.study.configurations import find_configurations, kernel_of, loss_of
 from gaborseg.study.names import readable_split
@@ -204,7 +202,7 @@ def participant_rows(runs: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str
     if path is None:
         return {}
     try:
-        return _rows(path)
+        return {row[_SUBJECT]: row for row in participant_table(path)}
     except (OSError, ValueError, csv.Error) as error:
         _note_once(f"{path}: nothing is told of the subjects: {error}")
         return {}
@@ -213,15 +211,3 @@ def participant_rows(runs: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str
 @cache
 def _note_once(text: str) -> None:
     log.warning(f"note: {text}")
-
-
-def _rows(path: Path) -> dict[str, Mapping[str, str]]:
-    """Return the rows of a table of participants by subject."""
-    table = read_table(io.StringIO(read_text(path), newline=""), delimiter="\t")
-    if _SUBJECT not in (table.fieldnames or ()):
-        raise ValueError(f"it must have a column {_SUBJECT}, and tabs between columns")
-    rows = [
-        {str(name): of_cell(cell or "").strip() for name, cell in row.items() if name}
-        for row in table
-    ]
-    return {row[_SUBJECT]: row for row in rows}
