@@ -167,13 +167,16 @@ def test_two_folders_are_one_data_set(tmp_path: Path) -> None:
     assert both.cases[3].images == (other / "sub-01/anat/sub-01_T1w.nii.gz",)
     assert (both.info["credit"], both.info["licence"]) == ("anna; bo", "free")
     assert both.info["empty"] == ["sub-site-A-02"]
+    assert both.prefixes == {str(first): "sub-site-A-", str(other): "sub-B-"}
 
 
 def test_subjects_that_share_no_name_keep_theirs(tmp_path: Path) -> None:
     first, other = (described(tmp_path / name) for name in "ab")
     (first / "participants.tsv").write_text("participant_id\nsub-01\n")
     (other / "participants.tsv").write_text("participant_id\nsub-02\n")
-    assert Folders([first, other]).dataset().subjects == ("sub-01", "sub-02")
+    both = Folders([first, other]).dataset()
+    assert both.subjects == ("sub-01", "sub-02")
+    assert both.prefixes == {str(first): "sub-", str(other): "sub-"}
 
 
 def test_folders_of_one_name_are_numbered(tmp_path: Path) -> None:
@@ -220,3 +223,7 @@ def test_the_data_of_several_folders_are_split_together(tmp_path: Path) -> None:
     data.prepare()
     assert len({*data.subjects}) == 12
     assert {name[:10] for name in data.split.train} == {"sub-tiny-1", "sub-tiny-2"}
+    assert data.describe()["roots"] == {
+        str(tmp_path / "a"): "sub-tiny-1-",
+        str(tmp_path / "b"): "sub-tiny-2-",
+    }

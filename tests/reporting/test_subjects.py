@@ -11,7 +11,7 @@ from gaborseg.reporting.page.subject_data import subject_data
 from gaborseg.reporting.subjects.confusion import confusion_counts, confusion_tables, confusions
 from gaborseg.reporting.subjects.participants import participant_columns
 from gaborseg.reporting.subjects.viewer import check_viewer, told_size, viewer_subjects
-from gaborseg.study import Results, compute
+from gaborseg.study import Results, compute, read_runs
 from synthetic_runs import (
     FEW_STRUCTURES,
     FEW_SUBJECTS,
@@ -100,6 +100,24 @@ def test_columns_of_participants_are_numbers_or_words(tmp_path: Path) -> None:
     age, sex = participant_columns(results.study.runs, [first, second])
     assert age == {"name": "age", "number": True, "values": [31.5, None]}
     assert sex == {"name": "sex", "number": False, "values": ["f", "m"]}
+
+
+def test_columns_may_be_of_some_subjects_only(tmp_path: Path) -> None:
+    write_predicted(tmp_path)
+    first, second = TESTED[:2]
+    roots = {}
+    for name, column, subject in (("a", "age", first), ("b", "sex", second)):
+        (tmp_path / name).mkdir()
+        roots[str(tmp_path / name)] = "sub-"
+        lines = f"participant_id\t{column}\n{subject}\t1\n"
+        (tmp_path / name / "participants.tsv").write_text(lines)
+    write_small_run(tmp_path / "runs/0", data={"root": "a", "roots": roots})
+    columns = participant_columns(read_runs([tmp_path / "runs/0"])[0], [first, second])
+    assert {column["name"]: column["values"] for column in columns} == {
+        "age": [1.0, None],
+        "data_set": ["a", "b"],
+        "sex": [None, 1.0],
+    }
 
 
 def test_without_a_table_of_participants_nothing_is_told_of_them(tmp_path: Path) -> None:

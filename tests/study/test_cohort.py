@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaborseg.study import make_study, read_runs, tidy_runs
+from gaborseg.study import make_study, participant_rows, read_runs, tidy_runs
 from synthetic_runs import (
     FEW_STRUCTURES,
     FEW_SUBJECTS,
@@ -50,6 +50,23 @@ def test_nobody_is_called_not_available(tmp_path: Path) -> None:
     (tmp_path / "participants.tsv").write_text("\n".join(lines))
     study = study_of(tmp_path)
     assert study.people == study.subjects
+
+
+def test_the_subjects_of_several_folders_are_told_of_by_their_new_names(tmp_path: Path) -> None:
+    for name, cells in (("a", "age\tparticipant\nsub-1\t30\tp"), ("b", "sex\nsub-1\tf")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "participants.tsv").write_text(f"participant_id\t{cells}\n")
+    roots = {str(tmp_path / "a"): "sub-siteA-", str(tmp_path / "b"): "sub-siteB-"}
+    write_small_run(tmp_path / "run", data={"root": str(tmp_path / "a"), "roots": roots})
+    assert participant_rows(read_runs([tmp_path / "run"])[0]) == {
+        "sub-siteA-1": {
+            "participant_id": "sub-siteA-1",
+            "age": "30",
+            "participant": "sub-siteA-p",
+            "data_set": "a",
+        },
+        "sub-siteB-1": {"participant_id": "sub-siteB-1", "sex": "f", "data_set": "b"},
+    }
 
 
 def test_the_size_of_the_volumes_is_a_setting_of_one_cohort(tmp_path: Path) -> None:

@@ -7,7 +7,16 @@ from gaborseg.data.appearance import LEVELS, NO_HISTOGRAM, Appearance, Histogram
 from gaborseg.data.atlas import AtlasCohort
 from gaborseg.data.augmentation import Augmentation, use_one_thread
 from gaborseg.data.cache import PreparedCase, locked, zscore
-from gaborseg.data.cases import EMPTY, Case, Source, person_of, shared_files, told_person
+from gaborseg.data.cases import (
+    EMPTY,
+    SUBJECT_PREFIX,
+    Case,
+    Source,
+    person_of,
+    renamed,
+    shared_files,
+    told_person,
+)
 from gaborseg.data.checks import MOST_UNEVEN, check_intensities, fill_cache, whole_numbers
 from gaborseg.data.folder import (
     DESCRIPTION,
@@ -37,6 +46,7 @@ __all__ = [
     "NO_HISTOGRAM",
     "PARTICIPANTS",
     "PARTS",
+    "SUBJECT_PREFIX",
     "UNLABELLED",
     "Appearance",
     "AtlasCohort",
@@ -62,6 +72,7 @@ __all__ = [
     "parse_ids",
     "participant_table",
     "person_of",
+    "renamed",
     "shared_files",
     "told_person",
     "use_one_thread",

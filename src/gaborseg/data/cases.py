@@ -14,6 +14,8 @@ from gaborseg.scans import DataError
 
 EMPTY = "empty"
 """In a description: subjects without any structure, such as healthy controls, if there are."""
+SUBJECT_PREFIX = "sub-"
+"""How the names of subjects begin."""
 _ALIKE: dict[str, Any] = {"window": None, "forms": "agree", "volumes": [], "num_volumes": 1}
 """What must be the same in the preparations of data sets that are used together, and what it is
 where it is not told."""
@@ -44,6 +46,7 @@ class Dataset:
     """A folder of cases with the names of its structures (labels 1..n, in order) and channels.
 
     ``info`` is the whole content of the folder's ``dataset.json``: credit, licence, versions.
+    ``prefixes`` says of several folders how the names of each one's subjects begin here.
     """
 
     root: Path
@@ -52,6 +55,7 @@ class Dataset:
     channels: tuple[str, ...]
     cases: tuple[Case, ...]
     info: dict[str, Any] = field(default_factory=dict)
+    prefixes: dict[str, str] = field(default_factory=dict)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -144,7 +148,8 @@ def merged(datasets: Sequence[Dataset]) -> Dataset:
     for other in others:
         _check_alike(first, other)
     counts = Counter(subject for one in datasets for subject in one.subjects)
-    parts = _with_names_of_their_own(datasets) if max(counts.values()) > 1 else datasets
+    prefixes = _prefixes(datasets) if max(counts.values()) > 1 else [SUBJECT_PREFIX] * len(datasets)
+    parts = [_renamed(*pair) for pair in zip(datasets, prefixes, strict=True)]
     name = " + ".join(one.name for one in datasets)
     told = {key: [one.info.get(key) for one in datasets] for key in ("credit", "licence")}
     info = {
@@ -158,7 +163,8 @@ def merged(datasets: Sequence[Dataset]) -> Dataset:
         EMPTY: [subject for one in parts for subject in one.info.get(EMPTY, ())],
     }
     cases = tuple(case for one in parts for case in one.cases)
-    return replace(first, name=name, cases=cases, info=info)
+    roots = {str(one.root): prefix for one, prefix in zip(datasets, prefixes, strict=True)}
+    return replace(first, name=name, cases=cases, info=info, prefixes=roots)
 
 
 def _check_alike(first: Dataset, other: Dataset) -> None:
@@ -186,17 +192,26 @@ def _check_alike(first: Dataset, other: Dataset) -> None:
             )
 
 
-def _with_names_of_their_own(datasets: Sequence[Dataset]) -> list[Dataset]:
-    """The data sets with subjects and people called after the data set, too."""
+def _prefixes(datasets: Sequence[Dataset]) -> list[str]:
+    """How names of subjects and people begin if they are called after their data set, too."""
     names = [re.sub(r"[^\w]+", "-", one.name).strip("-") for one in datasets]
     if len({*names}) < len(names):
         names = [f"{name}-{place}" for place, name in enumerate(names, start=1)]
-    return [_renamed(*pair) for pair in zip(datasets, names, strict=True)]
+    return [f"{SUBJECT_PREFIX}{name}-" for name in names]
 
 
-def _renamed(dataset: Dataset, name: str) -> Dataset:
+def renamed(name: str, prefix: str) -> str:
+    """The name of a subject or person with a prefix for that of its data set; ``sub-`` is none.
+
+    >>> renamed("sub-01", "sub-siteA-")
+    'sub-siteA-01'
+    """
+    return name if prefix == SUBJECT_PREFIX else prefix + name.removeprefix(SUBJECT_PREFIX)
+
+
+def _renamed(dataset: Dataset, prefix: str) -> Dataset:
     def of(subject: str) -> str:
-        return f"sub-{name}-{subject.removeprefix('sub-')}"
+        return renamed(subject, prefix)
 
     cases = (
         replace(case, subject=of(case.subject), participant=of(case.participant))

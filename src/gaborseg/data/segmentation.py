@@ -347,6 +347,7 @@ class SegmentationData(pl.LightningDataModule):
         return {
             "name": self.dataset.name,
             "root": str(self.dataset.root),
+            **({"roots": prefixes} if (prefixes := self.dataset.prefixes) else {}),
             "num_subjects": len(self.subjects),
             "structures": list(self.structures),
             "channels": list(self.dataset.channels),

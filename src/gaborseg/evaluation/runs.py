@@ -135,7 +135,8 @@ def _histograms(trained: TrainedModel, settings: SimpleNamespace) -> Histograms:
     known = trained.data.get("appearance")
     if told == "always" and not known:
         raise ModelError(f"{trained.checkpoint} {NO_HISTOGRAM}")
-    return Histograms([Appearance(**known)] if known else [], told)
+    wanted = known and told != "never"
+    return Histograms([Appearance(**known)] if wanted else [], told)
 
 
 @torch.inference_mode()

@@ -80,7 +80,7 @@ log = logging.getLogger(__name__)
 for chatty in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(chatty).setLevel(logging.WARNING)  # importing them has set it to INFO
 
-_PRIVATE = ("root", "split", "participants")
+_PRIVATE = ("root", "roots", "split", "participants")
 """What of the data's description stays in the run folder: paths, and names of subjects."""
 
 

@@ -58,6 +58,7 @@ _KINDS: dict[RunFile, dict[str, Any]] = {
         "data": {
             "name": str,
             "root": str,
+            "roots": {_ANY: str},
             "structures": [str],
             "channels": [str],
             "size": [int],

@@ -5,10 +5,18 @@ import logging
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cache
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
-from gaborseg.data import PARTICIPANTS, participant_table, person_of, told_person
+from gaborseg.data import (
+    PARTICIPANTS,
+    SUBJECT_PREFIX,
+    participant_table,
+    person_of,
+    renamed,
+    told_person,
+)
 from gaborseg.runs import RunFile
 from gaborseg.study.configurations import find_configurations, kernel_of, loss_of
 from gaborseg.study.names import readable_split
@@ -16,7 +24,7 @@ from gaborseg.study.run_folders import Problem, RunRecord
 
 log = logging.getLogger(__name__)
 
-_SUBJECT, _PERSON = "participant_id", "participant"
+_SUBJECT, _PERSON, _SITE = "participant_id", "participant", "data_set"
 _IDENTITY = ("name", "num_subjects", "channels", "seed")  # of data; the size is a setting
 
 
@@ -196,16 +204,45 @@ def people_of(runs: Sequence[RunRecord], subjects: Sequence[str]) -> tuple[str, 
 
 
 def participant_rows(runs: Sequence[RunRecord]) -> Mapping[str, Mapping[str, str]]:
-    """Return the rows of the first table of participants in the runs' data sets, by subject."""
-    folders = dict.fromkeys(Path(run.data["root"]) for run in runs if run.data.get("root"))
-    path = next((f / PARTICIPANTS for f in folders if (f / PARTICIPANTS).is_file()), None)
-    if path is None:
-        return {}
+    """Return the rows of the tables of participants of the first data set that has one.
+
+    A data set of several folders has several tables: its rows have the names that it gives, and a
+    column ``data_set``.
+    """
+    tables = (_participants(_folders(run)) for run in runs)
+    return next((rows for rows in tables if rows), {})
+
+
+def _folders(run: RunRecord) -> dict[str, str]:
+    """Return the folders of a run's data set with the prefixes of their subjects."""
+    root = run.data.get("root")
+    return run.data.get("roots") or ({root: SUBJECT_PREFIX} if root else {})
+
+
+def _participants(folders: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return what folders tell of their subjects, and of several which it is, by their names."""
+    paths = [Path(root).absolute() for root in folders]
+    several = commonpath(paths) if len(paths) > 1 else None
+    rows: list[dict[str, str]] = []
+    for path, prefix in zip(paths, folders.values(), strict=True):
+        place = {_SITE: str(path.relative_to(several))} if several else {}
+        rows += [_renamed(row, prefix) | place for row in _table(path / PARTICIPANTS)]
+    return {row[_SUBJECT]: row for row in rows}
+
+
+def _renamed(row: dict[str, str], prefix: str) -> dict[str, str]:
+    told = [key for key in (_SUBJECT, _PERSON) if told_person(row.get(key))]
+    return row | {key: renamed(row[key], prefix) for key in told}
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
     try:
-        return {row[_SUBJECT]: row for row in participant_table(path)}
+        return participant_table(path)
     except (OSError, ValueError, csv.Error) as error:
         _note_once(f"{path}: nothing is told of the subjects: {error}")
-        return {}
+        return []
 
 
 @cache

@@ -25,8 +25,12 @@ def participant_columns(runs: Sequence[RunRecord], subjects: Sequence[str]) -> l
         none.
     """
     rows = participant_rows(runs)
-    names = [name for name in next(iter(rows.values()), {}) if name and name not in _NAMES]
-    found = [_column(name, [rows.get(s, {}).get(name, "") for s in subjects]) for name in names]
+    names = dict.fromkeys(name for row in rows.values() for name in row if name)
+    found = [
+        _column(name, [rows.get(s, {}).get(name, "") for s in subjects])
+        for name in names
+        if name not in _NAMES
+    ]
     return [c for c in found if any(v is not None for v in c["values"])][:_MOST_COLUMNS]
 
 
