@@ -1,5 +1,6 @@
 """Scores by the columns of ``participants.tsv``."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -91,5 +92,20 @@ def test_a_column_of_any_name_makes_a_file_of_a_safe_name(tmp_path: Path) -> Non
     assert table.title.endswith("by ../age [y]")
 
 
-def test_columns_of_one_name_but_for_signs_make_one_table(tmp_path: Path) -> None:
-    assert len(tables_of(tmp_path, {"a-b": ["f", "m"] * 6, "a_b": ["f", "m"] * 6})) == 1
+def test_columns_of_one_name_but_for_signs_make_tables_of_other_names(tmp_path: Path) -> None:
+    tables = tables_of(tmp_path, {"年龄": ["f", "m"] * 6, "性别": ["f", "m"] * 6})
+    assert [table.name for table in tables] == ["dice_by__", "dice_by___2"]
+
+
+def test_scores_of_people_of_one_age_are_correlated_with_nothing(tmp_path: Path) -> None:
+    tables_of(tmp_path, {"age": [30] * 6 + [40] * 6})
+    run = tmp_path / "runs/other"
+    shutil.copytree(tmp_path / "runs/one", run)
+    text = (run / "config.yaml").read_text().replace("PCCLoss", "DiceLoss")
+    (run / "config.yaml").write_text(text)
+    text = (run / "run.json").read_text().replace('"loss": "pcc"', '"loss": "dice"')
+    (run / "run.json").write_text(text)
+    lines = (run / "subjects.csv").read_text().splitlines(keepends=True)
+    (run / "subjects.csv").write_text("".join(lines[:13]))
+    (table,) = group_tables(compute(study_of(tmp_path / "runs")))
+    assert "mixed · Dice has one value" in table.note

@@ -1,6 +1,7 @@
 """What a report says of single subjects: scores, participants, confusions, the viewer's choice."""
 
 import base64
+import json
 import zlib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from gaborseg.reporting.page.subject_data import subject_data
+from gaborseg.reporting.pictures import read_case
 from gaborseg.reporting.subjects.confusion import confusion_counts, confusion_tables, confusions
 from gaborseg.reporting.subjects.participants import participant_columns
 from gaborseg.reporting.subjects.viewer import check_viewer, told_size, viewer_subjects
@@ -106,16 +108,16 @@ def test_columns_may_be_of_some_subjects_only(tmp_path: Path) -> None:
     write_predicted(tmp_path)
     first, second = TESTED[:2]
     roots = {}
-    for name, column, subject in (("a", "age", first), ("b", "sex", second)):
+    for name, column, subject in (("1", "age", first), ("2", "sex", second)):
         (tmp_path / name).mkdir()
         roots[str(tmp_path / name)] = "sub-"
         lines = f"participant_id\t{column}\n{subject}\t1\n"
         (tmp_path / name / "participants.tsv").write_text(lines)
-    write_small_run(tmp_path / "runs/0", data={"root": "a", "roots": roots})
+    write_small_run(tmp_path / "runs/0", data={"root": "1", "roots": roots})
     columns = participant_columns(read_runs([tmp_path / "runs/0"])[0], [first, second])
     assert {column["name"]: column["values"] for column in columns} == {
         "age": [1.0, None],
-        "data_set": ["a", "b"],
+        "data_set": ["1", "2"],
         "sex": [None, 1.0],
     }
 
@@ -131,6 +133,28 @@ def test_a_table_of_participants_that_is_none_is_a_note(
     results = write_participants(tmp_path, "name\tage\na\t3\n")
     assert participant_columns(results.study.runs, TESTED) == []
     assert "it must have a column participant_id" in caplog.text
+
+
+def test_confusions_are_of_the_subjects_of_all_folders(tmp_path: Path) -> None:
+    run = write_predicted(tmp_path)
+    subject = TESTED[0]
+    home, other = tmp_path / "data" / subject, tmp_path / "other/sub-1/anat"
+    other.mkdir(parents=True)
+    for path in (home / "anat").iterdir():
+        name = path.name.replace(f"{subject}_", "sub-1_").replace("T1w", "MPRAGE")
+        path.rename(other / name)
+    (home / "anat").rmdir()
+    record = json.loads((run / "run.json").read_text())
+    record["data"]["roots"] = {str(tmp_path / "data"): "sub-", str(tmp_path / "other"): "sub-x-"}
+    (run / "run.json").write_text(json.dumps(record).replace(f'"{subject}"', '"sub-x-1"'))
+    (run / "predictions" / f"{subject}.nii.gz").rename(run / "predictions/sub-x-1.nii.gz")
+    table = (run / "subjects.csv").read_text().replace(f"\n{subject},", "\nsub-x-1,")
+    (run / "subjects.csv").write_text(table)
+    results = results_of(tmp_path)
+    (found,) = confusions(results).values()
+    assert found.cases == NUM_TESTED
+    (loaded,) = results.study.runs
+    assert read_case(loaded, "sub-x-1")[0].shape == SHAPE
 
 
 def test_voxels_are_counted_by_true_and_predicted_label() -> None:

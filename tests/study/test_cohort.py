@@ -2,13 +2,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gaborseg.study import make_study, participant_rows, read_runs, tidy_runs
+from gaborseg.study import make_study, participant_rows, read_runs, source_of, tidy_runs
 from synthetic_runs import (
     FEW_STRUCTURES,
     FEW_SUBJECTS,
     NUM_TESTED,
     split_of,
     study_of,
+    tidied,
     write_small_run,
 )
 
@@ -52,11 +53,28 @@ def test_nobody_is_called_not_available(tmp_path: Path) -> None:
     assert study.people == study.subjects
 
 
+def test_nobody_in_a_tidy_table_is_called_not_available(tmp_path: Path) -> None:
+    rows = [f"{s},n/a,inner,0.5" for s in "ab"]
+    (tmp_path / "kept.csv").write_text("\n".join(["subject,participant,structure,dice", *rows]))
+    assert study_of(tmp_path).people == ("a", "b")
+
+
+def test_a_copy_may_have_its_rows_in_another_order(tmp_path: Path) -> None:
+    write_small_run(tmp_path / "runs/one")
+    tidied(study_of(tmp_path / "runs"), tmp_path / "kept")
+    header, *rows = (tmp_path / "kept/study.csv").read_text().splitlines()
+    (tmp_path / "kept/study.csv").write_text("\n".join([header, *reversed(rows), ""]))
+    study = study_of(tmp_path)
+    assert (len(study.runs), study.problems) == (1, ())
+
+
 def test_the_subjects_of_several_folders_are_told_of_by_their_new_names(tmp_path: Path) -> None:
     for name, cells in (("a", "age\tparticipant\nsub-1\t30\tp"), ("b", "sex\nsub-1\tf")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "participants.tsv").write_text(f"participant_id\t{cells}\n")
     roots = {str(tmp_path / "a"): "sub-siteA-", str(tmp_path / "b"): "sub-siteB-"}
+    (tmp_path / "c/sub-1").mkdir(parents=True)
+    roots[str(tmp_path / "c")] = "sub-siteC-"
     write_small_run(tmp_path / "run", data={"root": str(tmp_path / "a"), "roots": roots})
     assert participant_rows(read_runs([tmp_path / "run"])[0]) == {
         "sub-siteA-1": {
@@ -66,7 +84,19 @@ def test_the_subjects_of_several_folders_are_told_of_by_their_new_names(tmp_path
             "data_set": "a",
         },
         "sub-siteB-1": {"participant_id": "sub-siteB-1", "sex": "f", "data_set": "b"},
+        "sub-siteC-1": {"participant_id": "sub-siteC-1", "data_set": "c"},
     }
+
+
+def test_files_of_several_folders_are_found_by_the_new_names(tmp_path: Path) -> None:
+    roots = {}
+    for name, subject in (("a", "sub-1"), ("b", "sub-1"), ("c", "sub-2")):
+        (tmp_path / name / subject / "anat").mkdir(parents=True)
+        roots[str(tmp_path / name)] = "sub-" if name == "c" else f"sub-{name}-"
+    write_small_run(tmp_path / "run", data={"root": str(tmp_path / "a"), "roots": roots})
+    (run,) = read_runs([tmp_path / "run"])[0]
+    for subject, own in (("sub-a-1", "a/sub-1"), ("sub-b-1", "b/sub-1"), ("sub-2", "c/sub-2")):
+        assert source_of(run, subject) == (tmp_path / own / "anat", Path(own).name)
 
 
 def test_the_size_of_the_volumes_is_a_setting_of_one_cohort(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from gaborseg.study import SHOWN, Comparison
+from gaborseg.study import SHOWN, Comparison, compute
 from gaborseg.study.comparisons import (
     NETWORKS,
     NOT_SHOWN,
@@ -13,12 +14,21 @@ from gaborseg.study.comparisons import (
     bootstrap_interval,
     cohens_dz,
     compare_all,
+    interval_of_average,
     mean_ranks,
     verdict,
 )
 from gaborseg.study.paired_tests import corrected_resampled_p
 from gaborseg.study.summaries import by_person
-from synthetic_runs import FEW_STRUCTURES, SUBJECTS, split_of, study_of, write_pair, write_run
+from synthetic_runs import (
+    FEW_STRUCTURES,
+    SUBJECTS,
+    split_of,
+    study_of,
+    tidied,
+    write_pair,
+    write_run,
+)
 
 RATE = 1e-3
 METRICS = ("dice", "nsd")
@@ -135,6 +145,78 @@ def test_nsd_is_compared_at_one_tolerance_alone(tmp_path: Path) -> None:
     pairs = [{(row.first, row.second) for row in compare_all(study, rates, m)} for m in METRICS]
     assert [len(found) for found in pairs] == [3, 1]
     assert pairs[1] == {("mixed-pcc", "mixed-dice")}
+
+
+def test_a_table_of_runs_has_the_statistics_of_the_runs(tmp_path: Path) -> None:
+    write_pair(tmp_path / "runs", 0.05, splits=3)
+    study = study_of(tmp_path / "runs")
+    kept = tidied(study, tmp_path / "kept")
+    rates = {c.id: RATE for c in study.configurations}
+    assert compare_all(kept, rates) == compare_all(study, rates)
+
+
+def test_without_the_number_of_training_subjects_nothing_is_said_of_trainings(
+    tmp_path: Path,
+) -> None:
+    write_pair(tmp_path / "runs", 0.05, splits=5)
+    tidied(study_of(tmp_path / "runs"), tmp_path / "kept")
+    table = pd.read_csv(tmp_path / "kept/study.csv").drop(columns="training_subjects")
+    table.to_csv(tmp_path / "kept/study.csv", index=False)
+    row = compared(tmp_path / "kept")
+    assert np.isnan(row.p_trainings)
+    assert row.verdict == NETWORKS
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_nsd_in_tables_is_compared_at_one_known_tolerance_alone(
+    known: bool, tmp_path: Path
+) -> None:
+    scores = np.random.default_rng(0).uniform(size=(13, 2))
+    for kernel in ("mixed", "gabor"):
+        outcome = {"nsd_tolerance": 2.5} if known else {}
+        folder = tmp_path / "runs" / kernel
+        values = dict.fromkeys(METRICS, scores)
+        write_run(folder, values, kernel=kernel, structures=FEW_STRUCTURES, outcome=outcome)
+    study = tidied(study_of(tmp_path / "runs"), tmp_path / "kept")
+    rates = {c.id: RATE for c in study.configurations}
+    assert bool(compare_all(study, rates, "nsd")) == known
+    results = compute(study)
+    assert results.better("nsd") == known
+
+
+def test_one_seed_is_compared_with_the_mean_of_several(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    dice = {
+        (k, s): rng.uniform(size=(13, 2)) for k, s in (("gabor", 3), ("mixed", 0), ("mixed", 1))
+    }
+    for (kernel, seed), values in dice.items():
+        folder = tmp_path / f"{kernel}{seed}"
+        write_run(folder, {"dice": values}, kernel=kernel, seed=seed, structures=FEW_STRUCTURES)
+    row = compared(tmp_path)
+    mean = (dice["mixed", 0] + dice["mixed", 1]) / 2
+    assert abs(row.difference) == pytest.approx(abs((dice["gabor", 3] - mean).mean()))
+    assert (row.subjects, row.replicates) == (13, 1)
+    study = study_of(tmp_path)
+    assert len(mean_ranks(study, {c.id: RATE for c in study.configurations})[0]) == 2
+
+
+def test_the_interval_of_an_average_holds_it_though_few_people_have_a_structure() -> None:
+    rng = np.random.default_rng(0)
+    cases = np.stack([rng.normal(0.9, 0.01, 20), rng.normal(0.1, 0.01, 20)], axis=1)[None]
+    cases[:, 2:, 1] = np.nan
+    low, high = interval_of_average(cases)
+    average = np.mean([cases[0, :, 0].mean(), cases[0, :2, 1].mean()])
+    assert low < average < high < 0.52
+
+
+def test_where_nothing_is_missing_both_intervals_agree() -> None:
+    cases = np.random.default_rng(0).uniform(size=(1, 12, 3))
+    low, high = bootstrap_interval(cases.mean(axis=2, keepdims=True))
+    assert interval_of_average(cases) == pytest.approx((low[0], high[0]))
+
+
+def test_one_person_has_no_interval_of_the_average() -> None:
+    assert np.isnan(interval_of_average(np.full((1, 1, 3), 0.5))).all()
 
 
 def test_trainings_that_disagree_show_no_difference_of_configurations(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
-from gaborseg.runs import TECHNICAL, tidy_texts
-from gaborseg.study import Configuration, tidy_runs
+from gaborseg.runs import TECHNICAL
+from gaborseg.study import Configuration
 from gaborseg.study.configurations import find_configurations
 from gaborseg.study.run_folders import read_run
-from synthetic_runs import study_of, write_small_run
+from synthetic_runs import study_of, tidied, write_small_run
 
 
 def configurations(
@@ -89,12 +89,27 @@ def test_sources_of_one_name_are_told_by_their_paths(tmp_path: Path) -> None:
 def test_a_label_of_a_fine_tuned_run_survives_a_tidy_table(tmp_path: Path) -> None:
     for name, settings in (("scratch", {}), ("tuned", WEIGHTS | {"weights.rate": 0.1})):
         write_small_run(tmp_path / "runs" / name, settings=settings)
-    study, tidy = study_of(tmp_path / "runs"), tmp_path / "tidy"
-    tidy.mkdir()
-    for name, text in tidy_texts(tidy_runs(study), "kept").items():
-        (tidy / name).write_text(text)
-    labels = [c.label for c in study_of(tidy).configurations]
+    study = tidied(study_of(tmp_path / "runs"), tmp_path / "tidy")
+    labels = [c.label for c in study.configurations]
     assert labels == ["mixed · PCC", "mixed · PCC · from default, 0.1x rate"]
+
+
+def test_splits_with_names_repeat_a_configuration_in_a_tidy_table_too(tmp_path: Path) -> None:
+    for name in ("siteA", "siteB"):
+        settings = {"data.split_file": f"{name}.json"}
+        write_small_run(tmp_path / "runs" / name, settings=settings)
+    study = tidied(study_of(tmp_path / "runs"), tmp_path / "kept")
+    assert [c.runs for c in study.configurations] == [{1e-3: (0, 1)}]
+    assert [run.split for run in study.runs] == ["siteA", "siteB"]
+
+
+def test_the_order_of_a_tables_columns_means_nothing(tmp_path: Path) -> None:
+    for seed, columns in enumerate(("kernel,loss", "loss,kernel")):
+        cells = dict(zip(("kernel", "loss"), ("gabor", "pcc"), strict=True))
+        told = ",".join(cells[name] for name in columns.split(","))
+        rows = f"{columns},seed,subject,structure,dice\n{told},{seed},a,inner,0.5\n"
+        (tmp_path / f"{seed}.csv").write_text(rows)
+    assert len(study_of(tmp_path).configurations) == 1
 
 
 def test_a_column_of_somebodys_own_is_said_in_the_label(tmp_path: Path) -> None:

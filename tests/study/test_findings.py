@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def test_a_best_network_that_is_the_smallest_has_no_smaller_equal(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_a_best_network_of_unknown_size_has_no_smaller_equal(tmp_path: Path) -> None:
+    for kernel, dice in (("mixed", 0.7), ("conventional", 0.7), ("gabor", 0.9)):
+        write_small_run(tmp_path / kernel, dice=dice, kernel=kernel)
+    record = json.loads((tmp_path / "gabor/run.json").read_text())
+    (tmp_path / "gabor/run.json").write_text(json.dumps(record | {"parameters": {}}))
+    assert [found.title for found in findings(results_of(tmp_path))] == ["Highest mean test Dice"]
+
+
 def test_the_smaller_equal_and_the_most_robust_are_named(tmp_path: Path) -> None:
     write_grid(tmp_path, rates=(1e-4, 1e-3, 1e-2), splits=(0,))
     _, small, robust = findings(results_of(tmp_path))

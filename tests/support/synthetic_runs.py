@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaborseg.runs import TECHNICAL, find_run_folders
-from gaborseg.study import Study, make_study, read_runs
+from gaborseg.runs import TECHNICAL, find_run_folders, tidy_texts
+from gaborseg.study import Study, make_study, read_runs, tidy_runs
 
 STRUCTURES = [
     "cerebral_grey",
@@ -160,6 +160,14 @@ def study_of(folder: Path) -> Study:
     return make_study(*read_runs(find_run_folders([folder])), TECHNICAL)
 
 
+def tidied(study: Study, folder: Path) -> Study:
+    """The study that is read from the table of a study."""
+    folder.mkdir()
+    for name, text in tidy_texts(tidy_runs(study, TECHNICAL), "study").items():
+        (folder / name).write_text(text)
+    return study_of(folder)
+
+
 def write_scores(
     path: Path,
     scores: dict[str, NDArray[np.float64]],
@@ -228,4 +236,5 @@ def write_grid(
                     }
                     exponent = round(float(np.log10(rate)), 2)
                     folder = root / f"kernel={kernel},loss={loss},lr=1e{exponent},split={split}"
-                    write_run(folder, scores, kernel=kernel, loss=loss, rate=rate, split=split)
+                    options = {"kernel": kernel, "loss": loss, "rate": rate, "split": split}
+                    write_run(folder, scores, **options, outcome={"nsd_tolerance": 4.0})

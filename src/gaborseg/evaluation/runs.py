@@ -135,8 +135,7 @@ def _histograms(trained: TrainedModel, settings: SimpleNamespace) -> Histograms:
     known = trained.data.get("appearance")
     if told == "always" and not known:
         raise ModelError(f"{trained.checkpoint} {NO_HISTOGRAM}")
-    wanted = known and told != "never"
-    return Histograms([Appearance(**known)] if wanted else [], told)
+    return Histograms([Appearance(**known)] if known and told != "never" else [], told)
 
 
 @torch.inference_mode()

@@ -24,9 +24,13 @@ from gaborseg.study import (
     readable,
     readable_rate,
     readable_split,
+    source_of,
 )
 
 log = logging.getLogger(__name__)
+
+_LABELS = "_dseg.nii.gz"
+"""How the names of label maps end."""
 
 
 @dataclass(frozen=True)
@@ -146,18 +150,23 @@ def read_case(
     run: RunRecord, subject: str
 ) -> tuple[NDArray[np.float32], NDArray[np.integer], NDArray[np.float64]]:
     """Return scan, true labels and affine of a subject from the data that a run was tested on."""
-    channel = (run.data.get("channels") or ["T1w"])[0]
-    scan = read_scan(_data_folder(run, subject) / f"{subject}_{channel}.nii.gz")
+    folder, name = source_of(run, subject)
+    scan = read_scan(_image(folder, name, run))
     return scan.voxels.astype(np.float32), read_truth(run, subject), scan.affine
 
 
 def read_truth(run: RunRecord, subject: str) -> NDArray[np.integer]:
     """Return the true labels of a subject from the data that a run was tested on."""
-    return read_labels(_data_folder(run, subject) / f"{subject}_dseg.nii.gz")
+    folder, name = source_of(run, subject)
+    return read_labels(folder / f"{name}{_LABELS}")
 
 
-def _data_folder(run: RunRecord, subject: str) -> Path:
-    return Path(run.data.get("root", "")) / subject / "anat"
+def _image(folder: Path, name: str, run: RunRecord) -> Path:
+    """Return the first channel of a subject, whose only one may be called otherwise elsewhere."""
+    channel = (run.data.get("channels") or ["T1w"])[0]
+    path = folder / f"{name}_{channel}.nii.gz"
+    others = (p for p in sorted(folder.glob(f"{name}_*.nii.gz")) if p.name != f"{name}{_LABELS}")
+    return path if path.is_file() else next(others, path)
 
 
 def read_labels(path: Path) -> NDArray[np.integer]:

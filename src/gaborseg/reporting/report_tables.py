@@ -27,6 +27,7 @@ from gaborseg.study import (
     Configuration,
     Metric,
     Results,
+    by_person,
     mean,
     published,
     readable,
@@ -255,9 +256,10 @@ def _volumes_table(results: Results) -> Table | None:
 
 
 def _volumes(results: Results, configuration: Configuration, score: str) -> np.ndarray:
-    """Return the mean volume of each structure over subjects, then over runs."""
+    """Return the mean volume of each structure over people, then over runs."""
     runs = list(results.replicates["dice"][configuration.id].runs)
-    return mean(mean(results.study.scores[score][runs], axis=1), axis=0)
+    volumes = by_person(results.study.scores[score][runs], results.study.people)
+    return mean(mean(volumes, axis=1), axis=0)
 
 
 def _parameters_table(results: Results) -> Table | None:

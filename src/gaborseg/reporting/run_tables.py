@@ -11,7 +11,8 @@ from gaborseg.study import (
     METRICS,
     Configuration,
     Results,
-    bootstrap_interval,
+    by_person,
+    interval_of_average,
     mean,
     rate_at_edge,
     readable_rate,
@@ -89,8 +90,8 @@ def _leaderboard_row(
     results: Results, configuration: Configuration, metrics: Sequence[str]
 ) -> tuple[Value, ...]:
     found = results.replicates["dice"][configuration.id]
-    low, high = bootstrap_interval(mean(found.by_person, axis=2)[..., None])
-    by_subject = mean(mean(found.cases, axis=2), axis=0)
+    low, high = interval_of_average(found.by_person)
+    by_subject = mean(mean(found.by_person, axis=2), axis=0)
     worst = float(np.nanmin(by_subject)) if not np.isnan(by_subject).all() else math.nan
     memory = [cost.peak_memory_bytes / _MEBIBYTE for cost in results.costs[configuration.id]]
     summaries = [results.summaries[metric][configuration.id] for metric in metrics]
@@ -98,8 +99,8 @@ def _leaderboard_row(
         configuration.label,
         readable_rate(results.rates[configuration.id]),
         *(Spread(float(summary.mean[-1]), float(summary.std[-1])) for summary in summaries),
-        float(low[0]),
-        float(high[0]),
+        low,
+        high,
         worst,
         configuration.parameters,
         results.seconds_per_step(configuration),
@@ -134,7 +135,9 @@ def _splits(results: Results) -> list[str]:
 def runs_table(results: Results) -> Table:
     """Return all finished runs."""
     study = results.study
-    by_run = mean(mean(study.scores["dice"], axis=1), axis=1)
+    people = by_person(study.scores["dice"], study.people)
+    by_run = mean(mean(people, axis=1), axis=1)
+    tested = (~np.isnan(people)).any(axis=2).sum(axis=1)
     labels = {i: c.label for c in study.configurations for runs in c.runs.values() for i in runs}
     names = ("configuration", "rate", "split", "seed", "epochs")
     percent = [Column(f"{part} Dice [%]", 100, 1) for part in ("validation", "test")]
@@ -148,7 +151,7 @@ def runs_table(results: Results) -> Table:
             None if run.best_row is None else int(run.curves["epoch"].iloc[run.best_row]) + 1,
             run.validation_dice,
             float(by_run[i]),
-            len(run.scores["subject"].unique()),
+            int(tested[i]),
             run.versions.get("git_commit", "")[:7],
             run.folder.name,
         )

@@ -54,13 +54,22 @@ from gaborseg.runs.scores import (
 from gaborseg.runs.search import REPORT_MARK, find_run_folders
 from gaborseg.runs.settings import TECHNICAL, WORKING
 from gaborseg.runs.state import RunState, Stage, early_end_line, note_failure, read_state
-from gaborseg.runs.tidy import TidyRun, is_tidy, read_tidy, tidy_texts
+from gaborseg.runs.tidy import (
+    TOLERANCE,
+    TRAINING,
+    TidyRun,
+    is_tidy,
+    read_tidy,
+    tidy_texts,
+)
 
 __all__ = [
     "LOCK",
     "MONITOR",
     "REPORT_MARK",
     "TECHNICAL",
+    "TOLERANCE",
+    "TRAINING",
     "WORKING",
     "Monitor",
     "Run",

@@ -4,19 +4,22 @@ import contextlib
 import csv
 import io
 import math
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gaborseg.machine import as_cell, of_cell
 from gaborseg.runs.curves import EPOCH, epoch_of
-from gaborseg.runs.files import RunFileError, open_table, reading
+from gaborseg.runs.files import RunFileError, number, open_table, reading
 from gaborseg.runs.scores import NEEDED, Score, check_scores, score_of
 
 _Settings = tuple[tuple[str, str], ...]
 _PERSON = "participant"
 """Column of the person whose scan it is, of those who have several."""
+TRAINING, TOLERANCE = "training_subjects", "nsd_tolerance"
+_FACTS = (TRAINING, TOLERANCE)
+"""Columns of what statistics need to know of a run, and what are no settings of it."""
 _CURVES = "_curves.csv"
 """How the name of the table of training curves ends, which lies beside that of the scores."""
 _LONGEST_HEADER = 2**16
@@ -31,12 +34,15 @@ class TidyRun:
         scores: Of its test subjects.
         curves: The metrics of its epochs, by epoch; may be empty.
         people: Whose scan each subject is, of those that are not their person's only one.
+        facts: Positive numbers: of its training subjects, and of the millimetres that a surface may
+            be off for NSD; each if it is known.
     """
 
     settings: dict[str, str]
     scores: Sequence[Score]
     curves: dict[int, dict[str, Any]] = field(default_factory=dict)
     people: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
 
 
 def is_tidy(path: Path) -> bool:
@@ -55,11 +61,13 @@ def read_tidy(path: Path) -> list[TidyRun]:
         RunFileError: If a table is damaged or empty, or holds impossible or repeated scores.
     """
     with reading(path):
-        settings = {*_header(path)} - {*Score._fields, _PERSON}
+        settings = {*_header(path)} - {*Score._fields, _PERSON, *_FACTS}
     scores: dict[_Settings, list[Score]] = {}
     people: dict[_Settings, dict[str, str]] = {}
+    facts: dict[_Settings, dict[str, float]] = {}
     for run, row in _rows(path, settings):
         scores.setdefault(run, []).append(score_of(row, path.name))
+        facts.setdefault(run, _facts(row))
         if person := of_cell(row.get(_PERSON) or ""):
             people.setdefault(run, {})[scores[run][-1].subject] = person
     curves: dict[_Settings, dict[int, dict[str, Any]]] = {}
@@ -69,9 +77,14 @@ def read_tidy(path: Path) -> list[TidyRun]:
     for rows in scores.values() or [[]]:
         check_scores(rows, path.name)
     return [
-        TidyRun(dict(run), rows, curves.get(run, {}), people.get(run, {}))
+        TidyRun(dict(run), rows, curves.get(run, {}), people.get(run, {}), facts[run])
         for run, rows in scores.items()
     ]
+
+
+def _facts(row: Mapping[str, str]) -> dict[str, float]:
+    numbers = {name: number(row.get(name)) for name in _FACTS}
+    return {name: value for name, value in numbers.items() if value and 0 < value < math.inf}
 
 
 def _header(path: Path) -> list[str]:
@@ -113,11 +126,15 @@ def _scores_text(runs: Sequence[TidyRun]) -> str:
         if name in NEEDED or any(not math.isnan(getattr(s, name)) for r in runs for s in r.scores)
     ]
     rows = [
-        run.settings | _cells(score, scored) | {_PERSON: run.people.get(score.subject, "")}
+        run.settings
+        | {name: f"{value:g}" for name, value in run.facts.items()}
+        | _cells(score, scored)
+        | {_PERSON: run.people.get(score.subject, "")}
         for run in runs
         for score in run.scores
     ]
-    told = [_PERSON] if any(run.people for run in runs) else []
+    told = [name for name in _FACTS if any(name in run.facts for run in runs)]
+    told += [_PERSON] if any(run.people for run in runs) else []
     return _text([*_columns(runs), *told, *scored], rows)
 
 

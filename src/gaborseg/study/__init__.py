@@ -1,6 +1,6 @@
 """Runs to one tidy study, and from there to tables, statistics, figures and a page."""
 
-from gaborseg.study.cohort import participant_rows
+from gaborseg.study.cohort import SITE, participant_rows, source_of
 from gaborseg.study.comparisons import (
     ALPHA,
     RESAMPLES,
@@ -8,6 +8,7 @@ from gaborseg.study.comparisons import (
     VERDICTS,
     Comparison,
     bootstrap_interval,
+    interval_of_average,
 )
 from gaborseg.study.configurations import Configuration, chosen_kernel
 from gaborseg.study.findings import findings
@@ -30,6 +31,7 @@ from gaborseg.study.study import Study, make_study, read_runs, tidy_runs
 from gaborseg.study.summaries import (
     PAPER_RATE,
     Replicates,
+    by_person,
     mean,
     rate_at_edge,
     replicates_of,
@@ -46,6 +48,7 @@ __all__ = [
     "PAPER_RATE",
     "RESAMPLES",
     "SHOWN",
+    "SITE",
     "VERDICTS",
     "Comparison",
     "Configuration",
@@ -55,9 +58,11 @@ __all__ = [
     "RunRecord",
     "Study",
     "bootstrap_interval",
+    "by_person",
     "chosen_kernel",
     "compute",
     "findings",
+    "interval_of_average",
     "make_study",
     "mean",
     "paper_sizes",
@@ -70,6 +75,7 @@ __all__ = [
     "readable_rate",
     "readable_split",
     "replicates_of",
+    "source_of",
     "std",
     "tidy_runs",
 ]

@@ -3,7 +3,7 @@
 import csv
 import logging
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from os.path import commonpath
 from pathlib import Path
@@ -24,7 +24,7 @@ from gaborseg.study.run_folders import Problem, RunRecord
 
 log = logging.getLogger(__name__)
 
-_SUBJECT, _PERSON, _SITE = "participant_id", "participant", "data_set"
+_SUBJECT, _PERSON, SITE = "participant_id", "participant", "data_set"
 _IDENTITY = ("name", "num_subjects", "channels", "seed")  # of data; the size is a setting
 
 
@@ -33,8 +33,8 @@ def keep_one_cohort(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[Pr
 
     Where a run does not say what its data were, its structures decide.
     """
-    structures = _most_frequent(run.structures for run in runs)
-    alike = [run for run in runs if run.structures == structures]
+    structures = _usual_structures(runs)
+    alike = [run for run in runs if _has(run, structures)]
     data = _most_frequent(_identity(run) for run in alike if run.data)
     same = [run for run in alike if run.data and _identity(run) == data]
     known = {subject for run in same for part in _split(run).values() for subject in part}
@@ -64,7 +64,7 @@ def _split(run: RunRecord) -> dict[str, list[str]]:
 def _difference(
     run: RunRecord, structures: tuple[str, ...], data: dict[str, str], known: set[str]
 ) -> str:
-    if run.structures != structures:
+    if not _has(run, structures):
         return f"its structures ({_shortened(run.structures)}) are not those of most runs"
     for key, value in _identity(run):
         if data.get(key, value) != value:
@@ -73,6 +73,20 @@ def _difference(
     if known and strangers:
         return f"its test subject {strangers[0]} is not in the data of most runs"
     return ""
+
+
+def _usual_structures(runs: Sequence[RunRecord]) -> tuple[str, ...] | None:
+    """Return the most frequent structures, in the order of labels if a run records it."""
+    usual = _most_frequent(frozenset(run.structures) for run in runs)
+    alike = [run for run in runs if frozenset(run.structures) == usual]
+    recorded = [run for run in alike if run.settings is not None]
+    return _most_frequent(run.structures for run in recorded or alike)
+
+
+def _has(run: RunRecord, structures: Sequence[str] | None) -> bool:
+    """Return whether a run has these structures; the rows of a table may be in any order."""
+    own, wanted = run.structures, tuple(structures or ())
+    return own == wanted or (run.settings is None and sorted(own) == sorted(wanted))
 
 
 def _shortened(names: Sequence[str]) -> str:
@@ -130,8 +144,12 @@ def _name(run: RunRecord) -> tuple[str, str]:
 
 
 def _same_scores(one: RunRecord, other: RunRecord) -> bool:
-    columns = ["subject", "structure", "dice"]
-    return one.scores[columns].equals(other.scores[columns])
+    return _dice_by_structure(one) == _dice_by_structure(other)
+
+
+def _dice_by_structure(run: RunRecord) -> dict[tuple[str, str], str]:
+    rows = zip(run.scores["subject"], run.scores["structure"], run.scores["dice"], strict=True)
+    return {(subject, structure): repr(float(dice)) for subject, structure, dice in rows}
 
 
 def other_subjects(runs: Sequence[RunRecord]) -> list[Problem]:
@@ -225,9 +243,31 @@ def _participants(folders: Mapping[str, str]) -> dict[str, dict[str, str]]:
     several = commonpath(paths) if len(paths) > 1 else None
     rows: list[dict[str, str]] = []
     for path, prefix in zip(paths, folders.values(), strict=True):
-        place = {_SITE: str(path.relative_to(several))} if several else {}
-        rows += [_renamed(row, prefix) | place for row in _table(path / PARTICIPANTS)]
+        place = {SITE: str(path.relative_to(several))} if several else {}
+        told = _table(path / PARTICIPANTS) or ([*_subjects(path)] if several else [])
+        rows += [place | _renamed(row, prefix) for row in told]
     return {row[_SUBJECT]: row for row in rows}
+
+
+def _subjects(root: Path) -> Iterator[dict[str, str]]:
+    """Yield of each subject of a folder without a table nothing but its name."""
+    for folder in sorted(root.glob(f"{SUBJECT_PREFIX}*")):
+        yield {_SUBJECT: folder.name}
+
+
+def source_of(run: RunRecord, subject: str) -> tuple[Path, str]:
+    """Return the folder with the files of a subject of a run's data set, and its name in there.
+
+    Of several folders it is the one that has it, or else the first.
+    """
+    found = [
+        (Path(root, own, "anat"), own)
+        for root, prefix in (_folders(run) or {"": SUBJECT_PREFIX}).items()
+        for own in [SUBJECT_PREFIX + subject.removeprefix(prefix)]
+        if subject.startswith(prefix)
+    ]
+    here = Path(run.data.get("root", ""), subject, "anat"), subject
+    return next((pair for pair in found if pair[0].is_dir()), here)
 
 
 def _renamed(row: dict[str, str], prefix: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ once. Two things must hold for a claim about configurations: the difference must
 the people, and against the trainings, whose splits share most of their training subjects.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
@@ -13,16 +13,16 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from gaborseg.study.configurations import Configuration
 from gaborseg.study.names import AVERAGE, METRICS
 from gaborseg.study.paired_tests import corrected_resampled_p, holm, signed_rank, smallest_p
 from gaborseg.study.study import Array, Study
-from gaborseg.study.summaries import Replicates, mean, nsd_tolerances, replicates_of
+from gaborseg.study.summaries import Replicates, mean, nsd_tolerances, replicates_of, same_tolerance
 
 ALPHA = 0.05
 RESAMPLES = 10_000
 _SEED = 0
-_USUAL_TEST_TO_TRAINING = 0.5  # 13 to 26 subjects
+_KINDS = (None, "split")
+"""How runs repeat each other: as they have it, or else by split."""
 
 SHOWN = "shown"
 NETWORKS = "these networks"
@@ -55,7 +55,8 @@ class Comparison:
         agreeing: Replicates whose difference has the sign of ``difference``.
         p: Wilcoxon signed-rank test over people, two-sided.
         p_holm: The same, adjusted for all comparisons of its family.
-        p_trainings: Corrected resampled t-test over the splits; NaN for fewer than two.
+        p_trainings: Corrected resampled t-test over the splits; NaN for fewer than two, and if
+            a run does not record how many subjects it was trained on.
         rank_biserial: Matched-pairs rank-biserial correlation over subjects.
         dz: Mean over standard deviation of the subjects' differences (Cohen's dz).
         verdict: What can be claimed, a key of ``VERDICTS``.
@@ -84,33 +85,41 @@ def compare_all(
 ) -> list[Comparison]:
     """Return all pairs of configurations at their learning rates, each structure and the average.
 
-    Left out are pairs without a common test case, and of NSD those of different tolerances.
+    Left out are pairs without a common test case, and of NSD those of different tolerances, or of
+    tolerances that are not recorded.
 
     Holm's adjustment is over all pairs for the averages, and over all pairs and structures for the
     structures.
     """
     chosen = [c for c in study.configurations if c.id in rates]
-    found = {c.id: replicates_of(study, c, rates[c.id], metric) for c in chosen}
-    ratio = _test_to_training(study)
-    rows = [
-        row
-        for first, second in combinations(chosen, 2)
-        if metric != "nsd" or len(nsd_tolerances(study, found[first.id], found[second.id])) == 1
-        for row in _compare(study, (first, second), found, ratio)
+    ways = [
+        {c.id: replicates_of(study, c, rates[c.id], metric, kind) for c in chosen}
+        for kind in _KINDS
     ]
+    pairs = combinations([c.id for c in chosen], 2)
+    rows = [row for pair in pairs for row in _compare(study, pair, metric, ways)]
     return _judged(rows)
 
 
+def _paired(ways: Iterable[list[Replicates]]) -> tuple[list[Replicates], list[str]]:
+    """Return configurations in the first way that gives them replicates in common, and these.
+
+    Runs of one split that were repeated with several seeds are paired by seed. With a run of
+    another seed, or with runs of other splits, they are paired by split, their mean being taken.
+    """
+    for found in ways:
+        if names := _common_names(found):
+            return found, names
+    return [], []
+
+
 def _compare(
-    study: Study,
-    pair: tuple[Configuration, Configuration],
-    found: dict[str, Replicates],
-    ratio: float,
+    study: Study, ids: tuple[str, str], metric: str, ways: Sequence[Mapping[str, Replicates]]
 ) -> Iterator[Comparison]:
-    first, second = (found[c.id] for c in pair)
-    names = _common_names([first, second])
-    if not names:
+    found, names = _paired([way[key] for key in ids] for way in ways)
+    if not names or (metric == "nsd" and not same_tolerance(nsd_tolerances(study, *found))):
         return
+    first, second = found
     cases = _cases(first, names) - _cases(second, names)
     cases = np.concatenate([cases, mean(cases, axis=2)[..., None]], axis=2)
     by_subject, by_replicate = mean(cases, axis=0), mean(cases, axis=1)
@@ -119,15 +128,15 @@ def _compare(
     differences = mean(cases.reshape(-1, cases.shape[2]), axis=0)
     p, effect = signed_rank(by_subject)
     low, high = bootstrap_interval(cases)
-    of_splits = first.kind == "split"
+    ratio = _test_to_training(study, first, second) if first.kind == "split" else float("nan")
     for column, structure in enumerate([*study.structures, AVERAGE]):
         if np.isnan(differences[column]):
             continue
         units = by_subject[~np.isnan(by_subject[:, column]), column]
         trained = by_replicate[~np.isnan(by_replicate[:, column]), column]
         yield Comparison(
-            first=pair[0].id,
-            second=pair[1].id,
+            first=ids[0],
+            second=ids[1],
             structure=structure,
             difference=float(differences[column]),
             low=float(low[column]),
@@ -138,7 +147,7 @@ def _compare(
             agreeing=int((np.sign(trained) == np.sign(differences[column])).sum()),
             p=float(p[column]),
             p_holm=float("nan"),
-            p_trainings=corrected_resampled_p(trained, ratio) if of_splits else float("nan"),
+            p_trainings=corrected_resampled_p(trained, ratio),
             rank_biserial=float(effect[column]),
             dz=cohens_dz(units),
             verdict="",
@@ -181,16 +190,54 @@ def bootstrap_interval(cases: Array, resamples: int = RESAMPLES) -> tuple[Array,
     tested = there.any(axis=(0, 2))
     sums = np.where(there, cases, 0).sum(axis=0)[tested]
     counts = there.sum(axis=0)[tested].astype(float)
-    weights = _resampling_weights(len(sums), resamples)
-    with np.errstate(invalid="ignore"):
-        means = (weights @ sums) / (weights @ counts)
+    means = _resampled(sums, counts, resamples)
     subjects = (counts > 0).sum(axis=0)
     for n in np.unique(subjects[subjects > 1]):
         own = subjects == n
-        tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(1 - ALPHA / 2, n - 1))
-        quantile = np.nanquantile if np.isnan(means[:, own]).any() else np.quantile
-        low[own], high[own] = quantile(means[:, own], [tail, 1 - tail], axis=0)
+        low[own], high[own] = _ends(means[:, own], n)
     return low, high
+
+
+def interval_of_average(cases: Array, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a configuration's average, resampling whole people.
+
+    The average is that of ``Replicates.averages``, over replicates: the mean over structures of the
+    means over people. The interval is made as in ``bootstrap_interval``; a structure that none of
+    the drawn people has keeps its mean.
+
+    Args:
+        cases: Scores (J, P, T), NaN where a person was not tested.
+        resamples: Number of bootstrap samples.
+
+    Returns:
+        Its ends, NaN for fewer than two people.
+    """
+    there = ~np.isnan(cases)
+    tested = there.any(axis=(0, 2))
+    n = int(tested.sum())
+    if n < 2:
+        return float("nan"), float("nan")
+    flat = (n, -1)  # people, replicates and structures
+    sums = np.where(there, cases, 0)[:, tested].swapaxes(0, 1).reshape(flat)
+    counts = there[:, tested].swapaxes(0, 1).reshape(flat).astype(float)
+    means = _resampled(sums, counts, resamples).reshape(resamples, len(cases), -1)
+    means = np.where(np.isnan(means), mean(cases, axis=1), means)
+    low, high = _ends(mean(mean(means, axis=2), axis=1)[:, None], n)
+    return float(low[0]), float(high[0])
+
+
+def _resampled(sums: Array, counts: Array, resamples: int) -> Array:
+    """Return the mean of each column in each bootstrap sample of people, (resamples, C)."""
+    weights = _resampling_weights(len(sums), resamples)
+    with np.errstate(invalid="ignore"):
+        return (weights @ sums) / (weights @ counts)
+
+
+def _ends(means: Array, n: int) -> Array:
+    """Return the ends (2, C) of Hesterberg's expanded percentile interval of n people."""
+    tail = stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf(1 - ALPHA / 2, n - 1))
+    quantile = np.nanquantile if np.isnan(means).any() else np.quantile
+    return np.asarray(quantile(means, [tail, 1 - tail], axis=0))
 
 
 @cache
@@ -249,8 +296,9 @@ def mean_ranks(
         configurations.
     """
     chosen = [c for c in study.configurations if c.id in rates]
-    found = [replicates_of(study, c, rates[c.id], metric) for c in chosen]
-    names = _common_names(found)
+    found, names = _paired(
+        [replicates_of(study, c, rates[c.id], metric, kind) for c in chosen] for kind in _KINDS
+    )
     if not names:
         return {}, 0, float("nan")
     cases = np.stack([_cases(replicates, names) for replicates in found])
@@ -269,8 +317,6 @@ def mean_ranks(
     )
 
 
-def _test_to_training(study: Study) -> float:
-    """Return the mean ratio of test to training subjects; of unrecorded splits the usual one."""
-    splits = [run.data.get("split") or {} for run in study.runs]
-    ratios = [len(s["test"]) / len(s["train"]) for s in splits if s.get("test") and s.get("train")]
-    return float(np.mean(ratios)) if ratios else _USUAL_TEST_TO_TRAINING
+def _test_to_training(study: Study, *found: Replicates) -> float:
+    """Return the mean ratio of test to training subjects; NaN if a run does not record it."""
+    return float(np.mean([study.runs[i].test_to_training for own in found for i in own.runs]))

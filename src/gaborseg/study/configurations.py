@@ -30,6 +30,7 @@ _PLACES = ("data.root",)
 _REPLICATES = ("seed", "data.seed", "split", "data.split", "data.split_file")
 _TAKEN_FROM_THE_DATA = ("network.in_channels", "network.num_classes", "decision.num_classes")
 _ELSEWHERE = ("optimizer.lr", "kernel.name")
+_UNNAMED = (*_REPLICATES, "lr", "optimizer.lr")
 _IGNORED = (*_MESSAGES, *_PLACES, *_REPLICATES, *_TAKEN_FROM_THE_DATA, *_ELSEWHERE)
 _GROUP = "set"  # value of a group of settings
 _CHOICES = (
@@ -230,9 +231,11 @@ def _code(record: RunRecord) -> _Values:
 
 
 def _nameless(record: RunRecord) -> str | None:
-    """Return what tells a run without settings from others: its folder, without split and seed."""
+    """Return what tells a run without settings from others: its name, without split and seed."""
     if record.settings is not None:
         return None
+    if "=" in record.folder.name and (told := record.choices):
+        return ",".join(f"{key}={told[key]}" for key in sorted(told) if key not in _UNNAMED)
     replicate = r"(^|[-_,])(split=?|seed=?|lr|optimizer\.lr=)[0-9.e^-]*[0-9]"
     return re.sub(replicate, "", record.folder.name).strip("-_,")
 
@@ -288,11 +291,8 @@ def _distinctions(
         several = len(set(chosen) - {None}) > 1
         if several and len(set(zip(identities, chosen, strict=True))) == len(set(identities)):
             yield group, chosen, partial(option_in_words, group)
-    yield (
-        "",
-        tuple(map(_nameless, records)),
-        lambda _: "",
-    )  # runs without settings have words already
+    names: _Values = tuple(map(_nameless, records))
+    yield "", names, lambda _: ""  # runs without settings have words already
     yield START, tuple(starts_in_words([record.settings or {} for record in records])), str
     groups = {key for own in told for key, value in own.items() if value == _GROUP}
     for key in sorted(keys, key=lambda k: (k in groups, k.count("."), k)):

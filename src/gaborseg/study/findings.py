@@ -91,12 +91,17 @@ def _listed(names: list[str], limit: int = 3) -> str:
 
 
 def _smallest(results: Results) -> _Finding | None:
-    """Return the smallest network within one Dice point of the best, if it is another one."""
+    """Return the smallest network within one Dice point of the best, if it is another one.
+
+    None if the size of the best is not recorded.
+    """
     means = _means(results)
     sizes = {c.id: c.parameters for c in results.shown if c.parameters and c.id in means}
     if len(set(sizes.values())) < 2:
         return None
-    best = max(sizes, key=means.__getitem__)
+    best = max(means, key=means.__getitem__)
+    if best not in sizes:
+        return None
     near = [key for key in sizes if means[key] >= means[best] - 0.01]
     small = min(near, key=lambda key: (sizes[key], -means[key]))
     if sizes[small] == sizes[best]:

@@ -76,13 +76,14 @@ def corrected_resampled_p(differences: Array, test_to_training: float) -> float:
 
     Args:
         differences: Mean difference of each replicate (J,).
-        test_to_training: Test over training subjects; 0 for independent replicates.
+        test_to_training: Test over training subjects; 0 for independent replicates, NaN if it is
+            not known: then there is no p-value.
 
     References:
         Nadeau and Bengio, Inference for the generalization error, Machine Learning 2003.
     """
     count = len(differences)
-    if count < 2:
+    if count < 2 or np.isnan(test_to_training):
         return float("nan")
     variance = (1 / count + test_to_training) * np.var(differences, ddof=1)
     if variance == 0:

@@ -19,6 +19,7 @@ from gaborseg.study.summaries import (
     chosen_rates,
     nsd_tolerances,
     replicates_of,
+    same_tolerance,
     summarise,
 )
 
@@ -112,10 +113,11 @@ class Results:
     def better(self, metric: str) -> int:
         """Return which values of a score are the better ones of all that are shown.
 
-        1: the higher, -1: the lower, 0: neither, or NSD of several tolerances.
+        1: the higher, -1: the lower, 0: neither, or NSD of several tolerances or unknown ones.
         """
-        several = metric == "nsd" and len(set[str]().union(*self.nsd_tolerances.values())) > 1
-        return 0 if several else METRICS[metric].better
+        if metric == "nsd" and not same_tolerance(set[str]().union(*self.nsd_tolerances.values())):
+            return 0
+        return METRICS[metric].better
 
     @property
     def timed_on(self) -> str | None:

@@ -22,7 +22,7 @@ class Curve:
         rates: Lowest first (N).
         names: Of the replicates, of all rates together (J).
         values: Mean Dice over structures (N, J), NaN where a replicate lacks a rate.
-        tested: Whether a subject has a Dice (N, J, S).
+        tested: Whether a person has a Dice (N, J, P).
         runs: Number of runs behind each rate (N).
     """
 
@@ -41,7 +41,7 @@ class Curve:
 
     @property
     def subjects(self) -> list[int]:
-        """Number of different subjects behind each rate (N)."""
+        """Number of different people behind each rate (N)."""
         return self.tested.any(axis=1).sum(axis=1).tolist()
 
     @property
@@ -64,7 +64,7 @@ class Robustness:
         rates: Lowest first.
         kind: What the replicates are, ``"split"`` or ``"seed"``.
         names: Of the replicates.
-        subjects: Number of different subjects behind the numbers.
+        subjects: Number of different people behind the numbers.
         area: Mean Dice over the range of log10 rates: the area under the curve over its width.
         area_std: Standard deviation of the area over the replicates.
         width: Decades of learning rate around the best in which the curve stays within one Dice
@@ -98,11 +98,11 @@ def curve_of(study: Study, configuration: Configuration) -> Curve:
     found = [replicates_of(study, configuration, rate, kind=kind) for rate in rates]
     names = tuple(dict.fromkeys(name for replicates in found for name in replicates.names))
     values = np.full((len(rates), len(names)), np.nan)
-    tested = np.zeros((*values.shape, len(study.subjects)), dtype=bool)
+    tested = np.zeros((*values.shape, len(set(study.people))), dtype=bool)
     for row, replicates in enumerate(found):
         columns = [names.index(name) for name in replicates.names]
         values[row, columns] = replicates.averages
-        tested[row, columns] = ~np.isnan(replicates.cases).all(axis=2)
+        tested[row, columns] = ~np.isnan(replicates.by_person).all(axis=2)
     runs = tuple(len(replicates.runs) for replicates in found)
     return Curve(configuration, kind, rates, names, values, tested, runs)
 

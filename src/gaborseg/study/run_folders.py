@@ -9,8 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from gaborseg.data import told_person
 from gaborseg.runs import (
     MONITOR,
+    TOLERANCE,
+    TRAINING,
     Monitor,
     RunFile,
     RunFileError,
@@ -70,6 +73,7 @@ class RunRecord:
         curves: A row for each epoch.
         monitor: What chose the epoch that was tested.
         people: Whose scan each subject is, of those that are not their person's only one.
+        training_subjects: How many scans it was trained on; None if that is not recorded.
     """
 
     folder: Path
@@ -85,6 +89,13 @@ class RunRecord:
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     monitor: Monitor = field(default_factory=Monitor)
     people: dict[str, str] = field(default_factory=dict)
+    training_subjects: int | None = None
+
+    @property
+    def test_to_training(self) -> float:
+        """Number of test subjects over that of training subjects; NaN if it is not recorded."""
+        tested = len(_part(self.data, "split").get("test") or self.scores["subject"].unique())
+        return tested / (self.training_subjects or math.nan)
 
     @property
     def rate(self) -> float | None:
@@ -152,7 +163,9 @@ def _tidy_record(path: Path, run: TidyRun) -> RunRecord:
             scores=_frame(run.scores),
             curves=_curves(run.curves),
             monitor=monitor_in({"monitor": {k: told[v] for k, v in _MONITOR.items() if v in told}}),
-            people=run.people,
+            people={s: p for s, p in run.people.items() if told_person(p)},
+            outcome={TOLERANCE: run.facts[TOLERANCE]} if TOLERANCE in run.facts else {},
+            training_subjects=int(run.facts.get(TRAINING, 0)) or None,
         )
     )
 
@@ -186,6 +199,7 @@ def read_run(folder: Path) -> RunRecord:
             curves=_curves(read_curves(folder / RunFile.CURVES)),
             monitor=monitor_in(record),
             people={str(s): str(p) for s, p in _part(data, "participants").items()},
+            training_subjects=len(_part(data, "split").get("train") or ()) or None,
         )
     )
 
@@ -247,7 +261,9 @@ def tidy_run(record: RunRecord, settings: dict[str, str], people: dict[str, str]
     epochs = record.curves.drop(columns="epoch", errors="ignore").to_dict("records")
     numbers = [int(epoch) for epoch in record.curves.get("epoch", ())]
     curves = dict(zip(numbers, epochs, strict=True))
-    return TidyRun(settings, [Score(**row) for row in rows], curves, people)
+    told = {TRAINING: record.training_subjects, TOLERANCE: record.outcome.get(TOLERANCE)}
+    facts = {name: float(value) for name, value in told.items() if value}
+    return TidyRun(settings, [Score(**row) for row in rows], curves, people, facts)
 
 
 def _number(cell: str | None) -> float:

@@ -140,6 +140,11 @@ def nsd_tolerances(study: Study, *found: Replicates) -> set[str]:
     return {f"{mm:.4g}" if isinstance(mm, int | float) else "?" for mm in told}
 
 
+def same_tolerance(tolerances: set[str]) -> bool:
+    """Return whether NSD of these tolerances can be compared: one that is recorded."""
+    return len(tolerances) == 1 and "?" not in tolerances
+
+
 def summarise(replicates: Replicates) -> Summary:
     """Return mean and standard deviation over the replicates."""
     values = np.column_stack([replicates.by_structure, replicates.averages])

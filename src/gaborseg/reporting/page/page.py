@@ -16,7 +16,7 @@ from gaborseg.reporting.page.page_data import page_data
 from gaborseg.reporting.report_tables import rate_note
 from gaborseg.reporting.subjects.confusion import Confusion
 from gaborseg.reporting.tables import Table
-from gaborseg.study import ALPHA, RESAMPLES, Results
+from gaborseg.study import ALPHA, RESAMPLES, Results, Study
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
@@ -164,11 +164,18 @@ def _lead(results: Results) -> str:
     parts = [
         f"{_counted(len(study.runs), 'finished run')} of "
         f"{_counted(len(study.configurations), 'configuration')}",
-        f"{_counted(len(study.subjects), 'test subject')} in {_counted(len(splits), 'split')}",
+        f"{_tested(study)} in {_counted(len(splits), 'split')}",
         f"{_counted(len(study.structures), 'structure')}",
     ]
     where = f"{data['name']}{f', {size} voxels' if size else ''}" if data.get("name") else ""
     return f"{', '.join(parts)}{f' ({where})' if where else ''}. Compared at {rate_note(results)}"
+
+
+def _tested(study: Study) -> str:
+    """Return how many people were tested, and on how many scans if these are more."""
+    people = _counted(len(set(study.people)), "test subject")
+    scans = len(study.subjects)
+    return people if scans == len(set(study.people)) else f"{scans:,} scans of {people}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -239,7 +239,7 @@ function plainTable(name) {
   const table = data.tables[name];
   const off = new Set(data.configurations.filter((c) => !state.configurations.has(c.id)).map((c) => c.label));
   const hidden = new Set(data.structures.filter((_, index) => !state.structures.has(index)).map((s) => s.name));
-  const keep = table.columns.map((heading) => ![...off].some((label) => heading.startsWith(`${label} [`)));
+  const keep = table.columns.map((heading) => ![...off].some((label) => heading === label || heading.startsWith(`${label} [`)));
   const columns = table.columns.map((text, index) => ({ text, kind: typeof (table.rows[0]?.[index]?.key) === "string" ? "text" : "number" }));
   const rows = table.rows
     .filter((row) => !off.has(row[0].text) && !hidden.has(row[0].text))

@@ -1,7 +1,9 @@
 """Scores by what the data set tells of its people: Dice by age, by sex, by site."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ Array = NDArray[np.float64]
 
 _METRIC = "dice"
 _MOST_VALUES = 6
-"""Values that are groups of their own. More numbers make quartiles, more texts no groups."""
+"""Values that are groups of their own. More numbers make quartiles."""
+_MOST_WORDS = 20
+"""Words that are groups of their own, if two people have each on average; more make none."""
 _FEWEST_PEOPLE = 4
 """People who can be told apart by chance or not."""
 
@@ -38,7 +42,16 @@ def group_tables(results: Results) -> list[Table]:
         for column in participant_columns(study.runs, study.subjects)
     ]
     found = [table for table in tables if table is not None]
-    return [table for i, table in enumerate(found) if table.name not in {t.name for t in found[:i]}]
+    return [*_with_unique_names(found)]
+
+
+def _with_unique_names(tables: Sequence[Table]) -> Iterator[Table]:
+    """Yield tables whose names differ: columns in another script have no letters for them."""
+    seen = Counter[str]()
+    for table in tables:
+        seen[table.name] += 1
+        count = seen[table.name]
+        yield replace(table, name=f"{table.name}_{count}") if count > 1 else table
 
 
 def _by_person(people: Sequence[str], values: Array) -> dict[str, float]:
@@ -91,7 +104,7 @@ def _table(
 def _alike(values: Mapping[str, float | str]) -> dict[str, list[str]]:
     """Return the people of each value, in the order of the values; none if there are too many."""
     kinds = sorted(set(values.values()))
-    if len(kinds) > _MOST_VALUES:
+    if len(kinds) > max(_MOST_VALUES, min(_MOST_WORDS, len(values) // 2)):
         return {}
     return {
         kind if isinstance(kind, str) else f"{kind:g}": [p for p, v in values.items() if v == kind]
@@ -141,6 +154,8 @@ def _test_note(
 
 
 def _correlation(values: Mapping[str, float | str], found: Mapping[str, float]) -> str:
+    if len({values[person] for person in found}) < 2:
+        return "has one value"
     test = stats.spearmanr([values[person] for person in found], [*found.values()])
     return f"rho = {test.statistic:.2f}, p = {test.pvalue:.2g}"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gaborseg.runs import number
-from gaborseg.study import RunRecord, participant_rows
+from gaborseg.study import SITE, RunRecord, participant_rows
 
 _NAMES = ("participant_id", "participant")
 """Columns that name the subject or the person, and tell nothing about them."""
@@ -37,7 +37,7 @@ def participant_columns(runs: Sequence[RunRecord], subjects: Sequence[str]) -> l
 def _column(name: str, cells: Sequence[str]) -> dict[str, Any]:
     texts = [None if cell.lower() in _MISSING else cell for cell in cells]
     numbers = [math.nan if text is None else number(text) for text in texts]
-    numeric = all(value is not None and not math.isinf(value) for value in numbers)
+    numeric = name != SITE and all(value is not None and not math.isinf(value) for value in numbers)
     values: list[Any] = numbers if numeric else texts
     there = [None if isinstance(v, float) and math.isnan(v) else v for v in values]
     return {"name": name, "number": numeric, "values": there}
