@@ -1,12 +1,13 @@
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gaborseg.layers import ConventionalConv3d
+from gaborseg.layers import ConventionalConv3d, GaborConv3d, GeneralGaborConv3d
 from gaborseg.layers.convolution import conv3d_in_slabs, gains_from_slabs, same_conv3d
 
 CUT = torch.randn(1, 3, 9, 8, 8)
@@ -142,3 +143,50 @@ def test_an_exported_layer_is_one_convolution() -> None:
     calls = [node.target for node in program.graph.nodes if node.op == "call_function"]
     assert calls == [torch.ops.aten.conv3d.padding]
     torch.testing.assert_close(program.module()(CUT), layer(CUT))
+
+
+LAYERS = [GaborConv3d, GeneralGaborConv3d, ConventionalConv3d]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+def test_volumes_that_are_not_floating_are_refused(layer: type[nn.Module]) -> None:
+    with pytest.raises(TypeError, match=r"x must be floating, got torch.int16: use x.float\(\)"):
+        layer(1, 1, 3)(torch.ones(1, 1, 4, 4, 4, dtype=torch.int16))
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+@pytest.mark.parametrize("shape", [(0, 5, 5), (5, 5, 0)], ids=str)
+def test_volumes_without_a_voxel_are_refused(
+    layer: type[nn.Module], shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match="x must have at least one voxel along each axis"):
+        layer(1, 1, 3)(torch.ones(1, 1, *shape))
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+@pytest.mark.parametrize("arguments", [(1.5, 1, 3), (1, 1, True)], ids=str)
+def test_sizes_that_are_no_integers_are_refused(
+    layer: type[nn.Module], arguments: tuple[object, ...]
+) -> None:
+    with pytest.raises(TypeError, match="must be an integer"):
+        layer(*arguments)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+def test_integers_of_numpy_are_integers(layer: type[nn.Module]) -> None:
+    assert layer(np.int64(1), np.int64(2), np.int64(3))(torch.ones(1, 1, 4, 4, 4)).shape[1] == 2
+
+
+@pytest.mark.parametrize("layer", [GaborConv3d, GeneralGaborConv3d])
+def test_a_bias_does_not_mind_reduced_precision(layer: type[nn.Module]) -> None:
+    assert layer(1, 1, 3, bias=True)(torch.ones(1, 1, 4, 4, 4).bfloat16()).dtype == torch.bfloat16
+
+
+def test_a_stride_that_is_no_integer_is_refused() -> None:
+    with pytest.raises(ValueError, match="stride must be a positive integer"):
+        GaborConv3d(1, 1, 3, stride=1.5)
+
+
+def test_a_part_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="part must be one of real, imaginary, both, got 'x'"):
+        GeneralGaborConv3d(1, 1, 3, part="x")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gaborseg import ParametricConv3d
+from gaborseg import GaborConv3d, ParametricConv3d
 from gaborseg.networks import parameter_counts
 
 
@@ -53,3 +53,13 @@ def test_initial_parameters_have_a_row_for_each_name(shape: tuple[int, ...]) -> 
 def test_the_kernel_has_a_central_voxel() -> None:
     with pytest.raises(ValueError, match="kernel_size must be odd and positive, got 4"):
         Box(torch.rand(2, 1, 1), 4)
+
+
+def test_shared_and_parametrized_parameters_count_once_as_their_kind() -> None:
+    first, second, third = (GaborConv3d(2, 3, 3) for _ in range(3))
+    second.gabor = first.gabor
+    torch.nn.utils.parametrize.register_parametrization(third, "gabor", torch.nn.Identity())
+    counts = parameter_counts(torch.nn.Sequential(first, second, third))
+    assert counts["gabor"] == 2 * 8 * 2 * 3
+    assert sum(counts.values()) == counts["gabor"]
+    assert "trainable=True" in repr(third)

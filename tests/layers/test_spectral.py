@@ -348,3 +348,26 @@ def test_shapes_are_checked_at_the_door() -> None:
         synthesise(torch.zeros(7, 1, 1), 3)
     with pytest.raises(ValueError, match=r"x must be \(B, 2, D, H, W\)"):
         spectral_conv3d(torch.zeros(1, 3, 2, 2, 2), torch.zeros(8, 2, 1), 3)
+
+
+@needs_native
+@pytest.mark.parametrize("row", [0, 1, 2, 5, 6, 7], ids=lambda row: PARAMETERS[row])
+def test_a_parameter_that_is_no_number_makes_no_kernel(row: int) -> None:
+    parameters = hard_parameters(2, 2)[:, :1, :1].float()
+    parameters[row] = float("nan")
+    assert synthesise(parameters, 5).isnan().any()
+    assert spectral_conv3d(volumes(1, 1, 6, 6, 6), parameters, 5).isnan().any()
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_infinite_sigma_has_a_flat_envelope(dtype: torch.dtype) -> None:
+    parameters = torch.zeros(8, 1, 1, dtype=dtype)
+    parameters[0], parameters[3] = float("inf"), 1
+    torch.testing.assert_close(synthesise(parameters, 5), torch.ones(1, 1, 5, 5, 5, dtype=dtype))
+
+
+def test_forward_mode_derivatives_are_refused_instead_of_being_zero() -> None:
+    x, parameters = volumes(1, 2, 4, 4, 4), volumes(8, 2, 3)
+    with pytest.raises(NotImplementedError, match="use reverse mode"):
+        torch.func.jvp(lambda v: spectral_conv3d(v, parameters, 3), (x,), (x,))

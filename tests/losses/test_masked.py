@@ -147,3 +147,46 @@ def test_what_is_labelled_everywhere_has_the_loss_itself() -> None:
     target = target % IGNORE
     got = MaskedLoss(losses.PCCLoss(), None)(logits, target, torch.zeros(2, 3, dtype=torch.bool))
     assert torch.equal(got, losses.PCCLoss()(logits, target))
+
+
+WRONG = [(..., slice(4)), (slice(1),), (0,)]
+
+
+@pytest.mark.parametrize("part", WRONG, ids=["fewer voxels", "fewer samples", "no batch"])
+def test_a_target_of_another_shape_is_refused_whatever_its_labels(part: tuple) -> None:
+    logits, target = example()
+    with pytest.raises(ValueError, match=r"logits must be \(B, C, \*S\) and target \(B, \*S\)"):
+        MaskedLoss(losses.PCCLoss())(logits, target[part])
+
+
+def test_labels_out_of_range_are_refused_where_labels_are_merged() -> None:
+    logits, target = example()
+    unlabelled = torch.tensor([[False, True, False]] * 2)
+    with pytest.raises(RuntimeError, match=r"target must be of 0 \.\.\. 2, got 255"):
+        MaskedLoss(losses.PCCLoss(), ignore=None)(logits, target, unlabelled)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("background", [True, False])
+def test_a_sample_in_which_nothing_was_looked_for_has_no_part(
+    kind: type[SegmentationLoss], background: bool
+) -> None:
+    logits, target = example()
+    target = torch.where(target == IGNORE, 0, target)
+    unlabelled = torch.tensor([[False, True, True], [False, False, False]])
+    loss = kind(include_background=background)
+    target[0] = 0
+    value = MaskedLoss(loss)(logits, target, unlabelled)
+    torch.testing.assert_close(value, loss(logits[1:], target[1:]))
+
+
+def test_channels_of_their_own_are_left_out_where_they_were_not_looked_for() -> None:
+    logits, target = example()
+    target = torch.where((target == IGNORE) | (target == 1), 0, target)
+    unlabelled = torch.tensor([[False, True, False]] * 2)
+    loss = losses.DiceLoss(sigmoid=True)
+    value = MaskedLoss(loss)(logits, target, unlabelled)
+    torch.testing.assert_close(value, loss(logits[:, ::2], target // 2))
+    (grad,) = torch.autograd.grad(value, logits)
+    assert not grad[:, 1].any()
+    assert grad[:, 2].any()

@@ -166,3 +166,31 @@ def test_the_gradient_of_a_sigmoid_is_right(overlapping: Tensor) -> None:
 def test_losses_by_voxel_have_no_sigmoid(loss: type[nn.Module]) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'sigmoid'"):
         loss(sigmoid=True)
+
+
+@pytest.mark.parametrize("label", [-1, 255])
+def test_labels_out_of_range_are_refused_with_a_sigmoid_too(label: int) -> None:
+    logits = torch.zeros(1, LABELS, SIDE, SIDE, SIDE)
+    target = torch.full((1, SIDE, SIDE, SIDE), label)
+    with pytest.raises(RuntimeError, match=f"target must be of 0 ... {LABELS - 1}, got {label}"):
+        DiceLoss(sigmoid=True)(logits, target)
+
+
+@each
+@pytest.mark.parametrize("shape", [(0, 2, 4), (1, 2, 0)], ids=["no sample", "no voxel"])
+def test_nothing_has_no_loss(loss: type[nn.Module], shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="logits must have a sample, a channel and a voxel"):
+        loss()(torch.zeros(shape), torch.zeros(shape[0], shape[2], dtype=torch.long))
+
+
+def test_a_target_of_sixteen_bits_is_refused_in_words_too() -> None:
+    target = torch.tensor([[0, 3]]).to(torch.uint16)
+    with pytest.raises(RuntimeError, match=r"target must be of 0 \.\.\. 1, got 3"):
+        PCCLoss()(torch.zeros(1, 2, 2), target)
+
+
+@each
+def test_forward_mode_derivatives_are_refused_instead_of_being_zero(loss: type[nn.Module]) -> None:
+    logits, target = torch.randn(1, 2, 8), torch.tensor([[0, 1] * 4])
+    with pytest.raises(NotImplementedError, match="use reverse mode"):
+        torch.func.jvp(lambda x: loss()(x, target), (logits,), (logits,))

@@ -1,8 +1,19 @@
+import copy
+
 import pytest
 import torch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
+from gaborseg.layers import ConventionalConv3d
+from gaborseg.networks import HNOSegXS, VNetDS
+from gaborseg.networks.hnoseg_xs import _cas
 from gaborseg.networks.upsample import interpolation_matrix, sum_of_upsampled, upsample
+
+LEVELS = {"channels": [4, 4], "depths_down": [1, 1], "depths_up": [1]}
+VNET = VNetDS(1, 2, [ConventionalConv3d] * 2, **LEVELS).eval()
+HNOSEG = HNOSegXS(1, 2, filters=4, blocks=(1, 1), modes=(3, 3, 3)).eval()
 
 
 @pytest.mark.parametrize("mode", ["trilinear", "nearest"])
@@ -42,3 +53,17 @@ def test_a_matrix_made_in_inference_mode_can_train() -> None:
 def test_unknown_interpolation_is_an_error() -> None:
     with pytest.raises(ValueError, match="interpolation must be trilinear or nearest, got 'cubic'"):
         upsample(torch.zeros(1, 1, 2, 2, 2), (4, 4, 4), "cubic")
+
+
+@pytest.mark.parametrize("network", [VNET, HNOSEG], ids=["vnet_ds", "hnoseg_xs"])
+def test_what_is_kept_is_real_even_if_it_was_made_while_a_network_was_traced(network) -> None:
+    interpolation_matrix.cache_clear()
+    _cas.cache_clear()
+    x = torch.randn(1, 1, 9, 8, 10)
+    torch.export.export(network, (x,))
+    assert type(network(x)) is Tensor
+    interpolation_matrix.cache_clear()
+    _cas.cache_clear()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        copy.deepcopy(network)(mode.from_tensor(x))
+    assert type(network(x)) is Tensor

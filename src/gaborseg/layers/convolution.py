@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gaborseg.layers.grid import check_volume
+
 _FEWEST_VOXELS = 8**3
 """Below this a volume is not worth cutting: measured, with 3x3x3 and with 7x7x7 taps."""
 
@@ -24,7 +26,12 @@ def same_conv3d(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor
         x: Volumes.
         kernel: Odd sides.
         bias: Added to each output channel, (O,).
+
+    Raises:
+        TypeError: The volumes are not floating.
+        ValueError: They have no voxel.
     """
+    check_volume(x)
     for axis, size in enumerate(x.shape[-3:], start=2):
         half = kernel.shape[axis] // 2
         if half >= size:

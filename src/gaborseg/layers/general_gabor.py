@@ -143,8 +143,7 @@ def general_gabor_kernel(parameters: Tensor, kernel_size: int, part: Part = "bot
     check_kernel_size(kernel_size)
     if parameters.ndim != 3 or len(parameters) != len(GENERAL_PARAMETERS):
         raise ValueError(f"parameters must be (9, I, O), got {tuple(parameters.shape)}")
-    if part not in _WAVES:
-        raise ValueError(f"part must be one of {', '.join(_WAVES)}, got {part!r}")
+    _check_part(part)
     values = parameters.transpose(1, 2)[..., None, None, None]
     sigmas, angles, (amplitude, frequency, phase) = values[:3], values[3:6], values[6:]
     offsets = voxel_offsets(kernel_size, like=parameters)
@@ -157,6 +156,11 @@ def general_gabor_kernel(parameters: Tensor, kernel_size: int, part: Part = "bot
     exponent = sum((axis / width).square() for axis, width in zip(rotated, widths, strict=True))
     wave = _WAVES[part](2 * math.pi * frequency * rotated[0] + phase)
     return amplitude * torch.exp(-exponent / 2) * wave
+
+
+def _check_part(part: str) -> None:
+    if part not in _WAVES:
+        raise ValueError(f"part must be one of {', '.join(_WAVES)}, got {part!r}")
 
 
 def _rotation(theta_x: Tensor, theta_y: Tensor, theta_z: Tensor) -> tuple[tuple[Tensor, ...], ...]:
@@ -195,6 +199,7 @@ def initial_general_gabor(
             the three, or there is no such scheme.
     """
     check_convolution(in_channels, out_channels, kernel_size)
+    _check_part(part)
     draw = Draw((in_channels, out_channels), generator)
     first, *others = (draw_gabor(scheme, draw, kernel_size) for _ in range(3))
     sigma_x, theta_y, theta_z, amplitude_re, amplitude_im, frequency, _, start = first

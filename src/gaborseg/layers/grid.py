@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -15,13 +16,32 @@ def check_convolution(in_channels: int, out_channels: int, kernel_size: int) -> 
     """Accept the sizes of a 'same' convolution.
 
     Raises:
-        TypeError: `kernel_size` is not an integer.
+        TypeError: A channel count or `kernel_size` is not an integer.
         ValueError: A channel count is below 1, or `kernel_size` is even or below 1.
     """
     for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if not _is_whole(channels):
+            raise TypeError(f"{name} must be an integer, got {channels!r}")
         if channels < 1:
             raise ValueError(f"{name} must be at least 1, got {channels}")
     check_kernel_size(kernel_size)
+
+
+def check_volume(x: Tensor) -> None:
+    """Accept volumes (..., D, H, W) that can be convolved.
+
+    Raises:
+        TypeError: They are not floating.
+        ValueError: They have no voxel.
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"x must be floating, got {x.dtype}: use x.float()")
+    if 0 in x.shape[-3:]:
+        raise ValueError(f"x must have at least one voxel along each axis, got {tuple(x.shape)}")
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 def check_kernel_size(kernel_size: int) -> None:
@@ -31,7 +51,7 @@ def check_kernel_size(kernel_size: int) -> None:
         TypeError: `kernel_size` is not an integer.
         ValueError: `kernel_size` is even or below 1.
     """
-    if not isinstance(kernel_size, int):
+    if not _is_whole(kernel_size):
         raise TypeError(f"kernel_size must be an integer, got {kernel_size!r}")
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
@@ -56,8 +76,8 @@ def check_strides(stride: int | Sequence[int]) -> tuple[int, int, int]:
     Raises:
         ValueError: It is not a positive integer, or three of them.
     """
-    strides = (stride,) * 3 if isinstance(stride, int) else tuple(stride)
-    if len(strides) != 3 or not all(isinstance(step, int) and step > 0 for step in strides):
+    strides = tuple(stride) if isinstance(stride, Sequence) else (stride,) * 3
+    if len(strides) != 3 or not all(_is_whole(step) and step > 0 for step in strides):
         raise ValueError(f"stride must be a positive integer, or three, got {stride}")
     return strides[0], strides[1], strides[2]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gaborseg.layers.convolution import same_conv3d
-from gaborseg.layers.grid import check_kernel_size, check_strides, without_autocast
+from gaborseg.layers.grid import check_kernel_size, check_strides, check_volume, without_autocast
 from gaborseg.layers.storage import KINDS, ParameterStorage, SigmaScale
 
 EQUAL_RATES: Mapping[str, float] = {}
@@ -151,7 +151,9 @@ class ParametricConv3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
-        return self.strided(same_conv3d(x, self.kernel().to(x.dtype), self.bias))
+        check_volume(x)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return self.strided(same_conv3d(x, self.kernel().to(x.dtype), bias))
 
     def strided(self, y: Tensor) -> Tensor:
         """The voxels of an output of full size that the stride keeps."""
@@ -182,7 +184,7 @@ class ParametricConv3d(nn.Module):
         """The constructor's arguments."""
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
-            f"bias={self.bias is not None}, trainable={isinstance(self.gabor, nn.Parameter)}"
+            f"bias={self.bias is not None}, trainable={'gabor' not in self._buffers}"
             f"{'' if self.stride == (1, 1, 1) else f', stride={self.stride}'}"
             f"{'' if self.scale == 1 else f', scale={self.scale}'}"
         )

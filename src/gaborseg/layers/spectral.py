@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from gaborseg.gpu import TwinCheck, largest_difference, trusted
-from gaborseg.layers.grid import check_kernel_size
+from gaborseg.layers.grid import check_kernel_size, check_volume
 from gaborseg.layers.portable import portable_conv3d
 from gaborseg.layers.separable import SeparableKernel
 from gaborseg.machine import constant_when_traced
-from gaborseg.native import call, native_library, without_extras
+from gaborseg.native import call, native_library, refuse_forward_mode, without_extras
 
 _LARGEST_NATIVE_KERNEL = 11
 _FEW_PAIRS = 128
@@ -44,9 +44,13 @@ def spectral_conv3d(x: Tensor, parameters: Tensor, kernel_size: int) -> Tensor:
         kernel_size: Odd side of the kernel, in voxels.
 
     Raises:
-        ValueError: A shape does not fit, or the kernel size is not odd and positive.
+        TypeError: The volumes are not floating.
+        ValueError: A shape does not fit, the volumes have no voxel, or the kernel size is not odd
+            and positive.
     """
     check_parameters(parameters, kernel_size)
+    check_volume(x)
+    refuse_forward_mode(x, parameters)
     x = without_extras(x)
     if x.dim() != 5 or x.shape[1] != parameters.shape[1]:
         expected = f"(B, {parameters.shape[1]}, D, H, W)"

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from gaborseg.losses.statistics import check_shapes
+from gaborseg.losses.sums import check_labels
+from gaborseg.losses.targets import label_map
+
 
 def counted_voxels(
     logits: Tensor, target: Tensor, ignore: int | None
@@ -43,16 +47,30 @@ def _merged_labels(logits: Tensor, target: Tensor, unlabelled: Tensor) -> tuple[
     return torch.cat(merged, dim=1), (kept.cumsum(0) * kept)[target.long()]
 
 
+def _labelled_channels(logits: Tensor, target: Tensor, unlabelled: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, C', n) and labels (B, n) of the labels that were looked for, the background first.
+
+    Args:
+        logits: (B, C, n), a structure of its own each.
+        target: Label of each voxel, (B, n), none of the unlabelled ones.
+        unlabelled: Which labels are left out, (C,) bool; the first is False.
+    """
+    kept = ~unlabelled
+    return logits[:, kept], ((kept.cumsum(0) - 1) * kept)[target.long()]
+
+
 class MaskedLoss(nn.Module):
     """A loss of what is labelled alone: other voxels might as well not be in the volume.
 
     Each sample is reduced to its labelled voxels, in one row; the loss is the mean over samples. A
-    sample without any has no part in it; if none has any, it is 0, without gradient. It suits every
-    loss of this package: none of them asks where a voxel lies. Samples without such voxels
-    cost nothing more than the loss itself; others a copy of their logits.
+    sample without any, or in which no structure was looked for, has no part in it; if that is true
+    of all, the loss is 0, without gradient. It suits every loss of this package: none of them asks
+    where a voxel lies. Samples whose voxels all count cost nothing more than the loss itself;
+    others a copy of their logits.
 
     Structures that nobody has looked for in a sample cannot be told from its background: there both
-    are one label, whose score is the sum of theirs (the marginal loss).
+    are one label, whose score is the sum of theirs (the marginal loss). With `sigmoid=True`, where
+    every channel is a structure of its own, their channels are left out.
 
     Args:
         loss: Called as ``loss(logits, target)``; a mean over samples.
@@ -61,6 +79,11 @@ class MaskedLoss(nn.Module):
 
     Shape:
         Logits (B, C, *S) and labels (B, *S), integers 0 ... C - 1 or ``ignore`` -> a scalar.
+
+    Raises:
+        TypeError: As the loss does.
+        ValueError: As the loss does.
+        RuntimeError: A label is neither of 0 ... C - 1 nor ``ignore``.
 
     Example:
         >>> from gaborseg import MaskedLoss, PCCLoss
@@ -90,14 +113,25 @@ class MaskedLoss(nn.Module):
         merges = unlabelled is not None and bool(unlabelled.any())
         if not (ignores or merges):
             return self.loss(logits, target)
+        target = label_map(logits, target)
+        check_shapes(logits, target)
         samples = counted_voxels(logits, target, self.ignore if ignores else None)
         rows = [None] * len(logits) if unlabelled is None else unlabelled
         losses = [
-            self.loss(*(_merged_labels(*sample, row) if row is not None and row.any() else sample))
+            self._of_sample(*sample, row)
             for sample, row in zip(samples, rows, strict=True)
-            if sample is not None
+            if sample is not None and not (row is not None and row[1:].all())
         ]
         return torch.stack(losses).mean() if losses else logits.flatten()[:0].sum()
+
+    def _of_sample(self, logits: Tensor, target: Tensor, unlabelled: Tensor | None) -> Tensor:
+        """The loss of one sample, (1, C, n) and (1, n), without what nobody has looked for."""
+        if unlabelled is None or not unlabelled.any():
+            return self.loss(logits, target)
+        check_labels(target, logits.shape[1])
+        apart = getattr(self.loss, "sigmoid", False)
+        left = (_labelled_channels if apart else _merged_labels)(logits, target, unlabelled)
+        return self.loss(*left)
 
     def extra_repr(self) -> str:
         """What `print` shows between the brackets."""

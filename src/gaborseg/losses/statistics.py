@@ -66,15 +66,15 @@ def label_statistics(logits: Tensor, target: Tensor) -> LabelStatistics:
 
     Raises:
         TypeError: The logits are not floating or the target is not of an integer type.
-        ValueError: The shapes do not belong together.
+        ValueError: The shapes do not belong together, or the logits are empty.
         RuntimeError: A label is not of 0 ... C - 1.
     """
     check_shapes(logits, target)
-    return LabelStatistics(target[0].numel(), *label_sums(logits, target).unbind())
+    return LabelStatistics(target.shape[1:].numel(), *label_sums(logits, target).unbind())
 
 
 def check_shapes(logits: Tensor, target: Tensor) -> None:
-    """Raise unless logits (B, C, *S) and an integer target (B, *S) belong together."""
+    """Raise unless logits (B, C, *S) and an integer target (B, *S) belong together, not empty."""
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating, got {logits.dtype}")
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
@@ -83,4 +83,8 @@ def check_shapes(logits: Tensor, target: Tensor) -> None:
         raise ValueError(
             f"logits must be (B, C, *S) and target (B, *S), "
             f"got {tuple(logits.shape)} and {tuple(target.shape)}"
+        )
+    if not logits.numel():
+        raise ValueError(
+            f"logits must have a sample, a channel and a voxel, got {tuple(logits.shape)}"
         )

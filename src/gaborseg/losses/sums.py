@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gaborseg.losses.slabs import SlabSums, scaled_gradient
 from gaborseg.machine import constant_when_traced
-from gaborseg.native import call, native_library
+from gaborseg.native import call, native_library, refuse_forward_mode
 
 _SUMS = 5
 _COUNT = 3  # the place of the sum of y
@@ -34,6 +34,7 @@ def label_sums(logits: Tensor, target: Tensor) -> Tensor:
     Raises:
         RuntimeError: A label is not of 0 ... C - 1.
     """
+    refuse_forward_mode(logits)
     if logits.device.type == "cpu" and native_available():
         wide = torch.promote_types(logits.dtype, torch.float32)
         return label_sums_op(logits.to(wide), target)
@@ -42,6 +43,16 @@ def label_sums(logits: Tensor, target: Tensor) -> Tensor:
 
         return gpu_sums(logits, target)
     return SlabSums.apply(logits, target)
+
+
+def check_labels(target: Tensor, num_labels: int) -> None:
+    """Raise RuntimeError unless all labels of a target are of 0 ... C - 1."""
+    lowest, highest = (int(bound) for bound in torch.aminmax(target.long()))
+    if lowest < 0 or highest >= num_labels:
+        found = lowest if lowest < 0 else highest
+        raise RuntimeError(
+            f"label out of bounds: target must be of 0 ... {num_labels - 1}, got {found}"
+        )
 
 
 @constant_when_traced
@@ -57,11 +68,7 @@ def label_sums_op(logits: Tensor, target: Tensor) -> Tensor:
     sums = logits.new_zeros(_SUMS, samples, labels, dtype=torch.float64)
     call(native(), "label_sums", logits.dtype, *flattened(logits, target), sums)
     if sums[_COUNT].sum() != target.numel():  # the native code leaves out what has no such label
-        lowest, highest = torch.aminmax(target)
-        found = int(lowest if lowest < 0 else highest)
-        raise RuntimeError(
-            f"label out of bounds: target must be of 0 ... {labels - 1}, got {found}"
-        )
+        check_labels(target, labels)
     return sums
 
 

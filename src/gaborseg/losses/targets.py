@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gaborseg.losses.statistics import LabelStatistics, check_shapes, label_statistics
+from gaborseg.losses.sums import check_labels
 from gaborseg.native import without_extras
 
 
@@ -37,6 +38,7 @@ def sigmoid_statistics(logits: Tensor, target: Tensor) -> LabelStatistics:
     Raises:
         TypeError: The logits are not floating, or a target (B, *S) is not of an integer type.
         ValueError: The shapes do not belong together, or a target (B, C, *S) has other values.
+        RuntimeError: A label is not of 0 ... C - 1 (on a GPU it is of no channel).
     """
     logits, target = without_extras(logits), without_extras(target)
     if target.shape == logits.shape:
@@ -44,6 +46,8 @@ def sigmoid_statistics(logits: Tensor, target: Tensor) -> LabelStatistics:
     else:
         labels = label_map(logits, target)
         check_shapes(logits, labels)
+        if not labels.is_cuda:  # there a check would wait for the device
+            check_labels(labels, logits.shape[1])
         numbers = torch.arange(logits.shape[1], device=labels.device)
         channels = (labels.unsqueeze(1) == numbers.view(-1, *[1] * (labels.ndim - 1))).long()
     pairs = torch.stack((torch.zeros_like(logits), logits), dim=2)

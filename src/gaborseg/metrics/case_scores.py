@@ -61,11 +61,12 @@ def case_scores(
         prediction, truth, num_structures, spacing=spacing, tolerance=tolerance
     )
     counts = confusion_counts(prediction[None].cpu(), truth[None].cpu(), num_structures + 1)
+    voxels = counts[0].double()
     voxel = math.prod(spacing)
     return CaseScores(
         dice=dice_from_counts(counts)[0, 1:],
         hd95=hd95,
         nsd=nsd,
-        volume=counts[0].sum(0)[1:] * voxel,
-        true_volume=counts[0].sum(1)[1:] * voxel,
+        volume=voxels.sum(0)[1:] * voxel,
+        true_volume=voxels.sum(1)[1:] * voxel,
     )

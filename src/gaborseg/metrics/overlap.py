@@ -26,7 +26,7 @@ def confusion_counts(prediction: Tensor, target: Tensor, num_classes: int) -> Te
     _check_range("target", target, num_classes)
     batch_size = len(target)
     row = torch.arange(batch_size, device=target.device).view(-1, *[1] * (target.ndim - 1))
-    cell = (row * num_classes + target).mul_(num_classes).add_(prediction)
+    cell = (row * num_classes + target.long()).mul_(num_classes).add_(prediction.long())
     counts = torch.bincount(cell.flatten(), minlength=batch_size * num_classes**2)
     return counts.view(batch_size, num_classes, num_classes)
 
@@ -46,9 +46,10 @@ def counted_labels(
         unlabelled: Labels of structures that were not looked for in a sample, (B, C) bool.
 
     Raises:
-        ValueError: The shapes differ.
+        ValueError: The shapes differ, or a predicted label is outside 0 ... C - 1.
     """
     if unlabelled is not None:
+        _check_range("prediction", prediction, unlabelled.shape[1])
         hidden = unlabelled.gather(1, prediction.flatten(1).long()).view_as(prediction)
         prediction = prediction.masked_fill(hidden, 0)
     if ignore is None:
@@ -98,6 +99,6 @@ def structure_means(dice: Tensor) -> Tensor:
 def _check_range(name: str, labels: Tensor, num_classes: int) -> None:
     if labels.numel() == 0:
         return
-    low, high = (int(bound) for bound in labels.aminmax())
+    low, high = (int(bound) for bound in labels.long().aminmax())
     if low < 0 or high >= num_classes:
         raise ValueError(f"{name} must lie in 0 ... {num_classes - 1}, got {low} ... {high}")

@@ -32,6 +32,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from gaborseg.networks.constants import outside_modes
 from gaborseg.networks.padding import padded_inside
 
 _HALVING = 2
@@ -187,7 +188,7 @@ def _along(matrix: Tensor, volume: Tensor, axis: int) -> Tensor:
 @lru_cache(maxsize=64)
 def _cas(length: int, mode: int) -> Tensor:
     """The waves of -mode ... mode cycles at the voxels of an axis, (length, 2 mode + 1)."""
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), outside_modes():
         voxels = torch.arange(length, dtype=torch.float64, device="cpu")
         cycles = torch.arange(-mode, mode + 1, dtype=torch.float64, device="cpu")
         angle = 2 * math.pi * voxels[:, None] * cycles / length

@@ -1,7 +1,7 @@
 """How many trained parameters a network has, by kind of layer."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 
@@ -15,10 +15,15 @@ def parameter_counts(network: nn.Module) -> dict[str, int]:
     """Number of trained parameters by kind: all of ``KINDS``, then those of other kernels.
 
     ``pointwise`` are 1x1x1 convolutions; ``conventional`` are all larger ones, transposed ones too.
+    Parameters that layers share count once.
     """
     counts = Counter(dict.fromkeys(KINDS, 0))
+    seen: set[nn.Parameter] = set()
     for module in network.modules():
-        counts[_kind(module)] += sum(_own_sizes(module))
+        kind = _kind(module)
+        own = set(module.parameters(recurse=kind != "other")) - seen
+        counts[kind] += sum(parameter.numel() for parameter in own if parameter.requires_grad)
+        seen |= own
     return dict(counts)
 
 
@@ -31,10 +36,6 @@ def kinds_in(counts: Iterable[Mapping[str, int]]) -> list[str]:
     """
     present = dict.fromkeys(kind for own in counts for kind, count in own.items() if count)
     return [*filter(present.__contains__, KINDS), *(kind for kind in present if kind not in KINDS)]
-
-
-def _own_sizes(module: nn.Module) -> Iterator[int]:
-    return (p.numel() for p in module.parameters(recurse=False) if p.requires_grad)
 
 
 def _kind(module: nn.Module) -> str:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gaborseg.networks.constants import outside_modes
+
 INTERPOLATIONS = {"trilinear": "linear", "nearest": "nearest"}
 
 
@@ -68,7 +70,7 @@ def _kept_matrix(
     small: int, large: int, interpolation: str, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     """Kept where it is used: a copy to a GPU would wait for all that the GPU has to do."""
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), outside_modes():
         return _matrix(small, large, interpolation, device, dtype)
 
 
@@ -83,6 +85,6 @@ def interpolation_matrix(small: int, large: int, interpolation: str) -> Tensor:
         raise ValueError(
             f"interpolation must be {' or '.join(INTERPOLATIONS)}, got {interpolation!r}"
         )
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), outside_modes():
         unit = torch.eye(small, dtype=torch.float64, device="cpu")[None]
         return F.interpolate(unit, size=large, mode=INTERPOLATIONS[interpolation])[0].T.contiguous()

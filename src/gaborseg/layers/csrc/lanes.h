@@ -260,8 +260,8 @@ constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
 
 inline Wide nearest_integer(Wide x) { return (x + kRound) - kRound; }
 
-// Numbers too large to have a fraction become 0.
-inline Wide bounded(Wide x) { return select(absolute(x) < kRound / 4, x, Wide{}); }
+// Numbers too large to have a fraction become 0; NaN stays.
+inline Wide bounded(Wide x) { return select(absolute(x) >= kRound / 4, Wide{}, x); }
 
 template <typename T>
 struct SineCosine {

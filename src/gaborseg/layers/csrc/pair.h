@@ -143,14 +143,14 @@ class Pair {
   // w(x) from w(x - 1) by odd powers of w(1).
   void tabulate_envelope(D (&envelope)[kMaxRadius + 1]) {
     const D sigma = wide(kSigma);
-    // A sigma this small leaves the centre voxel alone, with a gradient of zero.
+    // A sigma this small leaves the centre voxel alone, with a gradient of zero; NaN is not small.
     const D inverse = each_part<T>([&](int n) {
-      return select(absolute(sigma.part[n]) > 0.02, 1 / sigma.part[n], Wide{});
+      return select(absolute(sigma.part[n]) <= 0.02, Wide{}, 1 / sigma.part[n]);
     });
     inverse_sigma_ = inverse.rounded();
     envelope[1] = each_part<T>([&](int n) {
       const Wide decay = exponential<T>(inverse.part[n] * inverse.part[n] * -0.5);
-      return select(inverse.part[n] != 0, decay, Wide{});
+      return select(absolute(sigma.part[n]) <= 0.02, Wide{}, decay);
     });
     const D square = envelope[1] * envelope[1];
     D power = envelope[1];
