@@ -120,16 +120,16 @@ def test_the_library_in_ten_lines_runs(capsys: pytest.CaptureFixture[str]) -> No
     assert all(p.grad.abs().max() > 0 for p in names["network"].parameters())
 
 
-def test_every_room_is_in_the_tree_of_the_readme() -> None:
+def test_every_room_is_in_the_tree_of_the_code() -> None:
     (tree,) = re.findall(
-        r"^src/gaborseg/\n(.*?)```", (PROJECT / "README.md").read_text(), re.M | re.S
+        r"^src/gaborseg/\n(.*?)```", (PROJECT / "CONTRIBUTING.md").read_text(), re.M | re.S
     )
     rooms = {path.name for path in (PROJECT / "src/gaborseg").iterdir() if path.is_dir()}
     assert set(re.findall(r"(\w+)/ ", tree)) == {room for room in rooms if room[0] != "_"}
 
 
 def test_the_six_files_to_read_first_exist() -> None:
-    text = (PROJECT / "README.md").read_text()
+    text = (PROJECT / "CONTRIBUTING.md").read_text()
     (sentence,) = re.findall(r"\*\*Read these six files first\*\*(.*?)\n\n", text, re.DOTALL)
     files = re.findall(r"`(\w+/\w+\.py)`", sentence)
     assert len(files) == 6

@@ -182,7 +182,7 @@ def test_a_package_that_a_logger_needs_is_named_with_the_remedy(
     run: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(UserError, match=r"pip install 'gaborseg\[tensorboard\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[tensorboard\]' in a clone"):
         run("logger=tensorboard")
 
 

@@ -186,6 +186,7 @@ class Normed(nn.Module):
 def started(
     structures: tuple[str, ...] = ("inner", "outer"),
     windows: tuple[list[float] | None, list[float] | None] = (None, None),
+    voxels: tuple[float, float] = (4.0, 4.0),
     **weights: Any,
 ) -> SegmentationModule:
     """A module that has started from a network for the structures ``inner`` and ``outer``.
@@ -193,6 +194,7 @@ def started(
     Args:
         structures: Of the module.
         windows: To which the intensities of its data, and of the source's, were clipped.
+        voxels: Sides of theirs, mm.
         weights: Settings.
     """
     node = {"_target_": f"{__name__}.Normed", "in_channels": 1, "num_classes": len(structures) + 1}
@@ -203,7 +205,7 @@ def started(
         structures=("inner", "outer"),
         channels=("T1w",),
         size=(8, 8, 8),
-        spacing=(1.0, 1.0, 1.0),
+        spacing=(voxels[1],) * 3,
         data={"preparation": {"window": windows[1]}},
     )
     module = SegmentationModule(
@@ -213,7 +215,11 @@ def started(
         optimizer=partial(torch.optim.NAdam, lr=1.0),
         description={
             "network": node,
-            "data": {"channels": ["T1w"], "preparation": {"window": windows[0]}},
+            "data": {
+                "channels": ["T1w"],
+                "preparation": {"window": windows[0]},
+                "spacing": [voxels[0]] * 3,
+            },
         },
     )
     settings = {"path": "source.ckpt", "freeze": [], "rate": 1} | weights
@@ -255,6 +261,16 @@ def test_the_same_window_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="gaborseg"):
         started(windows=([0, 80], [0, 80]))
     assert "intensities" not in caplog.text
+
+
+@pytest.mark.parametrize(("here", "told"), [(1.5, True), (2.9, False), (5.0, False), (8.0, True)])
+def test_voxels_of_another_size_are_told(
+    here: float, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="gaborseg"):
+        started(voxels=(here, 4.0))
+    assert (f"these data have {here:g} mm" in caplog.text) == told
+    assert ("prepare these data with the source's size=8" in caplog.text) == told
 
 
 def test_what_is_new_is_not_frozen() -> None:

@@ -732,5 +732,7 @@ def test_missing_monai_is_told_before_any_data_are_looked_at(
     baseline: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "monai.networks", None)
-    with pytest.raises(UserError, match=r"need MONAI: pip install 'gaborseg\[baselines\]'$"):
+    with pytest.raises(
+        UserError, match=r"need MONAI: pip install -e '\.\[baselines\]' in a clone$"
+    ):
         baseline("data.root=/nowhere")

@@ -281,7 +281,7 @@ def test_without_onnx_one_line_says_what_to_install(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(ImportError, match=r"ONNX files need onnxruntime: pip install 'gaborseg\[o"):
+    with pytest.raises(ImportError, match=r"ONNX files need onnxruntime: pip install -e '\.\[o"):
         load_exported(files["onnx"], CPU)
 
 

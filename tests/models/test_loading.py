@@ -75,7 +75,9 @@ def test_a_baseline_without_monai_says_what_to_install(
 ) -> None:
     path = write_checkpoint(tmp_path / "model.ckpt", unet_description())
     monkeypatch.setitem(sys.modules, "monai.networks", None)
-    with pytest.raises(ModelError, match=r"model\.ckpt: .*pip install 'gaborseg\[baselines\]'$"):
+    with pytest.raises(
+        ModelError, match=r"model\.ckpt: .*pip install -e '\.\[baselines\]' in a clone$"
+    ):
         load_trained(path)
 
 

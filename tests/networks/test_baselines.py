@@ -149,5 +149,7 @@ def test_the_options_build_them(option: str, kind: type[nn.Module]) -> None:
 
 def test_without_monai_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "monai.networks", None)
-    with pytest.raises(ImportError, match=r"need MONAI: pip install 'gaborseg\[baselines\]'"):
+    with pytest.raises(
+        ImportError, match=r"need MONAI: pip install -e '\.\[baselines\]' in a clone"
+    ):
         require_monai()

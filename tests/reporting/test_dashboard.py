@@ -41,7 +41,7 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
-    with pytest.raises(UserError, match=r"pip install 'gaborseg\[dashboard\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[dashboard\]' in a clone"):
         save_workspace(settings_of("dashboard", output=tmp_path / "workspace.json"))
     assert not (tmp_path / "workspace.json").exists()
 

@@ -137,7 +137,7 @@ def test_the_option_builds_it(run: Run) -> None:
 def test_without_mlflow_the_remedy_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     missing: Callable[[str], None] = lambda name: None  # noqa: E731
     monkeypatch.setattr("importlib.util.find_spec", missing)
-    with pytest.raises(ImportError, match=r"pip install 'gaborseg\[mlflow\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[mlflow\]' in a clone"):
         logger(run)
 
 

@@ -44,7 +44,7 @@ def _require(target: str) -> None:
     """
     package = _PACKAGES.get(target.rpartition(".")[2], "")
     if package and importlib.util.find_spec(package) is None:
-        raise ImportError(f"{target} needs {package}: pip install 'gaborseg[{package}]'")
+        raise ImportError(f"{target} needs {package}: pip install -e '.[{package}]' in a clone")
 
 
 def build_callbacks(config: DictConfig, run: Run) -> list[Callback]:

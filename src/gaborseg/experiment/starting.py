@@ -23,6 +23,8 @@ from gaborseg.training import SegmentationModule
 
 log = logging.getLogger(__name__)
 
+_SAME_SIZE = 1.5
+"""Voxels that differ by less than this factor are alike to kernels that are measured in them."""
 _PART = "weights"
 """Of a checkpoint's description: what the training started from."""
 
@@ -168,6 +170,18 @@ def _remarks(
         yield (
             f"weights: the source saw {_in_words(seen)}, these data have {_in_words(own)}; prepare "
             "them with the source's window if both are of one kind, as CT"
+        )
+    yield from _other_voxels(data, source)
+
+
+def _other_voxels(data: Mapping[str, Any], source: TrainedModel) -> Iterator[str]:
+    """Yield a line if the voxels of the data are much larger or smaller than the source's."""
+    own, trained = max(data["spacing"]), max(source.spacing)
+    if own / trained >= _SAME_SIZE or trained / own >= _SAME_SIZE:
+        yield (
+            f"weights: the source was trained on voxels of {trained:.3g} mm, these data have "
+            f"{own:.3g} mm; kernels are measured in voxels, so prepare these data with the "
+            f"source's size={max(source.size)}, or the weights may be of little use"
         )
 
 

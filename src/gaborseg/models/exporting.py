@@ -99,7 +99,9 @@ def require_onnx() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"ONNX files need {error.name}: pip install 'gaborseg[onnx]'") from error
+        raise ImportError(
+            f"ONNX files need {error.name}: pip install -e '.[onnx]' in a clone"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def require_monai() -> ModuleType:
         from monai.networks import nets
     except ImportError as error:
         raise ImportError(
-            "V-Net and nnU-Net's U-Net need MONAI: pip install 'gaborseg[baselines]'"
+            "V-Net and nnU-Net's U-Net need MONAI: pip install -e '.[baselines]' in a clone"
         ) from error
     return nets
 

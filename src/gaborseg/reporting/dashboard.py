@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-_EXTRA = "the dashboard needs its extra: pip install 'gaborseg[dashboard]'"
+_EXTRA = "the dashboard needs its extra: pip install -e '.[dashboard]' in a clone"
 
 
 _KEY = "a dashboard needs a W&B key: run `wandb login`, or write it to a file with output=FILE.json"

@@ -30,7 +30,7 @@ def mlflow_logger(run: Run, *, experiment: str, tracking_uri: str | None) -> MLF
         ValueError: If the store cannot be used.
     """
     if importlib.util.find_spec("mlflow") is None:
-        raise ImportError("logger=mlflow needs mlflow: pip install 'gaborseg[mlflow]'")
+        raise ImportError("logger=mlflow needs mlflow: pip install -e '.[mlflow]' in a clone")
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _STORE
     return _ResumableLogger(
         experiment_name=experiment,
