@@ -6,7 +6,7 @@
 
 The command writes Dice, HD95, NSD and volumes of every subject and structure to ``subjects.csv``,
 in the same format as a run, and shows their means. ``labels=freesurfer`` tells which ids the truth
-has, ``label_pattern=`` how its files are called; ``data=atlas data.source.size=96 network.scale=2``
+has, ``label_pattern=`` how its files are named; ``data=atlas data.source.size=96 network.scale=2``
 scores a run of 48^3 at twice the resolution.
 """
 
