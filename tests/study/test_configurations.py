@@ -103,6 +103,13 @@ def test_splits_with_names_repeat_a_configuration_in_a_tidy_table_too(tmp_path: 
     assert [run.split for run in study.runs] == ["siteA", "siteB"]
 
 
+def test_a_path_in_a_tidy_table_hides_no_other_setting(tmp_path: Path) -> None:
+    rows = [f"{gamma},outputs/runs/default,a,inner,0.5" for gamma in (1, 2)]
+    lines = ["gamma,weights.path,subject,structure,dice", *rows]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    assert len(study_of(tmp_path).configurations) == 2
+
+
 def test_the_order_of_a_tables_columns_means_nothing(tmp_path: Path) -> None:
     for seed, columns in enumerate(("kernel,loss", "loss,kernel")):
         cells = dict(zip(("kernel", "loss"), ("gabor", "pcc"), strict=True))

@@ -153,7 +153,7 @@ def read_records(path: Path) -> list[RunRecord]:
 
 def _tidy_record(path: Path, run: TidyRun) -> RunRecord:
     told = run.settings
-    name = ",".join(f"{key}={value}" for key, value in told.items())
+    name = ",".join(f"{key}={value}" for key, value in told.items()).replace("/", "_")
     return _checked(
         RunRecord(
             folder=path / name,
