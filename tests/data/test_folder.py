@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,19 @@ def test_the_data_of_several_folders_are_split_together(tmp_path: Path) -> None:
         str(tmp_path / "a"): "sub-tiny-1-",
         str(tmp_path / "b"): "sub-tiny-2-",
     }
+
+
+def test_folders_that_the_table_does_not_list_are_told(
+    cohort: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (cohort / "participants.tsv").write_text("participant_id\tage\nsub-05\t40\nsub-01\t31\n")
+    assert Folder(cohort).dataset().subjects == ("sub-05", "sub-01")
+    assert "lists 2 subjects; 4 folders beside it, sub-02 first, are not listed" in caplog.text
+
+
+def test_people_of_several_folders_share_no_files(tmp_path: Path) -> None:
+    first, other = (write_cohort(tmp_path / name, 2) for name in "ab")
+    shutil.rmtree(other / "sub-01")
+    (other / "sub-01").symlink_to(first / "sub-01")
+    with pytest.raises(DataError, match="is the same file as"):
+        Folders([first, other]).dataset()

@@ -101,3 +101,12 @@ def test_a_person_in_two_parts_is_told(tmp_path: Path, caplog: pytest.LogCapture
     assert caplog.messages == [
         "1 participants, p first, have scans in both train and test: scores will be too good"
     ]
+
+
+def test_scans_that_a_persons_name_leaves_out_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"train": ["a"], "validation": ["b"], "test": ["c"]}))
+    read_split(path, ["a", "a2", "b", "c"], ["a", "a", "b", "c"])
+    assert "1 other scans of people in the split, a2 first, are in no part" in caplog.text

@@ -171,6 +171,15 @@ def test_other_data_are_scored_whole_and_what_was_trained_with_is_told(
     assert "5 of these 6 subjects are called as subjects that the run was trained" in caplog.text
 
 
+def test_what_was_trained_with_is_told_among_several_folders_too(
+    run: Path, cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = write_cohort(tmp_path / "other")
+    data = ("data=folder", f"data.root=[{cohort},{other}]", f"data.cache={tmp_path / 'cache'}")
+    evaluated(f"run={run}", *data, f"output={tmp_path / 'out'}")
+    assert "10 of these 12 subjects are called as subjects that the run was train" in caplog.text
+
+
 def test_the_only_channel_may_have_another_name(
     run: Path, cohort: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -371,6 +380,54 @@ def test_truths_are_found_by_the_pattern_of_prepare(tmp_path: Path) -> None:
 def test_a_pattern_is_not_for_a_run(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="label_pattern must only be given with predictions="):
         evaluated(f"run={run}", "label_pattern='{subject}.nii'", f"output={tmp_path / 'out'}")
+
+
+def described(folder: Path, file: str, *structures: str, **more: object) -> Path:
+    (folder / file).write_text(json.dumps({"structures": structures} | more))
+    return folder
+
+
+@pytest.mark.parametrize("ignore", [None, 255])
+def test_maps_that_number_structures_in_another_order_are_matched_by_name(
+    tmp_path: Path, ignore: int | None
+) -> None:
+    predictions = write_maps(tmp_path / "p", a=1, b=2)
+    truth = write_maps(tmp_path / "t", a=2, b=1)
+    described(predictions, "predict.json", "amygdala", "hippocampus")
+    described(truth, "dataset.json", "hippocampus", "amygdala")
+    more = [] if ignore is None else [f"ignore={ignore}"]
+    places = (f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+    rows = evaluated(*places, *more)
+    dice = {(row.subject, row.structure): row.dice for row in rows if not math.isnan(row.dice)}
+    assert dice == {("a", "amygdala"): 1, ("b", "hippocampus"): 1}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], r"t must have the structures of the predictions, amygdala, got hippocampus"),
+        (["structures=[brain]"], "structures must be those of the predictions, amygdala, got brai"),
+    ],
+)
+def test_maps_of_other_structures_are_refused(
+    tmp_path: Path, more: list[str], message: str
+) -> None:
+    predictions = described(write_maps(tmp_path / "p", a=1), "predict.json", "amygdala")
+    truth = described(write_maps(tmp_path / "t", a=1), "dataset.json", "hippocampus")
+    places = (f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+    with pytest.raises(UserError, match=message):
+        evaluated(*places, *more)
+
+
+def test_a_structure_that_nobody_has_looked_for_has_no_score(tmp_path: Path) -> None:
+    predictions = write_maps(tmp_path / "p", a=1, b=2)
+    truth = write_maps(tmp_path / "t", a=1, b=0)
+    described(truth, "dataset.json", "liver", "spleen", unlabelled={"b": ["spleen"]})
+    places = (f"predictions={predictions}", f"truth={truth}", f"output={tmp_path / 'out'}")
+    rows = {(row.subject, row.structure): row for row in evaluated(*places)}
+    assert rows["a", "liver"].dice == 1
+    assert math.isnan(rows["b", "spleen"].dice)
+    assert rows["b", "spleen"].volume == 0
 
 
 @pytest.mark.parametrize("told", ["structures", "predict.json"])

@@ -292,3 +292,24 @@ def test_a_pattern_is_for_a_folder(tmp_path: Path) -> None:
     touch(tmp_path, "a.nii")
     with pytest.raises(DataError, match=r"input must be one folder for a pattern, got .*a\.nii"):
         find_scans([tmp_path / "a.nii"], ["T1"], pattern="{subject}.nii")
+
+
+def test_images_that_lie_among_derivatives_alone_are_the_scans(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "sub-1/anat/sub-1_T1w.nii.gz",
+        "derivatives/ss/sub-1/anat/sub-1_brain.nii.gz",
+    )
+    assert names(tmp_path, "brain") == ["derivatives/ss/sub-1/anat/sub-1"]
+    assert names(tmp_path, "T1w") == ["sub-1/anat/sub-1"]
+
+
+def test_channels_may_be_numbered_as_for_nnunet(tmp_path: Path) -> None:
+    touch(tmp_path, "imagesTs/a_0000.nii.gz", "imagesTs/a_0001.nii.gz")
+    (scan,) = find_scans([tmp_path], ("T1w", "FLAIR"))
+    assert [path.name for path in scan.files] == ["a_0000.nii.gz", "a_0001.nii.gz"]
+
+
+def test_a_dash_before_the_channel_is_no_part_of_the_name(tmp_path: Path) -> None:
+    touch(tmp_path, "anna-T1.nii.gz")
+    assert names(tmp_path, "T1") == ["anna"]

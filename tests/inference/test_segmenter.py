@@ -259,6 +259,11 @@ def test_flips_must_not_swap_sides() -> None:
         Segmenter([model()], flips=["q"])
 
 
+def test_sides_are_seen_in_names_of_any_style() -> None:
+    with pytest.raises(ValueError, match="flips must not hold x: LeftKidney"):
+        Segmenter([model(structures=["LeftKidney", "RightKidney"])], flips=["x"])
+
+
 def test_an_exported_model_takes_its_size_alone() -> None:
     assert Segmenter([model(fixed_size=(8, 8, 8))]).patch_size == 8
     assert Segmenter([model(fixed_size=(16, 16, 16))]).patch_size is None

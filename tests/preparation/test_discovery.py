@@ -189,3 +189,22 @@ def test_a_folder_that_cannot_be_opened_is_told(
     (problem,) = discover(tmp_path).problems
     assert problem.file.endswith("shut")
     assert problem.problem == "Permission denied"
+
+
+def test_files_with_a_dash_before_a_known_role_are_found_in_the_folder_itself(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "a-T1.nii", "a-seg.nii", "b_T1.nii", "b_seg.nii")
+    assert found_names(tmp_path, channels=["T1"]) == [
+        ("sub-a", "a-T1.nii", "a-seg.nii"),
+        ("sub-b", "b_T1.nii", "b_seg.nii"),
+    ]
+
+
+def test_an_image_without_a_label_map_is_no_channel(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"images/case_{n}.nii" for n in "123"), "labels/case_1.nii")
+    touch(tmp_path, "labels/case_2.nii")
+    found = discover(tmp_path)
+    assert [case.subject for case in found.cases] == ["sub-case_1", "sub-case_2"]
+    (problem,) = found.problems
+    assert (Path(problem.file).name, problem.problem) == ("case_3.nii", "has no label map")

@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,28 @@ def test_a_table_that_tells_nothing_sure_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=rf"people\.csv.*{message}"):
         people(tmp_path, text)
+
+
+def test_a_person_has_one_name_with_and_without_sub(tmp_path: Path) -> None:
+    lines = ["subject,participant,image,label"]
+    lines += [f"{s},{p},{s}.nii,{s}l.nii" for s, p in (("anna", ""), ("anna-2", "anna"))]
+    found = discover(manifest(tmp_path, "\n".join([*lines, ""])))
+    assert [case.participant for case in found.cases] == ["anna", "anna"]
+
+
+def test_a_table_names_a_person_with_and_without_sub(tmp_path: Path) -> None:
+    cases = tuple(Case(f"sub-{s}", (), Path(s), f"sub-{s}") for s in ("anna", "anna-2"))
+    (tmp_path / "people.csv").write_text("subject,participant,age\nanna,,40\nanna-2,anna,41\n")
+    found = with_table_of_people(Found(cases, ("T1w",), ()), tmp_path / "people.csv")
+    assert [case.participant for case in found.cases] == ["anna", "anna"]
+
+
+def test_a_line_for_excel_is_no_row(tmp_path: Path) -> None:
+    found = discover(manifest(tmp_path, "sep=;\nsubject;image;label\na;i.nii;l.nii\n"))
+    assert [case.subject for case in found.cases] == ["sub-a"]
+
+
+def test_accents_are_written_in_one_way(tmp_path: Path) -> None:
+    name = unicodedata.normalize("NFD", "Zoë")
+    found = discover(manifest(tmp_path, f"subject,image,label\n{name},i.nii,l.nii\n"))
+    assert [case.subject for case in found.cases] == ["sub-Zoë"]

@@ -168,3 +168,10 @@ def test_a_folder_without_masks_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "s1/ct.nii.gz", image(0))
     with pytest.raises(DataError, match=r"holds no masks: expected files like case/masks/liver"):
         discover_masks(tmp_path, "masks")
+
+
+def test_two_masks_of_one_structure_are_refused(tmp_path: Path) -> None:
+    root = write_masks(tmp_path / "in")
+    save(root / "s1/segmentations/liver.nii", SPLEEN)
+    with pytest.raises(DataError, match=r"liver\.nii(\.gz)? are both masks of liver"):
+        prepare(root, tmp_path / "out", masks="segmentations")

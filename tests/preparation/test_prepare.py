@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -279,6 +280,10 @@ def test_the_others_go_on_if_that_is_wanted(prepare: Prepare, source: Path, tmp_
         "sub-c",
     }
     assert [row["subject"] for row in table(tmp_path / "out" / "scans.csv")] == ["sub-a", "sub-d"]
+    shutil.copy(source / "a_T1w.nii.gz", source / "b_T1w.nii.gz")
+    shutil.copy(source / "a_seg.nii.gz", source / "c_seg.nii.gz")
+    prepare()
+    assert not (tmp_path / "out" / "excluded.csv").exists()
 
 
 def test_names_that_a_terminal_or_utf_8_refuses_end_nothing(

@@ -8,10 +8,12 @@ from gaborseg.data.atlas import AtlasCohort
 from gaborseg.data.augmentation import Augmentation, use_one_thread
 from gaborseg.data.cache import PreparedCase, locked, zscore
 from gaborseg.data.cases import (
+    BETWEEN_NAMES,
     EMPTY,
     SUBJECT_PREFIX,
     Case,
     Source,
+    own_names,
     person_of,
     renamed,
     shared_files,
@@ -32,12 +34,13 @@ from gaborseg.data.parallel import map_in_processes
 from gaborseg.data.patches import check_patches, infer_volume
 from gaborseg.data.sampling import EpochLoader
 from gaborseg.data.splits import PARTS
-from gaborseg.data.transforms import RandomAffine, RandomContrast, RandomMirror
+from gaborseg.data.transforms import RandomAffine, RandomContrast, RandomMirror, has_side
 
 if TYPE_CHECKING:
     from gaborseg.data.segmentation import SegmentationData
 
 __all__ = [
+    "BETWEEN_NAMES",
     "DESCRIPTION",
     "EMPTY",
     "LEVELS",
@@ -65,10 +68,12 @@ __all__ = [
     "check_intensities",
     "check_patches",
     "fill_cache",
+    "has_side",
     "infer_volume",
     "is_name",
     "locked",
     "map_in_processes",
+    "own_names",
     "parse_ids",
     "participant_table",
     "person_of",

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,8 @@ EMPTY = "empty"
 """In a description: subjects without any structure, such as healthy controls, if there are."""
 SUBJECT_PREFIX = "sub-"
 """How the names of subjects begin."""
+BETWEEN_NAMES = " + "
+"""Between the names of data sets that are used as one."""
 _ALIKE: dict[str, Any] = {"window": None, "forms": "agree", "volumes": [], "num_volumes": 1}
 """What must be the same in the preparations of data sets that are used together, and what it is
 where it is not told."""
@@ -150,7 +152,7 @@ def merged(datasets: Sequence[Dataset]) -> Dataset:
     counts = Counter(subject for one in datasets for subject in one.subjects)
     prefixes = _prefixes(datasets) if max(counts.values()) > 1 else [SUBJECT_PREFIX] * len(datasets)
     parts = [_renamed(*pair) for pair in zip(datasets, prefixes, strict=True)]
-    name = " + ".join(one.name for one in datasets)
+    name = BETWEEN_NAMES.join(one.name for one in datasets)
     told = {key: [one.info.get(key) for one in datasets] for key in ("credit", "licence")}
     info = {
         **first.info,
@@ -207,6 +209,24 @@ def renamed(name: str, prefix: str) -> str:
     'sub-siteA-01'
     """
     return name if prefix == SUBJECT_PREFIX else prefix + name.removeprefix(SUBJECT_PREFIX)
+
+
+def own_names(subjects: Sequence[str], prefixes: Collection[str]) -> list[str]:
+    """The names that subjects have in their own folders, if their data set is of several.
+
+    Args:
+        subjects: Names in the data set.
+        prefixes: How the names of each folder's subjects begin there; none of a single folder.
+
+    >>> own_names(["sub-siteA-01", "sub-siteB-01"], ["sub-siteA-", "sub-siteB-"])
+    ['sub-01', 'sub-01']
+    """
+    longest = sorted(prefixes, key=len, reverse=True)
+    found = (next((p for p in longest if subject.startswith(p)), "") for subject in subjects)
+    return [
+        SUBJECT_PREFIX + subject.removeprefix(prefix) if prefix else subject
+        for subject, prefix in zip(subjects, found, strict=True)
+    ]
 
 
 def _renamed(dataset: Dataset, prefix: str) -> Dataset:

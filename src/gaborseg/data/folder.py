@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from gaborseg.data.cases import (
     EMPTY,
+    SUBJECT_PREFIX,
     Case,
     Dataset,
     merged,
@@ -104,10 +105,7 @@ class Folder:
             raise DataError(f"{self.root} holds no subject: expected folders named sub-*")
         if absent := [path for case in cases for path in case.files if not path.is_file()]:
             raise DataError.first_of([f"{path} is missing" for path in absent])
-        if shared := [
-            f"{path} is the same file as {other}" for _, path, other in shared_files(cases)
-        ]:
-            raise DataError.first_of(shared)
+        _check_files(cases)
         return Dataset(self.root, info["name"], structures, channels, cases, info)
 
     def _description(self) -> dict[str, Any]:
@@ -139,6 +137,12 @@ class Folder:
             people = dict(_listed_people(io.StringIO(read_text(path), newline="")))
         except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"{path} cannot be read as a table: {error}") from error
+        there = sorted(p.parent.name for p in self.root.glob(f"{SUBJECT_PREFIX}*/anat"))
+        if unlisted := [name for name in there if name not in people]:
+            log.warning(
+                "%s lists %d subjects; %d folders beside it, %s first, are not listed and not used",
+                path, len(people), len(unlisted), unlisted[0],
+            )  # fmt: skip
         nameless = [subject for subject, person in people.items() if person is None]
         if 0 < len(nameless) < len(people):
             log.warning(
@@ -146,6 +150,17 @@ class Folder:
                 "person", path, len(nameless), len(people), nameless[0],
             )  # fmt: skip
         return people
+
+
+def _check_files(cases: Sequence[Case]) -> None:
+    """Check that people have files of their own.
+
+    Raises:
+        DataError: Two share one.
+    """
+    shared = [f"{path} is the same file as {other}" for _, path, other in shared_files(cases)]
+    if shared:
+        raise DataError.first_of(shared)
 
 
 def participant_table(path: Path) -> list[dict[str, str]]:
@@ -210,7 +225,9 @@ class Folders:
         Raises:
             DataError: One cannot be used, or they do not belong together.
         """
-        return merged([folder.dataset() for folder in self.folders])
+        both = merged([folder.dataset() for folder in self.folders])
+        _check_files(both.cases)
+        return both
 
 
 def in_folders(roots: Roots, cache: str | Path | None = None) -> Folder | Folders:

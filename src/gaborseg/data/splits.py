@@ -131,6 +131,7 @@ def read_split(
             raise DataError(f"{path}: {part} must hold at least one subject, got none")
     split = Split(**{part: tuple(s for s in subjects if s in groups[part]) for part in PARTS})
     _warn_of_leaks(split, dict(scans))
+    _warn_of_left_over(split, dict(scans))
     return split
 
 
@@ -144,6 +145,17 @@ def expand(names: Sequence[str], scans: Sequence[tuple[str, str]]) -> list[str]:
             [name] if name in subjects else [s for s, o in scans if o == name] or [name]
         )
     ]
+
+
+def _warn_of_left_over(split: Split, owners: dict[str, str]) -> None:
+    """Log which scans of people in the split are in no part: their people may be named alike."""
+    used = {subject for part in PARTS for subject in split.part(part)}
+    people = {owners[subject] for subject in used}
+    if left := [s for s, owner in owners.items() if s not in used and owner in people]:
+        log.warning(
+            "%d other scans of people in the split, %s first, are in no part and not used: a name "
+            "that is also a scan's stands for that scan alone", len(left), left[0],
+        )  # fmt: skip
 
 
 def _warn_of_leaks(split: Split, owners: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from gaborseg.data import map_in_processes, whole_numbers
-from gaborseg.machine import load_json, read_text
 from gaborseg.metrics import case_scores, voxel_tolerance
 from gaborseg.preparation import LabelMapping, Pattern, files_by_pattern
 from gaborseg.runs import Score
@@ -28,8 +27,6 @@ from gaborseg.scans import (
 
 _LABELS = "_dseg"
 """End of a label map's name before the extension, if it has one."""
-PREDICTED = "predict.json"
-"""What ``gaborseg predict`` leaves beside its label maps: it names their structures."""
 _AFFINE_TOLERANCE = 1e-3
 """Millimetres: affines are often stored in single precision."""
 _MOST_LABELS = 4096
@@ -44,11 +41,20 @@ _Numbers = dict[int, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class _LabelMaps:
-    """The predicted and the true label map of a subject."""
+    """The predicted and the true label map of a subject.
+
+    ``unlabelled`` are the labels of structures that nobody has looked for in its truth.
+    """
 
     subject: str
     prediction: Path
     truth: Path
+    unlabelled: tuple[int, ...] = ()
+
+    @property
+    def true_name(self) -> str:
+        """What the truth's file calls the subject."""
+        return scan_stem(self.truth).removesuffix(_LABELS)
 
 
 def find_pairs(
@@ -135,24 +141,6 @@ def _without_image(name: str) -> str:
     return re.sub(r"_([A-Za-z][A-Za-z0-9]*|\d{4})$", "", name)
 
 
-def structures_of(*paths: Path) -> tuple[str, ...] | None:
-    """Names of the labels 1 ... n, from the first file that is there; None without.
-
-    Raises:
-        DataError: The file cannot be read or names no structures.
-    """
-    for path in paths:
-        if path.is_file():
-            try:
-                names = load_json(read_text(path))["structures"]
-                if not isinstance(names, list):
-                    raise TypeError("structures must be a list")
-                return tuple(str(name) for name in names)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{path} must name the structures: {error!r}") from error
-    return None
-
-
 def tolerance_of(truth: Path, label_pattern: str | None = None) -> float:
     """The NSD tolerance of a folder of true label maps: the longest voxel side of all, in mm.
 
@@ -161,20 +149,6 @@ def tolerance_of(truth: Path, label_pattern: str | None = None) -> float:
     """
     paths = _find_label_maps(truth, label_pattern).values()
     return voxel_tolerance(open_scan(path).placement.affine for path in paths)
-
-
-def numbered_as(mapping: LabelMapping, structures: Sequence[str]) -> LabelMapping:
-    """The ids of each structure, in the order of the labels 1 ... n of the predictions.
-
-    Raises:
-        DataError: It has other structures.
-    """
-    if {*mapping.names} != {*structures}:
-        raise DataError(
-            f"labels must have the structures of the predictions, {', '.join(structures)}, "
-            f"got {', '.join(mapping.names)}"
-        )
-    return replace(mapping, structures={name: mapping.structures[name] for name in structures})
 
 
 def score_pairs(
@@ -259,6 +233,7 @@ def _score_pair(
     if ignore is not None:
         unlabelled = true == ignore
         predicted, true = (np.where(unlabelled, 0, labels) for labels in (predicted, true))
+    predicted = np.where(np.isin(predicted, pair.unlabelled), 0, predicted)
     values = np.union1d(predicted, true)
     values = np.concatenate([[0], values[values > 0]])
     scores = case_scores(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gaborseg.data import (
+    BETWEEN_NAMES,
     NO_HISTOGRAM,
     Appearance,
     Histograms,
@@ -18,6 +19,7 @@ from gaborseg.data import (
     SegmentationData,
     fill_cache,
     infer_volume,
+    own_names,
 )
 from gaborseg.decisions import probabilities
 from gaborseg.interface import build, mistakes_as_user_errors
@@ -62,7 +64,8 @@ class Result(NamedTuple):
 class _Cases(NamedTuple):
     """Prepared cases by subject; name, NSD tolerance in mm, ignored label of all their data.
 
-    ``unlabelled`` are the labels that nobody has looked for, (n + 1,) bool, if there are such.
+    ``unlabelled`` are the labels that nobody has looked for, (n + 1,) bool, if there are such;
+    ``prefixes``, how the names of each folder's subjects begin, if there are several folders.
     """
 
     prepared: dict[str, PreparedCase]
@@ -70,6 +73,7 @@ class _Cases(NamedTuple):
     tolerance: float
     ignore: int | None
     unlabelled: dict[str, Tensor]
+    prefixes: tuple[str, ...]
 
 
 def score_run(settings: SimpleNamespace, output: Path) -> Result:
@@ -251,15 +255,27 @@ def _other_cases(settings: SimpleNamespace, trained: TrainedModel) -> _Cases:
     """
     data: SegmentationData = build(settings.data)
     cases = _fit_cases(data, trained)
-    if trained.run is not None and cases.name == trained.data.get("name"):
-        split = _split(trained.run)
-        seen = {*split["train"], *split["validation"]} & set(cases.prepared)
-        if seen:
-            log.warning(
-                f"{len(seen)} of these {len(cases.prepared)} subjects are called as subjects that "
-                "the run was trained or validated on; if they are the same, scores are too high"
-            )
+    known = {*str(trained.data.get("name")).split(BETWEEN_NAMES)}
+    alike = bool(known & {*cases.name.split(BETWEEN_NAMES)})
+    if trained.run is not None and alike and (seen := _seen(trained.run, cases)):
+        log.warning(
+            f"{len(seen)} of these {len(cases.prepared)} subjects are called as subjects that "
+            "the run was trained or validated on; if they are the same, scores are too high"
+        )
     return cases
+
+
+def _seen(run: Path, cases: _Cases) -> set[str]:
+    """Subjects that a run may have been trained or validated on, by their names in their folders.
+
+    Raises:
+        ModelError: The run folder does not tell its subjects.
+    """
+    split = _split(run)
+    roots = read_record(run)["data"].get("roots") or {}
+    own = {*own_names((*split["train"], *split["validation"]), roots.values())}
+    pairs = zip(cases.prepared, own_names([*cases.prepared], cases.prefixes), strict=True)
+    return {subject for subject, name in pairs if name in own}
 
 
 def _split(run: Path) -> dict[str, list[str]]:
@@ -296,7 +312,8 @@ def _fit_cases(data: SegmentationData, trained: TrainedModel) -> _Cases:
     by_subject = dict(zip(dataset.subjects, prepared, strict=True))
     rows = () if dataset.unlabelled is None else dataset.unlabelled
     unlabelled = dict(zip(dataset.subjects, rows, strict=False))
-    return _Cases(by_subject, dataset.name, tolerance, data.ignore, unlabelled)
+    prefixes = tuple(dataset.prefixes.values())
+    return _Cases(by_subject, dataset.name, tolerance, data.ignore, unlabelled, prefixes)
 
 
 def _compare_windows(root: Path, info: dict[str, Any], trained: TrainedModel) -> None:

@@ -7,22 +7,16 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 from gaborseg.data import DESCRIPTION
-from gaborseg.evaluation.label_maps import (
-    PREDICTED,
-    find_pairs,
-    numbered_as,
-    score_pairs,
-    structures_of,
-    tolerance_of,
-)
+from gaborseg.evaluation.label_maps import find_pairs, score_pairs, tolerance_of
+from gaborseg.evaluation.numbering import numbering, unlabelled_in
 from gaborseg.evaluation.runs import PARTS, Result, score_run
-from gaborseg.interface import as_list, mistakes_as_user_errors, show
+from gaborseg.interface import mistakes_as_user_errors, show
 from gaborseg.machine import software_versions, write_atomically
-from gaborseg.preparation import LabelMapping, read_mapping
 from gaborseg.runs import RunFile, Score, locked, overall_means, scores_table, write_scores
 
 log = logging.getLogger(__name__)
@@ -123,10 +117,12 @@ def _score_folders(settings: SimpleNamespace, output: Path) -> Result:
             Path(settings.predictions).expanduser(),
             Path(settings.truth).expanduser(),
         )
-        structures, mapping = _numbering(settings, predictions, truth)
+        structures, mapping = numbering(settings, predictions, truth)
         _check_names(structures or ())
         pattern = settings.label_pattern
         pairs, left_over = find_pairs(predictions, truth, pattern)
+        missing = unlabelled_in(truth / DESCRIPTION, structures or ())
+        pairs = [replace(pair, unlabelled=missing.get(pair.true_name, ())) for pair in pairs]
         if left_over:
             log.warning(f"{left_over} label maps of {truth} have no prediction and do not count")
         told = settings.tolerance
@@ -144,20 +140,3 @@ def _check_names(structures: Sequence[str]) -> None:
     """
     if twice := [name for name, count in Counter(structures).items() if count > 1]:
         raise ValueError(f"structures must differ from one another, got {twice[0]} twice")
-
-
-def _numbering(
-    settings: SimpleNamespace, predictions: Path, truth: Path
-) -> tuple[tuple[str, ...] | None, LabelMapping | None]:
-    """Names of the labels 1 ... n, if they are known, and how the ids of the truth become labels.
-
-    Raises:
-        DataError: A file that tells them cannot be used, or they contradict each other.
-    """
-    given = tuple(as_list(settings.structures))
-    if settings.labels is None:
-        return given or structures_of(truth / DESCRIPTION, predictions / DESCRIPTION), None
-    mapping = read_mapping(settings.labels, given)
-    told = structures_of(predictions / DESCRIPTION, predictions / PREDICTED)
-    structures = given or told or mapping.names
-    return structures, numbered_as(mapping, structures)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -172,13 +172,14 @@ def _images_in(
     Folders that cannot be opened are added to ``shut``.
     """
     places = image_and_label_folders(folder)
-    named = [
+    every = [
         named_file(path, (*channels, *_NO_SCANS))
         for path in scan_files(folder, None, shut)
-        if "derivatives" not in path.relative_to(folder).parts
-        and (places is None or places[1] not in path.parents)
+        if places is None or places[1] not in path.parents
     ]
+    named = [one for one in every if "derivatives" not in one.path.relative_to(folder).parts]
     images = [one for one in named if one.role in channels]
+    images = images or [one for one in every if one.role in channels] or _numbered(named, channels)
     if len(channels) > 1 and (images or not in_one_file):
         return images
     if images:
@@ -191,7 +192,15 @@ def _images_in(
 
 def _own_name(image: Named) -> str:
     """The name of a file without ending and role; where nothing is left, its scan's."""
-    return stem(image.path).removesuffix(image.role).removesuffix("_") or image.scan
+    name = stem(image.path).removesuffix(image.role).removesuffix("_").removesuffix("-")
+    return name or image.scan
+
+
+def _numbered(images: Sequence[Named], channels: Sequence[str]) -> list[Named]:
+    """The images of several channels whose names tell the channel's place, as nnU-Net's: _0001."""
+    numbers = {f"{place:04d}": channel for place, channel in enumerate(channels)}
+    found = [replace(one, role=numbers[one.role]) for one in images if one.role in numbers]
+    return found if len(channels) > 1 else []
 
 
 def _scan_of(

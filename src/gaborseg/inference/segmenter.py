@@ -1,7 +1,6 @@
 """From a scan to its label map: one model or several, at the scan's own grid."""
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,14 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gaborseg.data import NO_HISTOGRAM, Histograms, check_patches, infer_volume, zscore
+from gaborseg.data import (
+    NO_HISTOGRAM,
+    Histograms,
+    check_patches,
+    has_side,
+    infer_volume,
+    zscore,
+)
 from gaborseg.inference.framing import Frame, frame_for
 from gaborseg.models import Facts, Model, ModelError, check_logits
 from gaborseg.scans import PreparedGrid, clip, labels_to_native, to_prepared, voxel_sides
 
 _AXES = "xyz"
 """Axes of a prepared scan: left to right, posterior to anterior, inferior to superior."""
-_SIDED = re.compile(r"(^|[_\W])(l|r|lh|rh|left|right)([_\W]|$)", re.IGNORECASE)
 _UNLIKE = 1.5
 """Warn about a scan this many times as far from the training scans as the farthest of them."""
 _SHORT = 0.8
@@ -226,7 +231,7 @@ def _check_flips(flips: Sequence[str], structures: Sequence[str]) -> None:
     """
     if unknown := set(flips) - set(_AXES):
         raise ValueError(f"flips must be some of x, y, z, got {', '.join(sorted(unknown))}")
-    sided = [name for name in structures if _SIDED.search(name)]
+    sided = [name for name in structures if has_side(name)]
     if "x" in flips and sided:
         raise ValueError(f"flips must not hold x: {sided[0]} would be taken for the other side's")
 

@@ -12,6 +12,7 @@ In two folders, ``images`` and ``labels``, the names must agree, but for a chann
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,10 +46,19 @@ class Found:
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def with_people(self, people: Mapping[str, str]) -> "Found":
-        """The same; some subjects are scans of the people given for them."""
+        """The same; some subjects are scans of the people given for them.
+
+        A person keeps one name, whether it is written as that of a scan is or not: ``anna`` and
+        ``sub-anna`` are one.
+        """
+        told = [people.get(case.subject, case.participant) for case in self.cases]
+        names: dict[str, str] = {}
+        for name in told:
+            usual = subject_id(name)
+            names[usual] = name if names.get(usual, usual) == usual else names[usual]
         cases = (
-            replace(case, participant=people.get(case.subject, case.participant))
-            for case in self.cases
+            replace(case, participant=names[subject_id(name)])
+            for case, name in zip(self.cases, told, strict=True)
         )
         return replace(self, cases=tuple(cases))
 
@@ -97,16 +107,15 @@ def _two_folders(
     role = label or LABEL_ROLES[0]
     named = [Named(path, _without_role(stem(path), (role, *LABEL_ROLES)), role) for path in labels]
     scans = {one.scan for one in named}
-    return [_image_of(path, scans) for path in images], named
+    whole = any(stem(path) in scans for path in images)
+    return [_image_of(path, whole) for path in images], named
 
 
-def _image_of(path: Path, scans: set[str]) -> Named:
-    """An image whose name is that of a label map, or that with ``_<channel>`` after it."""
+def _image_of(path: Path, whole: bool) -> Named:
+    """An image whose whole name is a label map's, or one with ``_<channel>`` after it."""
     name = stem(path)
     scan, _, role = name.rpartition("_")
-    if name in scans or not scan:
-        return Named(path, name, ONLY_CHANNEL)
-    return Named(path, scan, role)
+    return Named(path, name, ONLY_CHANNEL) if whole or not scan else Named(path, scan, role)
 
 
 def _named_files(
@@ -116,7 +125,12 @@ def _named_files(
     label_roles = (label,) if label else LABEL_ROLES
     wanted = (*channels, *label_roles)
     not_images = {*label_roles, *LABEL_ROLES} - {*channels}
-    named = [named_file(path, wanted) for path in files if path.parent != root or "_" in path.stem]
+    named = [
+        one
+        for path in files
+        for one in [named_file(path, wanted)]
+        if path.parent != root or "_" in path.stem or one.role in wanted
+    ]
     images = [
         one
         for one in named
@@ -219,4 +233,5 @@ def subject_id(scan: str) -> str:
     >>> subject_id("patient 7/b")
     'sub-patient-7-b'
     """
-    return "sub-" + re.sub(r"[^\w-]+", "-", scan.removeprefix("sub-")).strip("-")
+    name = unicodedata.normalize("NFC", scan).removeprefix("sub-")
+    return "sub-" + re.sub(r"[^\w-]+", "-", name).strip("-")

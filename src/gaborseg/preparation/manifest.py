@@ -12,6 +12,7 @@ tell of a scan, or of all scans of a person.
 
 import csv
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from gaborseg.preparation.predefined import SPLIT_COLUMN, part_of
 from gaborseg.scans import DataError, Problem, is_scan
 
 _SUBJECT, _LABEL, _PARTICIPANT = "subject", "label", "participant"
+_EXCEL = re.compile("sep=.", re.IGNORECASE)
+"""A first line by which a file tells Excel its delimiter."""
 _IDS = ("participant_id", _SUBJECT)
 """Columns of a table of people that name the scan or the person; without them, the first does."""
 _NAMES = (*_IDS, _PARTICIPANT, "")
@@ -62,7 +65,7 @@ def discover_manifest(path: Path, channels: Sequence[str] = ()) -> Found:
         if not found:
             cases.append(_case_of_row(path.parent, row, images))
             told[cases[-1].subject] = _told(path, row, more)
-    return unique(Found(tuple(cases), images, tuple(problems), told))
+    return unique(Found(tuple(cases), images, tuple(problems), told).with_people({}))
 
 
 def with_table_of_people(found: Found, path: Path) -> Found:
@@ -140,6 +143,8 @@ def _read_rows(path: Path) -> tuple[list[str], list[_Row]]:
     """
     try:
         lines = read_text(path).lstrip("\r\n").splitlines()
+        if _EXCEL.fullmatch("".join(lines[:1]).strip()):
+            lines = lines[1:]
         delimiter = max(_DELIMITERS, key="".join(lines[:1]).count)
         table = read_table(lines, delimiter)
         rows = [_stripped(row, table.line_num) for row in table]

@@ -56,8 +56,16 @@ class _MergedMasks:
 
 
 def mask_files(folder: Path) -> dict[str, Path]:
-    """The masks in a folder by the names of their structures, in order."""
-    return {stem(path): path for path in scan_files(folder, None, []) if path.parent == folder}
+    """The masks in a folder by the names of their structures, in order.
+
+    Raises:
+        DataError: Two are of one structure.
+    """
+    found: dict[str, Path] = {}
+    for path in scan_files(folder, None, []):
+        if path.parent == folder and found.setdefault(stem(path), path) != path:
+            raise DataError(f"{path} and {found[stem(path)]} are both masks of {stem(path)}")
+    return found
 
 
 def discover_masks(

@@ -191,6 +191,7 @@ def write(
     viewer = prepared_viewer(
         output, cases, recipe.mapping.names, settings.viewer, settings.processes
     )
+    (output / _EXCLUDED).unlink(missing_ok=True)  # of an earlier preparation
     if problems:
         write_problems(output / _EXCLUDED, problems)
     about = {"name": settings.name or Path(settings.input).stem or "scans"}
