@@ -121,3 +121,20 @@ def test_a_sweep_of_the_users_own_keeps_its_folder_for_the_agents(tmp_path: Path
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--config-dir must be a folder that exists, got .*nope"):
         main(["--config-dir", str(tmp_path / "nope"), "mine"])
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal"), [("HammingDistance", "minimize"), ("JaccardIndex", "maximize")]
+)
+def test_a_metric_of_ones_own_is_searched_in_its_direction(metric: str, goal: str) -> None:
+    own = f"+metrics.own._target_=torchmetrics.classification.Multiclass{metric}"
+    sweep = wandb_sweep(
+        "halving", "bayes", ["objective=val/own", own, "+metrics.own.num_classes=20"]
+    )
+    assert sweep["metric"] == {"name": "val/own", "goal": goal}
+
+
+@pytest.mark.parametrize("name", ["test/dice", "val/nothing"])
+def test_a_search_looks_at_no_score_of_the_test_and_at_what_is_logged(name: str) -> None:
+    with pytest.raises(UserError, match=r"^objective must"):
+        wandb_sweep("halving", "bayes", [f"objective={name}"])

@@ -196,6 +196,14 @@ def test_a_package_that_a_logger_needs_is_named_with_the_remedy(
             "^callbacks.early_stopping.monitor must be val/dice, val/dice/STRUCTURE, .* got val/di",
         ),
         (
+            "callbacks=early_stopping callbacks.early_stopping.monitor=val/loss",
+            "^callbacks.early_stopping.mode must be min for monitor=val/loss, got max$",
+        ),
+        (
+            "callbacks=early_stopping callbacks.early_stopping.monitor=val/dice/hipocampus",
+            "^callbacks.early_stopping.monitor must be val/dice, .* got val/dice/hipocampus",
+        ),
+        (
             "callbacks=early_stopping callbacks.early_stopping.monitor=test/dice",
             "^callbacks.early_stopping.monitor must not be a score of the test, .*: use val/dice",
         ),

@@ -11,6 +11,7 @@ import torch
 from config import compose_config, settings_of
 from gaborseg.evaluation import evaluate
 from gaborseg.experiment import train
+from gaborseg.experiment.checks import tell_repeats
 from gaborseg.interface import UserError
 from gaborseg.study.run_folders import read_run
 from tiny_cohort import write_cohort
@@ -152,3 +153,11 @@ def test_the_direction_of_a_metric_may_be_told(overrides: list[str], tmp_path: P
     train(config, tmp_path / "run", CHOICES)
     done = json.loads((tmp_path / "run" / "done.json").read_text())
     assert done["best"]["mode"] == "min"
+
+
+@pytest.mark.parametrize(("processes", "told"), [(2, False), (4, True)])
+def test_validation_subjects_that_count_repeatedly_are_told(
+    processes: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell_repeats(processes, 2)
+    assert ("the first of them counts 3 times in val/loss" in caplog.text) == told

@@ -1,6 +1,8 @@
 """A run that pauses, as a search has it do, and what a search is told of it."""
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,42 @@ def test_a_wrong_setting_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         train(config(overrides, setting), tmp_path / "run", CHOICES)
+
+
+@pytest.mark.parametrize("change", ["a subject more", "another split file"])
+def test_a_run_goes_on_with_the_data_that_it_began_with(change: str, tmp_path: Path) -> None:
+    root = write_cohort(tmp_path / "data")
+    overrides = tiny_overrides(root)
+    if change == "another split file":
+        parts = {"train": ["sub-01", "sub-02"], "validation": ["sub-03"], "test": ["sub-04"]}
+        (tmp_path / "split.json").write_text(json.dumps(parts))
+        overrides.append(f"data.split_file={tmp_path / 'split.json'}")
+    short = [*overrides, "trainer.max_epochs=2"]
+    train(config(short, "pause_after=1"), tmp_path / "run", CHOICES)
+    before = (tmp_path / "run/run.json").read_text()
+    if change == "another split file":
+        parts |= {"train": ["sub-01", "sub-04"], "test": ["sub-02"]}
+        (tmp_path / "split.json").write_text(json.dumps(parts))
+    else:
+        shutil.copytree(root / "sub-01", root / "sub-99")
+        for path in (root / "sub-99/anat").iterdir():
+            path.rename(path.with_name(path.name.replace("sub-01", "sub-99")))
+    with pytest.raises(
+        UserError, match=r"began with other \w+ subjects: now .*bring the data back"
+    ):
+        train(config(short), tmp_path / "run", CHOICES)
+    assert (tmp_path / "run/run.json").read_text() == before
+
+
+def test_without_a_validation_there_is_nothing_to_test(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="no epoch was trained and validated to its end"):
+        train(config(overrides, "+trainer.limit_val_batches=0"), tmp_path / "run", CHOICES)
+
+
+@pytest.mark.slow
+def test_a_decision_is_fitted_in_double_precision_too(overrides: list[str], tmp_path: Path) -> None:
+    options = ["decision=calibrated", "precision=64-true", "trainer.max_epochs=1"]
+    train(config(overrides, *options), tmp_path / "run", CHOICES)
+    assert (tmp_path / "run/done.json").exists()

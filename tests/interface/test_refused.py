@@ -9,7 +9,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from gaborseg.interface import LogFile, UserError, errors_in_log
+from gaborseg.interface import LogFile, UserError, errors_in_log, quote_values
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,8 @@ def test_a_log_of_before_stays(folder: Path) -> None:
     logging.getLogger().removeHandler(handler)
     handler.close()
     assert (folder / "train.log").read_text().startswith("an earlier session\n")
+
+
+def test_a_home_folder_is_one_in_the_run_folders_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert quote_values(["hydra.run.dir=~/a"], []) == ["hydra.run.dir='/home/anna/a'"]

@@ -48,7 +48,7 @@ def test_the_user_may_set_the_number_of_jobs() -> None:
 def test_a_cell_that_could_never_run_is_refused() -> None:
     with pytest.raises(ValueError, match=r"trainer.devices must be at most 2, all GPUs, got 4"):
         machine([cell(gpus=1), cell(gpus=4)], "01")
-    with pytest.raises(ValueError, match="n_jobs must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_jobs must be a whole number from 1 on, got 0"):
         machine([cell()], n_jobs=0)
 
 

@@ -25,7 +25,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gaborseg.interface import UserError, compose_config, run_command
+from gaborseg.interface import (
+    UserError,
+    compose_config,
+    mistakes_as_user_errors,
+    own_mode,
+    run_command,
+)
+from gaborseg.runs import check_objective
 
 _GRID = "grid"
 _METHODS = (_GRID, "random", "bayes")
@@ -88,7 +95,7 @@ def wandb_sweep(
         "name": name,
         "program": "gaborseg.commands.train",
         "method": method,
-        "metric": _metric(config.objective),
+        "metric": _metric(config),
         **search,
         "command": _command(name, fixed, config, config_dir),
         "parameters": {key: _parameter(key, varied[key], method) for key in varied},
@@ -134,8 +141,22 @@ def _command(
     return [*start, *places, *choices, "${args_no_hyphens}"]
 
 
-def _metric(objective: str) -> dict[str, str]:
-    return {"name": objective, "goal": "minimize" if objective.endswith("/loss") else "maximize"}
+def _metric(config: DictConfig) -> dict[str, str]:
+    """Return what W&B is to compare runs by.
+
+    Raises:
+        UserError: It is a score of the test, nothing logs it, or its direction is unknown.
+    """
+    name = config.objective
+    with mistakes_as_user_errors():
+        check_objective(name, metrics=config.metrics)
+    own = str(name).removeprefix("val/") in config.metrics
+    mode = own_mode(config, name) if own else "min" if str(name).endswith("/loss") else "max"
+    if mode is None:
+        raise UserError(
+            f"objective must be a metric whose class says higher_is_better for W&B, got {name}"
+        )
+    return {"name": name, "goal": {"min": "minimize", "max": "maximize"}[mode]}
 
 
 def _search(config: DictConfig, method: str, varied: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

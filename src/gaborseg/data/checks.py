@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 
 import nibabel as nib
@@ -25,6 +26,16 @@ _LARGEST_ID = 2**53
 """Of a label map: above, float64 knows no difference between a number and the next."""
 _ROUNDING = 1e-3
 """Labels that are stored scaled may differ by this from whole numbers."""
+
+
+def check_whole(name: str, value: object, least: int = 0) -> None:
+    """Check that an argument is a whole number of at least so much.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
 
 
 def check_intensities(path: Path, voxels: NDArray) -> None:

@@ -16,6 +16,7 @@ from gaborseg.data.checks import (
     check_ignored_label,
     check_parts,
     check_unlabelled,
+    check_whole,
     fill_cache,
     note_uneven_voxels,
 )
@@ -99,10 +100,9 @@ class SegmentationData(pl.LightningDataModule):
         augment_on: str = "cpu",
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must not be negative, got {num_workers}")
+        check_whole("batch_size", batch_size, least=1)
+        check_whole("num_workers", num_workers)
+        check_whole("seed", seed)
         if augment_on not in DEVICES:
             raise ValueError(f"augment_on must be {' or '.join(DEVICES)}, got {augment_on!r}")
         self._postponed = postponed(augmentation) if augment_on == "gpu" else None

@@ -109,7 +109,7 @@ def read_split(
             listed twice.
     """
     try:
-        content = load_json(read_text(Path(path)))
+        content = load_json(read_text(Path(path).expanduser()))
         if not all(isinstance(content[part], list) for part in PARTS):
             raise ValueError("a part is no list")
         names = {part: [str(name) for name in content[part]] for part in PARTS}

@@ -1,7 +1,6 @@
 """The work of one run: data, training, best epoch, test; also what is half done already."""
 
 import logging
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -18,6 +17,12 @@ from torch import nn
 
 from gaborseg.data import SegmentationData, appearance_of
 from gaborseg.experiment.additions import build_callbacks, build_logger, build_metrics
+from gaborseg.experiment.checks import (
+    check_same_data,
+    check_settings,
+    check_stopping,
+    tell_repeats,
+)
 from gaborseg.experiment.interruptions import (
     at_work,
     end_at_once_when_terminated,
@@ -33,7 +38,7 @@ from gaborseg.experiment.record import (
     show_summary,
     tell_early_end,
 )
-from gaborseg.experiment.starting import check_start, start_from_weights, trained_source
+from gaborseg.experiment.starting import start_from_weights, trained_source
 from gaborseg.interface import (
     UserError,
     build,
@@ -45,7 +50,7 @@ from gaborseg.interface import (
     settings_named,
 )
 from gaborseg.machine import keep_freed_memory
-from gaborseg.networks import MONAI_NETWORKS, parameter_counts, require_monai
+from gaborseg.networks import parameter_counts
 from gaborseg.runs import (
     Run,
     RunFile,
@@ -102,7 +107,7 @@ def train(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> float
         cast(Any, rank_zero_only).rank = 0
     choices = effective_choices(config, choices)
     with mistakes_as_user_errors():
-        _check_settings(config)
+        check_settings(config)
         run = describe_run(config, folder, choices)
         run.check_folder()
     if run.done:
@@ -142,7 +147,10 @@ def _train(config: DictConfig, run: Run, choices: Mapping[str, Any]) -> None:
         compiler = network_compiler(config.compile, trainer.strategy.root_device)
         end_at_once_when_terminated(trainer)
         prepare(data)
+        check_same_data(run, data, resume)
+        tell_repeats(trainer.world_size, len(data.split.validation))
         check_objective(config.objective, data.structures, config.metrics)
+        check_stopping(config, data.structures)
         monitor_of(config, data.structures)
         module = build_module(config, data)
         start = start_from_weights(module, config.weights, source, resume)
@@ -190,30 +198,6 @@ def _test(trainer: pl.Trainer, module: SegmentationModule, data: SegmentationDat
 def _is_paused(trainer: pl.Trainer) -> bool:
     """Return whether the training was stopped before its end, to be gone on with."""
     return any(c.paused for c in cast(Any, trainer).callbacks if isinstance(c, PauseAfter))
-
-
-def _check_settings(config: DictConfig) -> None:
-    """Check what nothing else checks before the data are prepared.
-
-    Raises:
-        ValueError: If a number is out of its range; the message names it.
-        ImportError: If what the network is built with is not installed.
-    """
-    seed, epochs, rate = config.seed, config.trainer.max_epochs, config.optimizer.lr
-    if type(seed) is not int or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be an integer from 0 to 2^32 - 1, got {seed}")
-    if type(epochs) is not int or epochs < 1:
-        raise ValueError(f"trainer.max_epochs must be a positive integer, got {epochs}")
-    if type(rate) not in (float, int) or not 0 < rate < math.inf:
-        raise ValueError(f"optimizer.lr must be a positive number, got {rate}")
-    pause = config.pause_after
-    if pause is not None and (type(pause) is not int or pause < 1):
-        raise ValueError(f"pause_after must be a positive integer or null, got {pause}")
-    check_objective(config.objective, metrics=config.metrics)
-    monitor_of(config)
-    check_start(config.weights)
-    if config.network._target_ in MONAI_NETWORKS:
-        require_monai()
 
 
 def describe_run(config: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Run:

@@ -198,6 +198,8 @@ def quote_values(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 def _with_quotes(argument: str, keys: Sequence[str]) -> str:
     key, _, value = argument.partition("=")
+    if value.startswith("~/") and key == "hydra.run.dir":
+        return f"{key}={_quoted(os.path.expanduser(value))}"
     if key not in keys or value in ("", "???", "null") or value[0] in "'\"":
         return argument
     if value[0] == "[" and value[-1] == "]":

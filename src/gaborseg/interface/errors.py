@@ -254,6 +254,8 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: {error.full_key}=..."
     if unknown := re.match(r"Could not override '(.*)'", str(error)):
+        if unknown[1] == "sweeps":
+            return "there is no setting sweeps: +sweeps=NAME runs a sweep"
         added = f"; +{unknown[1]}=... adds one" if _OPEN.match(unknown[1]) else ""
         return f"there is no setting {unknown[1]}; --cfg job shows all settings{added}"
     lines = str(error).splitlines()[: 1 if isinstance(error, ValueError) else None]

@@ -90,8 +90,8 @@ def machine_for(
     Raises:
         ValueError: If a cell could never run.
     """
-    if n_jobs is not None and n_jobs < 1:
-        raise ValueError(f"hydra.launcher.n_jobs must be at least 1, got {n_jobs}")
+    if n_jobs is not None and (not isinstance(n_jobs, int) or n_jobs < 1):
+        raise ValueError(f"hydra.launcher.n_jobs must be a whole number from 1 on, got {n_jobs}")
     least, most = (choose(cell.gpus for cell in cells) for choose in (min, max))
     there = len(set(gpus))
     if most > there:

@@ -113,6 +113,7 @@ class FitDecision(Callback):
         self, trainer: pl.Trainer, pl_module: SegmentationModule, decision: Calibrated
     ) -> None:
         for batch in self.loader:
+            batch = trainer.precision_plugin.convert_input(batch)
             batch = trainer.strategy.batch_to_device(batch, pl_module.device)
             with trainer.precision_plugin.val_step_context():
                 _observe(decision, pl_module.logits(batch["image"]), batch, pl_module.ignore)
