@@ -280,7 +280,10 @@ def test_using_the_data_before_preparing_is_refused(cohort: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"batch_size": 0}, "batch_size must be at least 1, got 0"), ({"num_workers": -1}, "got -1")],
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"num_workers": -1}, "got -1"),
+    ],
 )
 def test_impossible_options_are_refused(cohort: Path, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -82,7 +82,11 @@ def refusal(make: Callable[[], object]) -> str:
             "loss",
             "loss.weight must be an argument of gaborseg.losses.PCCLoss, got 3: it takes .*",
         ),
-        ("data.batch_size=0", "data", "data.batch_size must be at least 1, got 0"),
+        (
+            "data.batch_size=0",
+            "data",
+            "data.batch_size must be a whole number of at least 1, got 0",
+        ),
         (
             "callbacks=early_stopping callbacks.early_stopping.mode=highest",
             "callbacks.early_stopping",
