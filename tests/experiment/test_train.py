@@ -656,6 +656,7 @@ def test_a_signal_to_one_process_of_a_distributed_run_ends_all(
     ("override", "message"),
     [
         ("kernel=foo", "Could not find 'kernel/foo'"),
+        ("-m --cfg job", "--cfg and --info show one run: leave out -m"),
         ("sweeps=smoke", "there is no setting sweeps: +sweeps=NAME runs a sweep"),
         ("optimizer.rate=1", "there is no setting optimizer.rate; --cfg job shows all settings"),
         ("data.augment_on=gpu", "needs a training on a CUDA GPU, got trainer.accelerator=cpu on"),
@@ -667,7 +668,7 @@ def test_a_signal_to_one_process_of_a_distributed_run_ends_all(
 def test_a_mistake_is_one_line_and_an_exit_code(
     overrides: list[str], tmp_path: Path, override: str, message: str
 ) -> None:
-    done = command([*overrides, override], tmp_path / "run").wait()
+    done = command([*overrides, *override.split()], tmp_path / "run").wait()
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")

@@ -52,6 +52,7 @@ _KNOWN_WARNINGS = (
 _USAGE_ERROR = 2
 _NO_LOG = "Unable to configure handler"  # how logging wraps what a handler has raised
 _RUN_FOLDER = "hydra.run.dir must be a folder that can be written to"
+_TWO_WAYS = "Only one of --run, --multirun"
 _NO_OPTION = "Config group override must be"  # Hydra's words for GROUP=null
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 _OPEN = re.compile(r"(augmentation\.transforms|callbacks|logger|metrics)\.[^.]+")
@@ -212,6 +213,8 @@ def _run(main: Callable[[], object]) -> None:
             sys.exit(printable(f"error: {told}"))
         if isinstance(error, ValueError) and str(error).startswith(_NO_LOG) and error.__cause__:
             _end(f"{_RUN_FOLDER}: {_one_line(error.__cause__)}")
+        if isinstance(error, ValueError) and str(error).startswith(_TWO_WAYS):
+            _end("--cfg and --info show one run: leave out -m, and give each setting one value")
         if isinstance(error, ValueError) and str(error).startswith(_NO_OPTION):
             _end("null is no option of a group: --help lists those there are")
         if not isinstance(error, OSError):
