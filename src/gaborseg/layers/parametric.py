@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gaborseg.layers.convolution import same_conv3d
-from gaborseg.layers.grid import check_kernel_size, check_strides, check_volume, without_autocast
+from gaborseg.layers.grid import check_kernel_size, check_strides, without_autocast
 from gaborseg.layers.storage import KINDS, ParameterStorage, SigmaScale
 
 EQUAL_RATES: Mapping[str, float] = {}
@@ -151,7 +151,6 @@ class ParametricConv3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a volume: (B, I, D, H, W) -> (B, O, D, H, W)."""
-        check_volume(x)
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return self.strided(same_conv3d(x, self.kernel().to(x.dtype), bias))
 

@@ -131,7 +131,7 @@ def read_best(run: Run) -> dict[str, Any]:
     """
     path = run.path(RunFile.BEST)
     content = _content(path)
-    if content is None and not any(row.get("val/loss") for row in run.curves().values()):
+    if not path.exists() and not any(row.get("val/loss") for row in run.curves().values()):
         raise RunFileError(
             f"{run.folder}: no epoch was trained and validated to its end, so nothing can be "
             "tested: let trainer.max_epochs alone end the training, in a new folder"
